@@ -1,0 +1,166 @@
+"""asyncbatch: the batch client you can put inside a web server.
+
+One asyncio-native interface over every LLM provider's batch API: nothing accepted is lost, nothing is paid for twice, every
+request ends in exactly one outcome. The names below are the public face; each is imported on its first use.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from asyncbatch._version import __version__ as __version__
+    from asyncbatch.base_provider import BaseBatchProvider, ResultStream
+    from asyncbatch.catalog import Catalog, load_catalog, normalize_provider_status
+    from asyncbatch.client import BatchClient
+    from asyncbatch.dto import (
+        BatchErrorItem,
+        Match,
+        PreparedSubmission,
+        Progress,
+        ProviderResultRow,
+        ProviderStatus,
+        ProviderSubmitResult,
+        RowError,
+        StatusPage,
+        ToolCall,
+        UsageInfo,
+    )
+    from asyncbatch.enums import BatchMode, BatchStatus, ErrorClass, ResultStatus, SubmitSafety
+    from asyncbatch.exceptions import (
+        AmbiguousSubmissionError,
+        AsyncBatchError,
+        ClientClosedError,
+        ConfigError,
+        InvalidRequestsError,
+        JournalError,
+        MissingCredentialsError,
+        PollerClosedError,
+        ProviderError,
+        ProviderNotRegisteredError,
+        ProviderPermanentError,
+        ProviderTransientError,
+        RowProblem,
+        ScopeError,
+        SubmissionUnknownError,
+    )
+    from asyncbatch.job import BatchView, Job, JobStatus
+    from asyncbatch.planning.recovery import Recovery
+    from asyncbatch.planning.retry import Retry
+    from asyncbatch.planning.schedule import Polling
+    from asyncbatch.poller import BatchHandle, BatchPoller
+    from asyncbatch.registry import BatchProviderRegistry, RegistryScope, batch_provider_registry
+    from asyncbatch.runtime import Runtime
+    from asyncbatch.transport import Http
+
+__all__ = [
+    "AmbiguousSubmissionError",
+    "AsyncBatchError",
+    "BaseBatchProvider",
+    "BatchClient",
+    "BatchErrorItem",
+    "BatchHandle",
+    "BatchMode",
+    "BatchPoller",
+    "BatchProviderRegistry",
+    "BatchStatus",
+    "BatchView",
+    "Catalog",
+    "ClientClosedError",
+    "ConfigError",
+    "ErrorClass",
+    "Http",
+    "InvalidRequestsError",
+    "Job",
+    "JobStatus",
+    "JournalError",
+    "Match",
+    "MissingCredentialsError",
+    "PollerClosedError",
+    "Polling",
+    "PreparedSubmission",
+    "Progress",
+    "ProviderError",
+    "ProviderNotRegisteredError",
+    "ProviderPermanentError",
+    "ProviderResultRow",
+    "ProviderStatus",
+    "ProviderSubmitResult",
+    "ProviderTransientError",
+    "Recovery",
+    "RegistryScope",
+    "ResultStatus",
+    "ResultStream",
+    "Retry",
+    "RowError",
+    "RowProblem",
+    "Runtime",
+    "ScopeError",
+    "StatusPage",
+    "SubmissionUnknownError",
+    "SubmitSafety",
+    "ToolCall",
+    "UsageInfo",
+    "batch_provider_registry",
+    "load_catalog",
+    "normalize_provider_status",
+]
+
+_WHERE = {
+    "_version": ("__version__",),
+    "base_provider": ("BaseBatchProvider", "ResultStream"),
+    "catalog": ("Catalog", "load_catalog", "normalize_provider_status"),
+    "client": ("BatchClient",),
+    "dto": (
+        "BatchErrorItem",
+        "Match",
+        "PreparedSubmission",
+        "Progress",
+        "ProviderResultRow",
+        "ProviderStatus",
+        "ProviderSubmitResult",
+        "RowError",
+        "StatusPage",
+        "ToolCall",
+        "UsageInfo",
+    ),
+    "enums": ("BatchMode", "BatchStatus", "ErrorClass", "ResultStatus", "SubmitSafety"),
+    "exceptions": (
+        "AmbiguousSubmissionError",
+        "AsyncBatchError",
+        "ClientClosedError",
+        "ConfigError",
+        "InvalidRequestsError",
+        "JournalError",
+        "MissingCredentialsError",
+        "PollerClosedError",
+        "ProviderError",
+        "ProviderNotRegisteredError",
+        "ProviderPermanentError",
+        "ProviderTransientError",
+        "RowProblem",
+        "ScopeError",
+        "SubmissionUnknownError",
+    ),
+    "job": ("BatchView", "Job", "JobStatus"),
+    "planning.recovery": ("Recovery",),
+    "planning.retry": ("Retry",),
+    "planning.schedule": ("Polling",),
+    "poller": ("BatchHandle", "BatchPoller"),
+    "registry": ("BatchProviderRegistry", "RegistryScope", "batch_provider_registry"),
+    "runtime": ("Runtime",),
+    "transport": ("Http",),
+}
+_MODULES = {name: f"asyncbatch.{module}" for module, names in _WHERE.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    module = _MODULES.get(name)
+    if module is None:
+        raise AttributeError(f"module 'asyncbatch' has no attribute {name!r}")
+    value = getattr(import_module(module), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,104 @@
+"""Whose key pays, and where its calls go: facts, the user's file, the environment and arguments become one account.
+
+The only place that reads credentials from the environment, late, when a call needs them.
+"""
+
+import hashlib
+import os
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from asyncbatch.catalog import ProviderFacts, ProviderSettings, mask
+from asyncbatch.exceptions import ConfigError, MissingCredentialsError
+from asyncbatch.transport import Origin
+
+_KNOWN = ("api_key", "base_url", "headers", "allow_unknown_model")
+_PRINTABLE = re.compile(r"[\x21-\x7e]+(?: [\x21-\x7e]+)*")
+
+
+class Account(msgspec.Struct, frozen=True, kw_only=True):
+    """An account, resolved; its repr shows no secret.
+
+    Attributes:
+        origin: Where its calls go and what they carry.
+        fingerprint: Which key it is, without being it: the journal keeps this.
+    """
+
+    origin: Origin
+    fingerprint: str
+
+
+def settings_from_config(config: Mapping[str, Any] | None, facts: ProviderFacts) -> ProviderSettings:
+    """Read a provider's `config=` argument: api_key, base_url, headers, allow_unknown_model, and the provider's own options.
+
+    Raises:
+        ConfigError: A key that nobody reads, or a value of the wrong type; the value of a key is never shown.
+    """
+    given = dict(config or {})
+    for key, value in given.items():
+        if key not in (*_KNOWN, *facts.options):
+            known = ", ".join((*_KNOWN, *facts.options))
+            raise ConfigError(f"{facts.name}: config has no {key!r}", code="config.unknown", hint=f"it knows {known}")
+        wanted = {"headers": Mapping, "allow_unknown_model": bool}.get(key, str)
+        if value is not None and not isinstance(value, wanted):
+            message = f"{facts.name}: config {key} is {type(value).__name__}, not {wanted.__name__.lower()}"
+            raise ConfigError(message, code="config.type")
+    return ProviderSettings(
+        api_key=given.get("api_key"),
+        base_url=(given.get("base_url") or "").rstrip("/") or None,
+        headers=dict(given.get("headers") or {}),
+        options={name: given[name] for name in facts.options if given.get(name)},
+        allow_unknown_model=bool(given.get("allow_unknown_model", False)),
+    )
+
+
+def resolve_account(
+    facts: ProviderFacts,
+    file: ProviderSettings,
+    argument: ProviderSettings,
+    *,
+    env: Mapping[str, str] | None = None,
+) -> Account:
+    """Put an account together: an argument comes over the environment, that over the file, that over the facts.
+
+    Raises:
+        MissingCredentialsError: There is no key; the message names the variable to set.
+        ConfigError: The key or the address cannot be one.
+    """
+    found = file.with_environment(facts, os.environ if env is None else env)
+    key = argument.api_key or found.api_key
+    if not key:
+        variable = facts.credentials.env[0] if facts.credentials.env else "api_key"
+        raise MissingCredentialsError(
+            f"there is no API key for {facts.name}: {variable} is not set",
+            code="auth.missing",
+            hint=f'export {variable}=…, or pass config={{"api_key": …}}',
+        )
+    if not _PRINTABLE.fullmatch(key):
+        hint = "a line break or a space around it is the usual cause"
+        raise ConfigError(
+            f"the API key for {facts.name} ({mask(key)}) is no header value", code="auth.malformed", hint=hint
+        )
+    base_url = _checked_url(facts, argument.base_url or found.base_url or facts.base_url)
+    credentials = facts.credentials
+    scheme = f"{credentials.scheme} " if credentials.scheme else ""
+    options = {**found.options, **argument.options}
+    headers = {**facts.headers, **{facts.options[name].header: value for name, value in options.items()}}
+    origin = Origin(
+        base_url=base_url,
+        headers=headers,
+        # Headers of a user are treated as secrets too: a gateway's token travels in one.
+        secret_headers={**found.headers, **argument.headers, credentials.header: f"{scheme}{key}"},
+    )
+    digest = hashlib.sha256(f"{base_url}\n{key}\n{sorted(options.items())}".encode()).hexdigest()
+    return Account(origin=origin, fingerprint=digest[:16])
+
+
+def _checked_url(facts: ProviderFacts, url: str) -> str:
+    if not re.fullmatch(r"https?://[^\s/?#@]+(?:/[^\s?#]*)?", url):
+        hint = "it looks like https://host/v1, without user, query or fragment"
+        raise ConfigError(f"{facts.name}: the base URL {url!r} is no address", code="config.base_url", hint=hint)
+    return url.rstrip("/")

@@ -1,0 +1,180 @@
+"""Answers in OpenAI's formats: chat, completion, responses, embedding, and usage in both of its spellings.
+
+Source: openai/openai-openapi:openapi.yaml (CreateChatCompletionResponse, Response, CreateEmbeddingResponse); the base64
+form of an embedding is little-endian float32, as the official SDK decodes it.
+"""
+
+import binascii
+import struct
+from typing import Any, TypeVar
+
+import msgspec
+
+from asyncbatch.answers import ToolCall, UsageInfo
+
+
+class _Function(msgspec.Struct, frozen=True):
+    name: str = ""
+    arguments: str = ""
+
+
+class _Call(msgspec.Struct, frozen=True):
+    id: str = ""
+    function: _Function = _Function()
+    custom: dict[str, Any] | None = None
+
+
+class _Message(msgspec.Struct, frozen=True):
+    content: str | list[dict[str, Any]] | None = None
+    tool_calls: list[_Call] | None = None
+
+
+class _Choice(msgspec.Struct, frozen=True):
+    message: _Message | None = None
+    text: str | None = None
+
+
+class _Chat(msgspec.Struct, frozen=True):
+    choices: list[_Choice] | None = None
+
+
+class _Vector(msgspec.Struct, frozen=True):
+    index: int = 0
+    embedding: list[float] | str = ""
+
+
+class _Embeddings(msgspec.Struct, frozen=True):
+    data: list[_Vector] | None = None
+
+
+class _Item(msgspec.Struct, frozen=True):
+    type: str = ""
+    content: list[dict[str, Any]] | None = None
+    call_id: str = ""
+    name: str = ""
+    arguments: str = ""
+
+
+class _Response(msgspec.Struct, frozen=True):
+    output: list[_Item] | None = None
+
+
+class _Details(msgspec.Struct, frozen=True):
+    cached_tokens: int | None = None
+    cache_write_tokens: int | None = None
+    reasoning_tokens: int | None = None
+
+
+class _Usage(msgspec.Struct, frozen=True):
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    total_tokens: int | None = None
+    prompt_tokens_details: _Details | None = None
+    completion_tokens_details: _Details | None = None
+    input_tokens_details: _Details | None = None
+    output_tokens_details: _Details | None = None
+
+
+class _Used(msgspec.Struct, frozen=True):
+    usage: _Usage | None = None
+
+
+_CHAT = msgspec.json.Decoder(_Chat)
+_EMBEDDINGS = msgspec.json.Decoder(_Embeddings)
+_RESPONSE = msgspec.json.Decoder(_Response)
+_USED = msgspec.json.Decoder(_Used)
+
+
+T = TypeVar("T")
+
+
+def _decode(decoder: "msgspec.json.Decoder[T]", body: bytes) -> T | None:
+    """Read what we can: a body of another shape has no text, rather than being an error."""
+    try:
+        return decoder.decode(body)
+    except (msgspec.MsgspecError, RecursionError, ValueError):  # ValueError: bytes that are no UTF-8
+        return None
+
+
+def _first_choice(body: bytes) -> _Choice | None:
+    chat = _decode(_CHAT, body)
+    return chat.choices[0] if chat and chat.choices else None
+
+
+def _joined(parts: list[dict[str, Any]]) -> str | None:
+    texts = [part["text"] for part in parts if isinstance(part.get("text"), str)]
+    return "".join(texts) if texts else None
+
+
+def _items(body: bytes) -> list[_Item]:
+    response = _decode(_RESPONSE, body)
+    return (response.output or []) if response else []
+
+
+def text(kind: str, body: bytes) -> str | None:
+    if kind == "responses":
+        return _joined([part for item in _items(body) if item.type == "message" for part in item.content or []])
+    choice = _first_choice(body)
+    if choice is None or choice.message is None:
+        return choice.text if choice else None
+    content = choice.message.content
+    return _joined(content) if isinstance(content, list) else content
+
+
+def tool_calls(kind: str, body: bytes) -> tuple[ToolCall, ...]:
+    if kind == "responses":
+        calls = [item for item in _items(body) if item.type == "function_call"]
+        return tuple(ToolCall(id=call.call_id, name=call.name, arguments=call.arguments) for call in calls)
+    choice = _first_choice(body)
+    asked = (choice.message.tool_calls or []) if choice and choice.message else []
+    return tuple(_tool_call(call) for call in asked)
+
+
+def _tool_call(call: _Call) -> ToolCall:
+    if call.custom is not None:  # a custom tool takes free text where a function takes JSON
+        return ToolCall(id=call.id, name=str(call.custom.get("name", "")), arguments=str(call.custom.get("input", "")))
+    return ToolCall(id=call.id, name=call.function.name, arguments=call.function.arguments)
+
+
+def _floats(vector: list[float] | str) -> list[float]:
+    if isinstance(vector, list):
+        return vector
+    try:
+        raw = binascii.a2b_base64(vector)
+        return list(struct.unpack(f"<{len(raw) // 4}f", raw))
+    except (ValueError, struct.error):  # no base64, or no whole number of floats
+        return []
+
+
+def embeddings(kind: str, body: bytes) -> list[list[float]]:
+    answer = _decode(_EMBEDDINGS, body) if kind == "embedding" else None
+    data = (answer.data or []) if answer else []
+    return [_floats(item.embedding) for item in sorted(data, key=lambda item: item.index)]
+
+
+def embedding(kind: str, body: bytes) -> list[float] | None:
+    found = embeddings(kind, body)
+    return found[0] if found else None
+
+
+def usage(kind: str, body: bytes) -> UsageInfo | None:
+    """Read either spelling: chat says `prompt_tokens`, responses and whole batches say `input_tokens`."""
+    del kind
+    used = _decode(_USED, body)
+    if used is None or used.usage is None:
+        return None
+    found = used.usage
+    prompt = found.prompt_tokens if found.prompt_tokens is not None else found.input_tokens or 0
+    completion = found.completion_tokens if found.completion_tokens is not None else found.output_tokens or 0
+    cached = found.prompt_tokens_details or found.input_tokens_details or _Details()
+    thought = found.completion_tokens_details or found.output_tokens_details or _Details()
+    return UsageInfo(
+        prompt_tokens=prompt,
+        completion_tokens=completion,
+        total_tokens=found.total_tokens if found.total_tokens is not None else prompt + completion,
+        cache_creation_input_tokens=cached.cache_write_tokens or 0,
+        cache_read_input_tokens=cached.cached_tokens or 0,
+        reasoning_tokens=thought.reasoning_tokens or 0,
+    )

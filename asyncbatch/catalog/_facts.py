@@ -1,0 +1,271 @@
+"""What is known about a provider: frozen records, and the questions they answer."""
+
+import math
+import re
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
+from typing import Annotated, TypeAlias
+from urllib.parse import urlsplit
+
+from msgspec import Meta, Struct, field
+
+from asyncbatch.catalog._typed import FieldError
+from asyncbatch.enums import BatchMode, BatchStatus, ErrorClass, SubmitSafety
+from asyncbatch.exceptions import ConfigError
+
+Count: TypeAlias = Annotated[int, Meta(ge=1)]
+Seconds: TypeAlias = Annotated[int, Meta(ge=0)]
+Text: TypeAlias = Annotated[str, Meta(min_length=1)]
+Date: TypeAlias = Annotated[str, Meta(pattern=r"^\d{4}-\d{2}-\d{2}$")]
+
+
+NOT_A_URL = "expected http:// or https:// and a host, without user, query or fragment"
+
+
+def is_url(text: str) -> bool:
+    """Whether a text is an address that paths can be appended to, and that may be shown."""
+    try:
+        parts = urlsplit(text)
+        _ = parts.port  # raises for a port that is no number
+    except ValueError:
+        return False
+    plain = "@" not in parts.netloc and "?" not in text and "#" not in text
+    return parts.scheme in ("http", "https") and bool(parts.hostname) and plain
+
+
+class Limit(Struct, frozen=True, kw_only=True):
+    """A number that the provider enforces. In a user's file the bare number is enough."""
+
+    value: Count
+    source: Text | None = None
+
+
+class Limits(Struct, frozen=True, kw_only=True):
+    """How much goes into one batch, one file, one minute. None: the provider names no such limit."""
+
+    requests: Limit
+    file_bytes: Limit
+    line_bytes: Limit | None = None
+    embedding_inputs: Limit | None = None
+    """Inputs in all requests of a batch together, where one request may carry several."""
+    metadata_pairs: Limit | None = None
+    metadata_key_chars: Limit | None = None
+    metadata_value_chars: Limit | None = None
+    list_page: Limit | None = None
+    creates_per_hour: Limit | None = None
+    uploads_per_minute: Limit | None = None
+
+
+class EndpointFacts(Struct, frozen=True, kw_only=True):
+    """A path that batches may call, and the format of its answers."""
+
+    path: Text
+    mode: BatchMode
+    format: Text
+
+
+class Price(Struct, frozen=True, kw_only=True):
+    """US dollars for a million tokens *in a batch*: what is paid, the discount already taken."""
+
+    input_usd: float
+    cached_input_usd: float | None = None
+    output_usd: float | None = None
+    date: Date | None = None
+    source: Text | None = None
+
+    def __post_init__(self) -> None:
+        for key in ("input_usd", "cached_input_usd", "output_usd"):
+            amount: float | None = getattr(self, key)
+            if amount is not None and not 0 <= amount < math.inf:
+                raise FieldError(key, f"expected a price from 0 up, got {amount}")
+
+
+class ModelFacts(Struct, frozen=True, kw_only=True):
+    """What the models that fit a pattern can do. Case matters; `*`, `?` and `[…]` are wildcards."""
+
+    match: Text
+    modes: tuple[BatchMode, ...]
+    price: Price | None = None
+    source: Text | None = None
+
+
+class ErrorRule(Struct, frozen=True, kw_only=True):
+    """One line of the error table: what is named must be equal, what is left out may be anything."""
+
+    status: tuple[int, ...] = ()
+    code: str | None = None
+    type: str | None = None
+    error_class: ErrorClass = field(name="class")
+
+    def fits(self, status: int, code: str | None, kind: str | None) -> bool:
+        """Whether an answer is of this kind."""
+        same_status = not self.status or status in self.status
+        return same_status and self.code in (None, code) and self.type in (None, kind)
+
+
+class Credentials(Struct, frozen=True, kw_only=True):
+    """Where the key comes from and how it travels; an empty scheme sends the key alone."""
+
+    env: tuple[Text, ...]
+    header: Text
+    scheme: str = ""
+
+
+class Option(Struct, frozen=True, kw_only=True):
+    """A further setting of an account: the variable it is read from and the header that carries it."""
+
+    env: Text
+    header: Text
+
+
+class Retention(Struct, frozen=True, kw_only=True):
+    """How long the provider keeps files, in seconds, where nothing else is asked for."""
+
+    input_s: Seconds | None = None
+    output_s: Seconds | None = None
+    min_s: Seconds | None = None
+    max_s: Seconds | None = None
+    source: Text | None = None
+
+
+class Polling(Struct, frozen=True, kw_only=True):
+    """How often a batch may be asked about."""
+
+    min_interval_s: Annotated[float, Meta(ge=0, le=86_400)]
+    source: Text | None = None
+
+
+# The provider's own map comes first; then these, the same for everyone (rule 1 of the providers' implementation rules).
+_PREFIX = re.compile(r"^(?:job_state_|batch_state_|batch_status_)")
+_SPELLINGS: Mapping[str, str] = {
+    "canceled": "cancelled",
+    "canceling": "cancelling",
+    "progress": "in_progress",
+    "in_queue": "queued",
+}
+_STATUSES: Mapping[str, BatchStatus] = {status.value: status for status in BatchStatus}
+
+# The protocol's own meaning of a status, for answers that no rule of the table names.
+_REPEATABLE = frozenset({408, 425, 429})
+_NEVER_SERVED = frozenset({501, 505})
+
+
+class ProviderFacts(Struct, frozen=True, kw_only=True):
+    """Everything about a provider that is data. Read from its YAML, with the user's file laid over it.
+
+    Attributes:
+        checked: The day on which the facts were last compared with their sources.
+        base_url_env: The variable that names another address.
+        sources: For each section whose entries name no source themselves: where it is documented.
+        models: Most specific first, the user's before ours. The first that fits is meant.
+        errors: The first rule that fits is meant.
+        batch_errors: What the codes of failed batches, and of rows that never ran, mean for the work.
+        window_s: Seconds the provider gives itself for a batch.
+        request_id_pattern: What a request's id must match, whole.
+        headers: Sent with every call.
+    """
+
+    name: Text
+    title: Text
+    checked: Date
+    docs: Text
+    base_url: Text
+    base_url_env: Text | None = None
+    credentials: Credentials
+    submit_safety: SubmitSafety
+    status: dict[str, BatchStatus]
+    limits: Limits
+    endpoints: tuple[EndpointFacts, ...]
+    models: tuple[ModelFacts, ...]
+    options: dict[str, Option] = field(default_factory=dict[str, Option])
+    errors: tuple[ErrorRule, ...] = ()
+    batch_errors: dict[str, ErrorClass] = field(default_factory=dict[str, ErrorClass])
+    retention: Retention = Retention()
+    polling: Polling
+    window_s: Count
+    request_id_pattern: Text = ".+"
+    headers: dict[str, str] = field(default_factory=dict[str, str])
+    sources: dict[str, str] = field(default_factory=dict[str, str])
+
+    def __post_init__(self) -> None:
+        if not is_url(self.base_url):
+            raise FieldError("base_url", NOT_A_URL)
+        try:
+            re.compile(self.request_id_pattern)
+        except (re.error, OverflowError) as error:  # OverflowError: a{99999999999}
+            raise FieldError("request_id_pattern", f"no regular expression: {error}") from error
+
+    def normalize_status(self, raw: str) -> BatchStatus:
+        """Read the provider's word for where a batch stands. A word nobody knows is UNKNOWN, which is not terminal."""
+        word = raw.strip().lower()
+        if word in self.status:
+            return self.status[word]
+        word = _PREFIX.sub("", word)
+        word = _SPELLINGS.get(word, word)
+        return self.status.get(word) or _STATUSES.get(word, BatchStatus.UNKNOWN)
+
+    def model(self, name: str) -> ModelFacts | None:
+        """Give what is known about a model: the most specific pattern that fits it, the user's before ours."""
+        return next((model for model in self.models if fnmatchcase(name, model.match)), None)
+
+    def supports(self, model: str, mode: BatchMode | None = None) -> bool:
+        """Whether a model is known and has the mode. Every known model takes CUSTOM: the body is the caller's."""
+        facts = self.model(model)
+        return facts is not None and (mode in (None, BatchMode.CUSTOM) or mode in facts.modes)
+
+    def price_of(self, model: str) -> Price | None:
+        """Give the price of a model, None where none is known."""
+        facts = self.model(model)
+        return facts.price if facts else None
+
+    def endpoint_for(self, mode: BatchMode, endpoint: str | None = None) -> EndpointFacts:
+        """Give the endpoint that a mode means, or the one that the caller names.
+
+        Raises:
+            ConfigError: CUSTOM without an endpoint, an endpoint that is not listed or serves another mode, or a mode
+                that the provider has no endpoint for.
+        """
+        if endpoint is None:
+            return self._default_endpoint(mode)
+        found = next((item for item in self.endpoints if item.path == endpoint), None)
+        if found is None:
+            raise self._no_endpoint(f"{self.name} has no endpoint {endpoint!r} for batches", "endpoint.unknown")
+        if mode not in (BatchMode.CUSTOM, found.mode):
+            hint = f"use mode={found.mode.value}, or leave the endpoint out"
+            raise ConfigError(
+                f"{self.name}: {endpoint} does not serve mode {mode.value}", code="endpoint.mode", hint=hint
+            )
+        return found
+
+    def _default_endpoint(self, mode: BatchMode) -> EndpointFacts:
+        if mode is BatchMode.CUSTOM:
+            raise self._no_endpoint("mode custom needs an endpoint, for instance endpoint='…'", "endpoint.missing")
+        found = next((item for item in self.endpoints if item.mode is mode), None)
+        if found is None:
+            raise self._no_endpoint(f"{self.name} has no endpoint for mode {mode.value}", "mode.unsupported")
+        return found
+
+    def _no_endpoint(self, message: str, code: str) -> ConfigError:
+        return ConfigError(message, code=code, hint=f"it has {', '.join(item.path for item in self.endpoints)}")
+
+    def format_of(self, endpoint: str) -> str:
+        """Name the format of an endpoint's answers, "" for an endpoint that is not listed."""
+        return next((item.format for item in self.endpoints if item.path == endpoint), "")
+
+    def classify(self, status: int, code: str | None = None, kind: str | None = None) -> ErrorClass:
+        """Say what an HTTP answer means for the call: by the table, else by the status alone.
+
+        Args:
+            status: The HTTP status.
+            code: The provider's error code.
+            kind: What the provider calls the error's type.
+        """
+        for rule in self.errors:
+            if rule.fits(status, code, kind):
+                return rule.error_class
+        again = status in _REPEATABLE or (status >= 500 and status not in _NEVER_SERVED)
+        return ErrorClass.TRANSIENT if again else ErrorClass.PERMANENT
+
+    def classify_batch_error(self, code: str | None) -> ErrorClass:
+        """Say what the code of a failed batch, or of a row that never ran, means for the work. Default: PERMANENT."""
+        return self.batch_errors.get(code or "", ErrorClass.PERMANENT)

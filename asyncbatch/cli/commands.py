@@ -1,0 +1,141 @@
+"""The commands and their options. Only click is imported here: the shell's completion asks this module on every Tab."""
+
+import functools
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from asyncbatch import __version__
+from asyncbatch.cli.endings import EXIT_CODES, CommandError, Ending, Exit, ending_of
+from asyncbatch.cli.talk import Form, Talk
+
+if TYPE_CHECKING:
+    from asyncbatch.cli.money import Budget
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def start(args: list[str]) -> int:
+    """Run a command and say how it ended."""
+    from asyncbatch.exceptions import AsyncBatchError
+
+    form: Form = "jsonl" if "--jsonl" in args else "json" if "--json" in args else "text"
+    try:
+        return int(cli.main(args, prog_name="asyncbatch", standalone_mode=False) or 0)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        return Exit.USAGE
+    except click.ClickException as error:
+        hint = f"see `{error.ctx.command_path} --help`" if isinstance(error, click.UsageError) and error.ctx else None
+        Talk(form).fail(Ending(Exit(error.exit_code), "usage", error.format_message(), hint))
+        return error.exit_code
+    except click.Abort:
+        return Exit.DETACHED
+    except (CommandError, AsyncBatchError, OSError) as error:
+        ending = ending_of(error)
+        Talk(form).fail(ending)
+        return ending.exit_code
+
+
+def talk_options(function: Function) -> Function:
+    """Give a command the options that decide how it talks."""
+    options = [
+        click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output."),
+        click.option("--jsonl", "as_jsonl", is_flag=True, help="A stream of JSON events on standard output."),
+        click.option("--quiet", "-q", is_flag=True, help="Say nothing but errors."),
+        click.option("--plain", is_flag=True, help="Lines instead of a live picture."),
+    ]
+
+    @functools.wraps(function)
+    def wrapped(*, as_json: bool, as_jsonl: bool, quiet: bool, plain: bool, **rest: Any) -> Any:
+        form: Form = "jsonl" if as_jsonl else "json" if as_json else "text"
+        return function(talk=Talk(form, quiet=quiet, plain=plain), **rest)
+
+    return functools.reduce(lambda command, option: option(command), reversed(options), wrapped)  # type: ignore[return-value]
+
+
+config_option = click.option(
+    "--config", type=click.Path(), help="Facts of your own; else ASYNCBATCH_CONFIG, else ./llm_config.yaml."
+)
+
+
+@click.group(epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="asyncbatch")
+def cli() -> None:
+    """Submit, watch and collect batches of LLM requests."""
+
+
+def _pairs(_context: click.Context, _option: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    for value in values:
+        if "=" not in value:
+            raise click.BadParameter(f"{value!r} is no KEY=VALUE")
+    return dict(tuple(value.split("=", 1)) for value in values)  # type: ignore[arg-type]
+
+
+@cli.command(epilog=EXIT_CODES)
+@click.argument("file", type=click.Path(allow_dash=True))
+@click.option("--model", "-m", metavar="PROVIDER/MODEL", help="Which model answers, such as openai/gpt-4.1-mini.")
+@click.option("--output", "-o", "out", type=click.Path(), help="Where the outcomes go; else standard output.")
+@click.option(
+    "--mode", type=click.Choice(["chat", "completion", "embedding", "custom"]), help="What the requests ask for."
+)
+@click.option("--endpoint", metavar="PATH", help="The provider's path, such as /v1/responses.")
+@click.option("--any-model", is_flag=True, help="Allow a model that the catalog does not know.")
+@click.option("--skip-bad", is_flag=True, help="Send the good rows; the bad ones end rejected.")
+@click.option(
+    "--metadata", metavar="KEY=VALUE", multiple=True, callback=_pairs, help="Kept with each batch; may be repeated."
+)
+@click.option("--yes", "-y", is_flag=True, help="A yes to any price.")
+@click.option(
+    "--confirm-over",
+    type=click.FloatRange(min=0),
+    default=10.0,
+    show_default=True,
+    metavar="USD",
+    help="Ask above this price.",
+)
+@click.option(
+    "--max-cost",
+    type=click.FloatRange(min=0),
+    metavar="USD",
+    help="Send nothing above this price, and do not ask below it.",
+)
+@click.option("--dry-run", is_flag=True, help="Check everything, send nothing.")
+@click.option(
+    "--timeout",
+    "timeout_s",
+    type=click.FloatRange(min=0),
+    metavar="SECONDS",
+    help="Stop waiting after this long; the batches go on.",
+)
+@click.option(
+    "--poll",
+    "poll_s",
+    type=click.FloatRange(min=0.01),
+    metavar="SECONDS",
+    help="The first wait between two questions; later ones are longer.",
+)
+@config_option
+@talk_options
+def run(talk: Talk, *, yes: bool, confirm_over: float, max_cost: float | None, **options: Any) -> int:
+    """Send the requests in FILE and collect the outcomes.
+
+    FILE holds one JSON document a line: a prompt in quotes, a request's body, or a ready row with custom_id and body.
+    A dash reads standard input.
+    """
+    from asyncbatch.cli.money import Budget
+    from asyncbatch.cli.running import RunOptions, run_file
+
+    budget = Budget(confirm_over_usd=confirm_over, max_cost_usd=max_cost, yes=yes)
+    return run_file(RunOptions(budget=budget, **options), talk)
+
+
+@cli.command()
+@click.option("--requests", "count", type=click.IntRange(min=1, max=1_000_000), default=2000, show_default=True)
+@talk_options
+def demo(talk: Talk, *, count: int) -> int:
+    """Run thousands of requests against an emulator in this process: no key, no network."""
+    from asyncbatch.cli.demonstration import run_demo
+
+    return run_demo(count, talk)

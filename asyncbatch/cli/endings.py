@@ -1,0 +1,103 @@
+"""How a command ends: exit codes, and what an error says on its way out."""
+
+from collections.abc import Mapping, Sequence
+from enum import IntEnum
+from typing import Any, NamedTuple
+
+from asyncbatch.exceptions import (
+    AsyncBatchError,
+    ConfigError,
+    InvalidRequestsError,
+    MissingCredentialsError,
+    ProviderError,
+    ProviderNotRegisteredError,
+)
+
+
+class Exit(IntEnum):
+    """The exit codes of every command."""
+
+    OK = 0
+    FAILED = 1
+    USAGE = 2
+    UNSUCCESSFUL = 3
+    NOT_AUTHENTICATED = 4
+    STILL_RUNNING = 8
+    DETACHED = 130
+
+
+EXIT_CODES = """\b
+Exit codes:
+  0    every request succeeded
+  1    could not finish
+  2    used wrongly, nothing was sent
+  3    finished, some outcomes are not successes
+  4    not authenticated
+  8    still running when --timeout ended
+  130  detached: the batches go on"""
+
+
+class CommandError(Exception):
+    """A command cannot go on; what it prints, and how it exits."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str,
+        hint: str | None = None,
+        exit_code: Exit = Exit.USAGE,
+        problems: Sequence[Mapping[str, Any]] = (),
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code
+        self.hint = hint
+        self.exit_code = exit_code
+        self.problems = problems
+
+
+class Ending(NamedTuple):
+    """An error, as a command reports it."""
+
+    exit_code: Exit
+    code: str
+    message: str
+    hint: str | None = None
+    problems: Sequence[Mapping[str, Any]] = ()
+
+
+def ending_of(error: CommandError | AsyncBatchError | OSError) -> Ending:
+    """Say how a command ends that an error stopped."""
+    if isinstance(error, CommandError):
+        return Ending(error.exit_code, error.code, error.message, error.hint, error.problems)
+    if isinstance(error, OSError):
+        what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        return Ending(Exit.FAILED, "os_error", what)
+    return Ending(_exit_code(error), error.code or "error", error.message, _hint(error))
+
+
+def _exit_code(error: AsyncBatchError) -> Exit:
+    match error:
+        case MissingCredentialsError():
+            return Exit.NOT_AUTHENTICATED
+        case InvalidRequestsError() | ConfigError() | ProviderNotRegisteredError():
+            return Exit.USAGE
+        case ProviderError(status=401 | 403):
+            return Exit.NOT_AUTHENTICATED
+        case _:
+            return Exit.FAILED
+
+
+def _hint(error: AsyncBatchError) -> str | None:
+    """Put the library's hint into the words of the command line."""
+    match error:
+        case MissingCredentialsError(code="auth.missing"):
+            variable = error.message.rpartition(": ")[2].removesuffix(" is not set")
+            return f"export {variable}=…, or name a variable under api_key in llm_config.yaml"
+        case ConfigError(code="model.unknown"):
+            return f"use --any-model to send it anyway, or put this into llm_config.yaml:\n{error.hint}"
+        case InvalidRequestsError() if error.problems and error.problems[0].code != "empty":
+            return "mend them, or let the others go with --skip-bad"
+        case _:
+            return error.hint

@@ -1,0 +1,226 @@
+"""`asyncbatch run`: read, check, say what it costs, send, watch, collect."""
+
+import functools
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import anyio
+import anyio.to_thread
+import click
+import msgspec
+
+from asyncbatch import (
+    BatchClient,
+    InvalidRequestsError,
+    JobStatus,
+    Polling,
+    ProviderPermanentError,
+    ProviderTransientError,
+    Retry,
+    batch_provider_registry,
+)
+from asyncbatch.catalog import Catalog, Price, find_config, load_catalog
+from asyncbatch.cli.endings import CommandError, Exit
+from asyncbatch.cli.following import Followed
+from asyncbatch.cli.money import Budget, allow, describe, price_of
+from asyncbatch.cli.reading import RequestFile
+from asyncbatch.cli.reporting import bytes_of, count_of, report_detached, report_end
+from asyncbatch.cli.talk import Talk
+from asyncbatch.cli.writing import OutFile, Sink, Stdout
+from asyncbatch.exceptions import AsyncBatchError, ConfigError, RowProblem
+
+_ACCOUNT = "command line"
+
+
+class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """What was asked for on the command line."""
+
+    file: str
+    model: str | None
+    out: str | None = None
+    mode: str | None = None
+    endpoint: str | None = None
+    any_model: bool = False
+    skip_bad: bool = False
+    config: str | None = None
+    metadata: Mapping[str, str] = {}
+    budget: Budget = Budget()
+    dry_run: bool = False
+    timeout_s: float | None = None
+    poll_s: float | None = None
+
+
+def load_config(path: str | None) -> Catalog:
+    """Load the facts, with the file that was named laid over them, or the one that is found. Blocks."""
+    return load_catalog(path or find_config(Path.cwd(), os.environ))
+
+
+def run_file(options: RunOptions, talk: Talk) -> int:
+    """Run one file of requests to its end; gives the exit code."""
+    if options.model is None:
+        raise CommandError("which model? -m is missing", code="model.missing", hint="-m openai/gpt-4.1-mini")
+    if talk.form != "text" and options.out is None and not options.dry_run:
+        message = f"--{talk.form} takes standard output, so the rows need another place"
+        raise CommandError(message, code="output.missing", hint="add -o results.jsonl")
+    run = _Run(options, options.model, talk)
+    try:
+        return anyio.run(run.go)
+    except KeyboardInterrupt:
+        return run.leave(Exit.DETACHED)
+    except InvalidRequestsError as error:
+        raise run.refusal(error) from None
+    finally:
+        run.close()
+
+
+class _Run:
+    def __init__(self, options: RunOptions, model: str, talk: Talk) -> None:
+        self._options = options
+        self._model = model
+        self._talk = talk
+        self._source = RequestFile(options.file)
+        sink: Sink = OutFile(options.out) if options.out is not None else Stdout()
+        self._followed = Followed(sink)
+        self._config: dict[str, Any] = {"allow_unknown_model": True} if options.any_model else {}
+        self._price: Price | None = None
+        self._catalog = load_config(options.config)
+
+    @property
+    def _provider(self) -> str:
+        return self._model.partition("/")[0]
+
+    async def go(self) -> int:
+        self._source.open()
+        if self._options.dry_run:
+            return await self._prepare()
+        self._followed.sink.open()
+        self._price = price_of(self._catalog, self._provider, self._model.partition("/")[2])
+        try:
+            return await self._send()
+        except (AsyncBatchError, OSError):
+            self._say_left()
+            raise
+
+    async def _send(self) -> int:
+        options, talk = self._options, self._talk
+        polling = Polling() if options.poll_s is None else Polling(first_s=options.poll_s)
+        accounts = {_ACCOUNT: self._config}
+        async with BatchClient(accounts=accounts, catalog=self._catalog, polling=polling) as client:
+            job = await client.submit(
+                self._source.requests(self._before_sending),
+                model=self._model,
+                mode=options.mode,
+                endpoint=options.endpoint,
+                account=_ACCOUNT,
+                on_bad_row="reject" if options.skip_bad else "error",
+                metadata=options.metadata or None,
+            )
+            self._followed.job = job
+            # The client's tasks have not had a turn yet: what is said here is said before anything is sent.
+            self._announce(job.status())
+            with anyio.move_on_after(options.timeout_s) as waiting:
+                await self._followed.collect(job, talk)
+        if waiting.cancelled_caught:
+            return self.leave(Exit.STILL_RUNNING)
+        return report_end(job.status(), self._followed, self._price, talk)
+
+    async def _before_sending(self) -> None:
+        """Hold the job until its price has a yes and the provider can be reached."""
+        source, talk = self._source, self._talk
+        can_ask = talk.can_ask and self._options.file != "-"
+        if not allow(self._price, source.size, self._options.budget, talk, can_ask):
+            assert self._price is not None
+            question = f"{count_of(source.rows, 'request')}, {describe(self._price, source.size)}. Send them?"
+            if not await anyio.to_thread.run_sync(functools.partial(click.confirm, question, err=True)):
+                raise CommandError("no yes, so nothing was sent", code="cost.declined")
+        await check_reachable(self._catalog, self._provider, self._config)
+
+    def _announce(self, status: JobStatus) -> None:
+        refused = status.requests - sum(batch.requests for batch in status.batches)
+        price = f", {describe(self._price, self._source.size)}" if self._price else ", price not known"
+        batches = count_of(len(status.batches), "batch")
+        self._talk.say(
+            f"{count_of(status.requests, 'request')}, {bytes_of(self._source.size)} → {batches} at {self._model}{price}"
+        )
+        if refused:
+            self._talk.say(f"{count_of(refused, 'row')} cannot be sent and will end rejected")
+        self._talk.event(
+            "job_accepted",
+            job=status.job_id,
+            provider=status.provider,
+            model=status.model,
+            requests=status.requests,
+            rejected=refused,
+            bytes=self._source.size,
+            batches=len(status.batches),
+        )
+
+    async def _prepare(self) -> int:
+        raise NotImplementedError
+
+    def leave(self, code: Exit) -> int:
+        """End before the job does: say what goes on without us."""
+        self._say_left()
+        if code is Exit.DETACHED and self._followed.job is None:
+            self._talk.say("stopped; nothing was sent")
+        return code
+
+    def _say_left(self) -> None:
+        status = self._followed.status
+        if status is None:
+            self._followed.sink.leave()
+            return
+        report_detached(status, self._followed, self._talk, requests=self._options.file, config=self._options.config)
+
+    def refusal(self, error: InvalidRequestsError) -> CommandError:
+        """Name the lines of the rows that cannot be sent."""
+        problems = [self._problem(problem) for problem in error.problems]
+        rows = count_of(error.count, "request")
+        lines = [f"{rows} of {self._source.name} cannot be sent, so nothing was sent:"]
+        lines += [f"  line {problem['line']}{_id(problem)}: {problem['message']}" for problem in problems]
+        if error.count > len(problems):
+            lines.append(f"  and {error.count - len(problems):,} more")
+        hint = "mend them, or let the others go with --skip-bad"
+        return CommandError("\n".join(lines), code=error.code or "invalid_requests", hint=hint, problems=problems)
+
+    def _problem(self, problem: RowProblem) -> dict[str, Any]:
+        message = problem.message
+        if problem.code == "duplicate_id" and ", by row " in message:
+            start, _, row = message.rpartition(", by row ")
+            message = f"{start}, by line {self._source.line_of(int(row))}"
+        return {
+            "line": self._source.line_of(problem.row),
+            "row": problem.row,
+            "request_id": problem.request_id,
+            "code": problem.code,
+            "message": message,
+        }
+
+    def close(self) -> None:
+        self._source.close()
+
+
+def _id(problem: Mapping[str, Any]) -> str:
+    return f" ({problem['request_id']!r})" if problem["request_id"] is not None else ""
+
+
+async def check_reachable(catalog: Catalog, name: str, config: Mapping[str, Any]) -> None:
+    """Ask the provider one harmless question, so that a wrong address or key is found before a large upload.
+
+    Raises:
+        ProviderTransientError: Nobody answers there.
+        ProviderPermanentError: The key is refused.
+        ConfigError: There is no key.
+    """
+    async with batch_provider_registry.open(catalog=catalog, retry=Retry(attempts=2)) as scope:
+        provider = scope.create(name, config)
+        try:
+            await provider.list_statuses(limit=1)
+        except ProviderTransientError as error:
+            if error.status is None:
+                raise
+        except ProviderPermanentError as error:
+            if error.status == 401:  # a key may well be allowed to create batches and not to list them
+                raise

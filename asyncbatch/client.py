@@ -1,0 +1,330 @@
+"""BatchClient: the front door. A registry scope, a poller and a journal in one; jobs go in, rows come out."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from types import TracebackType
+from typing import Any, Literal, Self, TypeAlias
+from uuid import uuid4
+from weakref import WeakValueDictionary
+
+import aiohttp
+import anyio
+
+from asyncbatch.base_provider import BaseBatchProvider, Requests
+from asyncbatch.catalog import Catalog
+from asyncbatch.dto import PreparedSubmission, ProviderResultRow
+from asyncbatch.engine.create import Creates
+from asyncbatch.engine.ledger import Ledger
+from asyncbatch.engine.outcomes import rejected
+from asyncbatch.engine.run import JobRun, Part, Tools
+from asyncbatch.enums import BatchMode
+from asyncbatch.exceptions import ClientClosedError, ConfigError, RowProblem
+from asyncbatch.job import Job, JobResults, JobStatus
+from asyncbatch.journal import JobRecord, Journal, MemoryJournal, SubmissionRecord
+from asyncbatch.planning.recovery import Recovery
+from asyncbatch.planning.retry import Retry
+from asyncbatch.planning.schedule import Polling
+from asyncbatch.poller import BatchPoller
+from asyncbatch.registry import BatchProviderRegistry, RegistryScope, batch_provider_registry
+from asyncbatch.runtime import LoopBound, Owner, Runtime
+from asyncbatch.transport import Http
+
+__all__ = ["BatchClient", "Job", "JobResults", "JobStatus"]
+
+Credentials: TypeAlias = str | Mapping[str, Any]
+"""A key, or a provider's `config`; or several of them by the provider's name."""
+
+Accounts: TypeAlias = Mapping[str, Credentials] | Callable[[str], Awaitable[Credentials]]
+"""Credentials by the account's name, or an async function that gives them when they are needed."""
+
+_SENDING, _SETTLING = 2, 2
+"""Uploads and downloads under way at once, over all jobs: each streams 200 MB, and more of them only share the same line."""
+
+
+class BatchClient(LoopBound):
+    """Submit jobs, watch them, collect their answers.
+
+    It is opened once (in a lifespan, a fixture, an exit stack; it may be opened in one task and closed in another) and shared
+    by all. Leaving it stops the watching, never a batch: what was created goes on at the provider.
+
+    Args:
+        accounts: Credentials by account name; without them every job uses the environment's key. The journal keeps an account's
+            name and a fingerprint of its key, never the key.
+        catalog: Facts with your own laid over them: `load_catalog("llm_config.yaml")`.
+        registry: Whose provider classes; the process's by default.
+        session: The application's own aiohttp session; it stays open.
+        http: Time limits, caps, proxy.
+        retry: How calls that may be repeated are repeated.
+        polling: How patiently batches are watched.
+        recovery: How a create whose answer was lost is searched for.
+        runtime: Clock, sleep, randomness and threads; for tests.
+    """
+
+    def __init__(  # noqa: PLR0913 the settings of the front door, each with a default
+        self,
+        *,
+        accounts: Accounts | None = None,
+        catalog: Catalog | None = None,
+        registry: BatchProviderRegistry | None = None,
+        session: aiohttp.ClientSession | None = None,
+        http: Http | None = None,
+        retry: Retry | None = None,
+        polling: Polling | None = None,
+        recovery: Recovery | None = None,
+        runtime: Runtime | None = None,
+    ) -> None:
+        super().__init__("the client")
+        self._accounts = accounts
+        self._runtime = runtime or Runtime()
+        self._polling = polling or Polling()
+        self._recovery = recovery or Recovery()
+        self._scope: RegistryScope = (registry or batch_provider_registry).open(
+            session=session, http=http, catalog=catalog, retry=retry, runtime=self._runtime
+        )
+        self._journal: Journal = MemoryJournal()
+        # Jobs keep their provider alive; a tenant whose jobs are over costs nothing.
+        self._providers: WeakValueDictionary[tuple[str, str | None, str], BaseBatchProvider] = WeakValueDictionary()
+        self._jobs: dict[str, JobRun] = {}
+        self._owner: Owner | None = None
+        self._tools: Tools | None = None
+
+    async def __aenter__(self) -> Self:
+        self.bind()
+        await self._scope.__aenter__()
+        self._owner = Owner("asyncbatch client", self._fail_all)
+        await self._owner.start()
+        poller = BatchPoller(self._polling, runtime=self._runtime)
+        await poller.__aenter__()
+        self._tools = Tools(
+            journal=self._journal,
+            poller=poller,
+            runtime=self._runtime,
+            creates=Creates(),
+            sending=anyio.CapacityLimiter(_SENDING),
+            settling=anyio.CapacityLimiter(_SETTLING),
+            recovery=self._recovery,
+            polling=self._polling,
+        )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Stop: creates under way get some seconds to end, batches go on at the provider. Harmless when repeated."""
+        owner, tools = self._owner, self._tools
+        self._owner = self._tools = None
+        self.release()
+        self._fail_all(None)
+        with anyio.CancelScope(shield=True):
+            if tools is not None:
+                tools.creates.hurry(self._recovery.settle_s)
+            if owner is not None:
+                await owner.stop()
+            if tools is not None:
+                await tools.poller.aclose()
+            await self._scope.aclose()
+
+    @property
+    def catalog(self) -> Catalog:
+        return self._scope.catalog
+
+    async def submit(
+        self,
+        requests: Requests,
+        *,
+        model: str,
+        mode: BatchMode | str | None = None,
+        endpoint: str | None = None,
+        account: str | None = None,
+        on_bad_row: Literal["error", "reject"] = "error",
+        metadata: Mapping[str, str] | None = None,
+    ) -> Job:
+        """Accept a job: every request checked, spooled and recorded. Uploads and creates run in the client's own tasks.
+
+        Cancelling the caller afterwards (a browser that leaves, a timeout) cancels nothing at the provider.
+
+        Args:
+            requests: A list, an iterator or an async iterator of prompts, bodies, Structs or ready rows with a `custom_id`.
+            model: `provider/model`, such as `openai/gpt-4.1-mini`.
+            mode: What the requests ask for; by default what the endpoint serves, or what the model can do, chat first.
+            endpoint: The path, for mode CUSTOM, such as `/v1/responses`.
+            account: Whose key pays; by default the environment's.
+            on_bad_row: `"reject"` lets the good rows go; the bad ones end REJECTED.
+            metadata: Kept with each batch at the provider.
+
+        Raises:
+            InvalidRequestsError: A row cannot be sent, or there is none. Nothing was sent.
+            ConfigError: The provider, the model, the mode, the endpoint or the account is not known, or there is no key.
+            ScopeError: The client is not open, or on another event loop.
+        """
+        self.check("open it first: `async with BatchClient() as client`")
+        name, model_name = split_model(model)
+        provider = await self._provider(name, account)
+        job_id = uuid4()
+        wanted = infer_mode(provider, model_name, mode, endpoint)
+        problems: list[tuple[RowProblem, str]] | None = [] if on_bad_row == "reject" else None
+        submissions = await provider.prepare_payloads(
+            batch_id=job_id,
+            model=model_name,
+            mode=wanted,
+            requests=requests,
+            endpoint=endpoint,
+            wire_ids="minted",
+            on_reject=None if problems is None else lambda problem: problems.append((problem, _id_of(problem))),
+            options={"metadata": dict(metadata)} if metadata else None,
+        )
+        try:
+            record = self._record(job_id.hex, provider, model_name, wanted, endpoint, account, submissions, problems)
+            return await self._accept(record, provider, submissions, problems or [])
+        except BaseException:
+            with anyio.CancelScope(shield=True):
+                await provider.discard(submissions)
+            raise
+
+    def job(self, job_id: str) -> Job:
+        """Give a job of this client by its id; `ConfigError` if it is not one."""
+        if job_id not in self._jobs:
+            raise ConfigError(f"this client has no job {job_id!r}", code="job.unknown", hint="client.jobs() lists them")
+        return Job(self._jobs[job_id], self._forget)
+
+    def jobs(self) -> list[Job]:
+        """Give the jobs of this client, oldest first."""
+        return [Job(run, self._forget) for run in self._jobs.values()]
+
+    async def _accept(
+        self,
+        record: JobRecord,
+        provider: BaseBatchProvider,
+        submissions: list[PreparedSubmission],
+        problems: list[tuple[RowProblem, str]],
+    ) -> Job:
+        tools, owner = self._tools, self._owner
+        if tools is None or owner is None:
+            raise ClientClosedError("the client was closed while the job was accepted", code="client.closed")
+        space = self._scope.context.space
+        parts = [
+            Part(item, SubmissionRecord(index=index, request_count=item.request_count), space)
+            for index, item in enumerate(submissions)
+        ]
+        rejects = None
+        if problems:
+            rejects = Ledger(len(problems), space.new())
+            ids = [request_id for _, request_id in problems]
+            await self._runtime.offload(rejects.close, partial(_rejected, problems), ids)
+        with anyio.CancelScope(shield=True):  # from here on the job is promised: it is recorded and running, or neither
+            await self._journal.accept(record, [part.record for part in parts])
+        run = JobRun(record, provider, parts, rejects, tools)
+        self._jobs[record.job_id] = run
+        for part in parts:
+            owner.spawn(run.drive, part, name=f"asyncbatch job {record.job_id[:8]} part {part.record.index}")
+        return Job(run, self._forget)
+
+    def _record(
+        self,
+        job_id: str,
+        provider: BaseBatchProvider,
+        model: str,
+        mode: BatchMode,
+        endpoint: str | None,
+        account: str | None,
+        submissions: list[PreparedSubmission],
+        problems: list[tuple[RowProblem, str]] | None,
+    ) -> JobRecord:
+        return JobRecord(
+            job_id=job_id,
+            provider=provider.PROVIDER_NAME,
+            model=model,
+            mode=mode,
+            endpoint=submissions[0].endpoint if submissions else endpoint or "",
+            account=account,
+            fingerprint=provider.account.fingerprint if provider.has_facts else "",
+            created_at=self._runtime.now(),
+            request_count=sum(item.request_count for item in submissions) + len(problems or ()),
+            rejected_count=len(problems or ()),
+        )
+
+    async def _provider(self, name: str, account: str | None) -> BaseBatchProvider:
+        """Give the provider of an account; one whose key is the same as before is the same object, and shares its limits."""
+        config = await self._credentials(name, account)
+        provider = self._scope.create(name, config)
+        fingerprint = await self._runtime.offload(_fingerprint, provider)
+        return self._providers.setdefault((name, account, fingerprint), provider)
+
+    async def _credentials(self, provider: str, account: str | None) -> Mapping[str, Any] | None:
+        if account is None:
+            return None
+        accounts = self._accounts
+        if accounts is None:
+            message = f"account {account!r} was asked for, and the client knows no accounts"
+            raise ConfigError(message, code="account.unknown", hint="BatchClient(accounts={name: key})")
+        if callable(accounts):
+            found: Credentials = await accounts(account)
+        elif account in accounts:
+            found = accounts[account]
+        else:
+            known = ", ".join(sorted(accounts)) or "none"
+            raise ConfigError(f"there is no account {account!r}", code="account.unknown", hint=f"known are: {known}")
+        if isinstance(found, Mapping) and provider in found:  # a tenant with keys for several providers
+            found = found[provider]
+        return {"api_key": found} if isinstance(found, str) else found
+
+    async def _forget(self, run: JobRun) -> None:
+        await run.discard()
+        self._jobs.pop(run.record.job_id, None)
+        await self._journal.forget(run.record.job_id)
+
+    def _fail_all(self, cause: BaseException | None) -> None:
+        for run in self._jobs.values():
+            closed = ClientClosedError(
+                f"the client was closed while job {run.record.job_id} was running",
+                code="client.closed",
+                hint="batches that were created go on at the provider",
+            )
+            closed.__cause__ = cause
+            run.close(closed)
+
+
+def _rejected(problems: list[tuple[RowProblem, str]], position: int, request_id: str) -> ProviderResultRow:
+    return rejected(problems[position][0], request_id)
+
+
+def _id_of(problem: RowProblem) -> str:
+    return problem.request_id if problem.request_id is not None else f"{problem.row:07d}"
+
+
+def _fingerprint(provider: BaseBatchProvider) -> str:
+    """Resolve the account; raises where there is no key. A provider without facts keeps its key to itself."""
+    return provider.account.fingerprint if provider.has_facts else ""
+
+
+def split_model(model: str) -> tuple[str, str]:
+    """Part `provider/model`; the model's own name may hold further slashes."""
+    provider, slash, name = model.partition("/")
+    if not slash or not provider or not name:
+        message = f"{model!r} names no provider"
+        raise ConfigError(
+            message, code="model.no_provider", hint=f"write provider/model, such as openai/{model or 'gpt-4.1-mini'}"
+        )
+    return provider, name
+
+
+def infer_mode(
+    provider: BaseBatchProvider, model: str, mode: BatchMode | str | None, endpoint: str | None
+) -> BatchMode:
+    """Give the mode: the caller's, else what the endpoint serves, else what the model can do, chat first."""
+    if mode is not None:
+        try:
+            return BatchMode(mode.lower())
+        except ValueError:
+            known = ", ".join(item.value for item in BatchMode)
+            raise ConfigError(f"{mode!r} is no mode", code="mode.unknown", hint=f"there are {known}") from None
+    if endpoint is not None:
+        serves = (
+            provider.facts.endpoint_for(BatchMode.CUSTOM, endpoint).mode if provider.has_facts else BatchMode.CUSTOM
+        )
+        return serves if provider.supports_model(model, serves) else BatchMode.CUSTOM
+    can = (item for item in BatchMode if item is not BatchMode.CUSTOM and provider.supports_model(model, item))
+    return next(can, BatchMode.CHAT)

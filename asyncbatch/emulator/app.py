@@ -1,0 +1,113 @@
+"""The server: every dialect on its own path, guarded by keys, limits and the script of faults."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import anyio
+import anyio.to_thread
+from aiohttp import web
+
+from asyncbatch.emulator.clock import Clock
+from asyncbatch.emulator.desk import Desk
+from asyncbatch.emulator.dialect import change, load_dialects
+from asyncbatch.emulator.families import Family, open_family
+from asyncbatch.emulator.faults import Fault, Script
+from asyncbatch.emulator.guard import make_guard
+from asyncbatch.emulator.history import Record
+from asyncbatch.emulator.work import Work
+
+JSON_BYTES = 4 * 1024 * 1024  # no control call comes near it
+SHUTDOWN_S = 0.5  # real seconds that open connections get at the end
+
+
+class Service:
+    """All dialects, on one clock.
+
+    Args:
+        clock: The clock that batches live by.
+        faults: What goes wrong, from the start.
+        limits: Changes to the documented limits, by field of `dialect.Limits`.
+        pace: Changes to how long things take, by field of `life.Pace`.
+        models: Patterns of further models that every endpoint knows.
+        seed: Decides the order of results and the dice of faults.
+    """
+
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        faults: Iterable[Fault] = (),
+        limits: Mapping[str, Any] | None = None,
+        pace: Mapping[str, Any] | None = None,
+        models: Sequence[str] = (),
+        seed: int = 0,
+    ) -> None:
+        self.clock = clock
+        self._faults = tuple(faults)
+        self._seed = seed
+        self.script = Script(self._faults, seed=seed)
+        self.families: dict[str, Family] = {}
+        for dialect in load_dialects().values():
+            desk = Desk(dialect, clock, change(dialect.pace, pace), change(dialect.limits, limits), models, seed)
+            self.families[dialect.name] = open_family(dialect.family, desk)
+
+    @property
+    def desks(self) -> list[Desk]:
+        return [family.desk for family in self.families.values()]
+
+    async def reset(self) -> None:
+        """Forget everything that happened. The script of faults is again the one that the service began with."""
+        stores = [desk.store for desk in self.desks]
+        self.clock.restart()
+        self.script = Script(self._faults, seed=self._seed)
+        for desk in self.desks:
+            desk.restart()
+        for store in stores:
+            await anyio.to_thread.run_sync(store.close)
+
+    async def read_history(self) -> list[Record]:
+        """Give what happened at every dialect, in order of time."""
+        records = [record for desk in self.desks for record in await desk.read_history()]
+        return sorted(records, key=lambda record: record.at)
+
+    async def run(self, host: str, port: int, on_ready: Callable[[str], None]) -> None:
+        """Listen until cancelled. `on_ready` gets the URL."""
+        runner = web.AppRunner(self.make_app(), access_log=None, handle_signals=False, shutdown_timeout=SHUTDOWN_S)
+        try:
+            await runner.setup()
+            await web.TCPSite(runner, host, port).start()
+            async with anyio.create_task_group() as tasks:
+                for family in self.families.values():
+                    family.desk.work = Work(tasks, self.clock.now, family.examine, family.write)
+                on_ready(_url(runner))
+                try:
+                    await anyio.sleep_forever()
+                finally:
+                    self._close()  # work in threads looks at its store and ends
+        finally:
+            with anyio.CancelScope(shield=True):
+                await runner.cleanup()
+            self._close()
+
+    def _close(self) -> None:
+        for desk in self.desks:
+            desk.store.close()
+
+    def make_app(self) -> web.Application:
+        app = web.Application()
+        app.router.add_get("/", self._index)
+        for name, family in self.families.items():
+            mounted = web.Application(middlewares=[make_guard(family, lambda: self.script)], client_max_size=JSON_BYTES)
+            mounted.add_routes(family.routes())
+            app.add_subapp(f"/{name}{family.desk.dialect.prefix}", mounted)
+        return app
+
+    async def _index(self, request: web.Request) -> web.Response:
+        origin = f"{request.scheme}://{request.host}"
+        bases = {name: f"{origin}/{name}{family.desk.dialect.prefix}" for name, family in self.families.items()}
+        return web.json_response({"service": "asyncbatch emulator", "base_urls": bases, "now": int(self.clock.now())})
+
+
+def _url(runner: web.AppRunner) -> str:
+    host, port = runner.addresses[0][:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

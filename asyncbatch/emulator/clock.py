@@ -1,0 +1,45 @@
+"""The emulator's clock: real time, sped up, or the caller's own, and movable in either case."""
+
+import math
+import time
+from collections.abc import Callable
+
+
+class Clock:
+    """Seconds since the epoch, as the emulated service sees them.
+
+    Args:
+        speed: Emulated seconds for each real one.
+        source: Somebody else's clock, such as a test's virtual one; `speed` then means nothing.
+    """
+
+    def __init__(self, *, speed: float = 1.0, source: Callable[[], float] | None = None) -> None:
+        if not (math.isfinite(speed) and speed > 0):
+            raise ValueError(f"speed is {speed!r}, but must be a number above 0")
+        self.speed = 1.0 if source else speed
+        self._source = source
+        self.restart()
+
+    def restart(self) -> None:
+        """Forget every `advance`, and begin again at the present."""
+        self._offset_s = 0.0
+        self._epoch = time.time()
+        self._started = time.monotonic()
+
+    def now(self) -> float:
+        if self._source is not None:
+            return self._source() + self._offset_s
+        return self._epoch + (time.monotonic() - self._started) * self.speed + self._offset_s
+
+    def advance(self, seconds: float) -> None:
+        if seconds < 0:
+            raise ValueError(f"cannot advance by {seconds!r} seconds: an emulated service's clock never runs backwards")
+        self._offset_s += seconds
+
+    def client_wall(self) -> float:
+        """Give the time of day as a client sees it, for dates that are meant for its clock."""
+        return self.now() if self._source is not None else time.time()
+
+    def client_seconds(self, seconds: float) -> float:
+        """Turn emulated seconds into the seconds that a client has to wait for them."""
+        return seconds / self.speed

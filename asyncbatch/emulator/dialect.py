@@ -1,0 +1,71 @@
+"""The dialects: one YAML file of facts each, found by looking, and the limits that a caller may change."""
+
+import datetime as dt
+from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
+from typing import Any, TypeVar
+
+import msgspec
+import yaml
+from msgspec import Struct
+
+from asyncbatch.emulator.life import Pace, Phase
+
+
+class Limits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the emulated service allows; as documented, unless the caller says otherwise.
+
+    Attributes:
+        requests_per_min: HTTP requests for each account in a minute of the emulator's clock; None for no limit.
+        embedding_inputs: Texts in one batch, over all its rows.
+    """
+
+    rows: int
+    file_bytes: int
+    upload_bytes: int
+    embedding_inputs: int
+    requests_per_min: int | None = None
+
+
+class Dialect(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One provider's protocol, in facts.
+
+    Attributes:
+        family: The module below `families` that speaks the protocol.
+        prefix: What stands between the dialect's name and the paths, as in `/openai/v1`.
+        environment: What an SDK reads to find the service; `{base_url}` and `{key}` are filled in.
+        status: The service's word for each phase.
+        protocol: Facts that only the family understands.
+    """
+
+    name: str
+    family: str
+    checked: dt.date
+    sources: tuple[str, ...]
+    prefix: str
+    environment: dict[str, str]
+    status: dict[Phase, str]
+    pace: Pace
+    limits: Limits
+    protocol: dict[str, Any]
+
+
+_Record = TypeVar("_Record", Pace, Limits)
+
+
+def change(record: _Record, changes: Mapping[str, Any] | None) -> _Record:
+    """Give the record with some fields changed; an unknown field or a wrong type is a `msgspec.ValidationError`."""
+    return msgspec.convert({**msgspec.structs.asdict(record), **(changes or {})}, type(record))
+
+
+@cache
+def load_dialects() -> dict[str, Dialect]:
+    """Read every dialect that is there, by name."""
+    folder = files("asyncbatch.emulator") / "dialects"
+    found = [_load(entry.read_bytes()) for entry in folder.iterdir() if entry.name.endswith(".yaml")]
+    return {dialect.name: dialect for dialect in sorted(found, key=lambda dialect: dialect.name)}
+
+
+def _load(text: bytes) -> Dialect:
+    return msgspec.convert(yaml.safe_load(text), Dialect)

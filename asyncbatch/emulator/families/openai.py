@@ -1,0 +1,273 @@
+"""OpenAI's protocol: files that are uploaded, batches that are made of them, results that are files again.
+
+Source: https://platform.openai.com/docs/api-reference/batch and https://platform.openai.com/docs/api-reference/files
+"""
+
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+import anyio.to_thread
+import msgspec
+from aiohttp import web
+
+from asyncbatch.emulator.desk import ACCOUNT, DOOM, Desk, RefusalError
+from asyncbatch.emulator.families import Family
+from asyncbatch.emulator.families.openai_checks import Endpoint
+from asyncbatch.emulator.families.openai_orders import Order, read_order
+from asyncbatch.emulator.families.openai_rows import Rules, Sheet, examine_lines, write_lines
+from asyncbatch.emulator.families.openai_shapes import cut_page, encode_batch, encode_error, encode_file, encode_page
+from asyncbatch.emulator.families.openai_uploads import Upload, read_upload
+from asyncbatch.emulator.life import Course, Phase, plan_itinerary
+from asyncbatch.emulator.replies import Download
+from asyncbatch.emulator.store import Examined, Problem, StoredBatch, StoredFile, Written
+
+_UNCANCELLABLE = {Phase.COMPLETED, Phase.FAILED, Phase.EXPIRED}
+_CANCELLED = ("batch_cancelled", "This request was cancelled.")
+_EXPIRED = ("batch_expired", "This request could not be executed before the completion window expired.")
+
+
+class Protocol(Family):
+    """The family that most services imitate."""
+
+    def __init__(self, desk: Desk) -> None:
+        super().__init__(desk)
+        self._endpoints = msgspec.convert(desk.protocol("endpoints"), dict[str, Endpoint])
+
+    def routes(self) -> Sequence[web.RouteDef]:
+        return [
+            web.post("/files", self._upload),
+            web.get("/files", self._list_files),
+            web.get("/files/{id}", self._show_file),
+            web.get("/files/{id}/content", self._download),
+            web.delete("/files/{id}", self._delete_file),
+            web.post("/batches", self._create),
+            web.get("/batches", self._list_batches),
+            web.get("/batches/{id}", self._show_batch),
+            web.post("/batches/{id}/cancel", self._cancel),
+        ]
+
+    def read_key(self, request: web.Request) -> str | None:
+        scheme, _, key = request.headers.get("Authorization", "").partition(" ")
+        key = key.strip()
+        return key if scheme.lower() == "bearer" and key and not key.startswith("invalid") else None
+
+    def encode_error(self, status: int, message: str, *, code: str | None = None, param: str | None = None) -> bytes:
+        return msgspec.json.encode(encode_error(status, message, code=code, param=param))
+
+    # Files
+
+    async def _upload(self, request: web.Request) -> web.Response:
+        store, path = self.desk.store, self.desk.store.new_path()
+        upload = await read_upload(request, path, self.desk.limits.upload_bytes, self.desk.dialect.protocol)
+        file = self._stored(upload, path, request[ACCOUNT])
+        store.files[file.id] = file
+        self.desk.accept(request, "upload", file.id, sha256=file.sha256, file_bytes=file.size)
+        return _json(encode_file(file))
+
+    def _stored(self, upload: Upload, path: Path, account: str) -> StoredFile:
+        now = self.desk.clock.now()
+        default_s = self.desk.protocol("file_lifetime_s") if upload.purpose == "batch" else None
+        lifetime_s = upload.lifetime_s or default_s
+        return StoredFile(
+            id=self.desk.store.new_id("file-"),
+            account=account,
+            purpose=upload.purpose,
+            filename=upload.filename,
+            path=path,
+            size=upload.size,
+            sha256=upload.sha256,
+            created_at=now,
+            expires_at=None if lifetime_s is None else now + lifetime_s,
+        )
+
+    async def _list_files(self, request: web.Request) -> web.Response:
+        account, query = request[ACCOUNT], request.query
+        await self.desk.work.settle_all(self.desk.store.batches_of(account))
+        files = self.desk.store.files_of(account, self.desk.clock.now())
+        files = [file for file in files if query.get("purpose") in {None, file.purpose}]
+        if query.get("order", "desc") == "asc":
+            files.reverse()
+        bounds = self.desk.protocol("list_limit")["files"]
+        page, has_more = cut_page(files, query.get("after"), query.get("limit"), bounds)
+        return _json(encode_page([encode_file(file) for file in page], has_more=has_more))
+
+    async def _show_file(self, request: web.Request) -> web.Response:
+        return _json(encode_file(self._file(request)))
+
+    async def _download(self, request: web.Request) -> web.StreamResponse:
+        file = self._file(request)
+        return Download(file.path, file.size, content_type="application/octet-stream")
+
+    async def _delete_file(self, request: web.Request) -> web.Response:
+        file = self._file(request)
+        file.is_deleted = True
+        now = self.desk.clock.now()
+        users = list(self.desk.store.users_of(file))
+        for batch in users:
+            if now < batch.course.valid_at:
+                batch.refuse(_no_file(file.id))
+        if not users:
+            await anyio.to_thread.run_sync(lambda: file.path.unlink(missing_ok=True))
+        self.desk.accept(request, "delete", file.id)
+        return _json({"id": file.id, "object": "file", "deleted": True})
+
+    def _file(self, request: web.Request) -> StoredFile:
+        file_id = request.match_info["id"]
+        file = self.desk.store.find_file(request[ACCOUNT], file_id, self.desk.clock.now())
+        if file is None:
+            raise RefusalError(404, f"No such File object: {file_id}", param="id")
+        return file
+
+    # Batches
+
+    async def _create(self, request: web.Request) -> web.Response:
+        order = read_order(await request.read(), self.desk.dialect.protocol)
+        batch = self._stored_batch(order, request[ACCOUNT])
+        doom = request.get(DOOM)
+        if doom is not None:
+            batch.course = msgspec.structs.replace(batch.course, refused_after_s=doom.after_s)
+            batch.refuse(Problem(code=doom.code, message=doom.message))
+        self.desk.store.batches[batch.id] = batch
+        self.desk.accept(
+            request,
+            "create",
+            batch.id,
+            input_file_id=order.input_file_id,
+            sha256=batch.input.sha256 if batch.input else None,
+            file_bytes=batch.input.size if batch.input else None,
+            metadata=order.metadata,
+        )
+        self.desk.work.begin(batch)
+        return self._shown(batch)
+
+    def _stored_batch(self, order: Order, account: str) -> StoredBatch:
+        now = self.desk.clock.now()
+        file = self.desk.store.find_file(account, order.input_file_id, now)
+        course = Course(created_at=now, pace=self.desk.pace)
+        batch_id = self.desk.store.new_id("batch_")
+        batch = StoredBatch(id=batch_id, account=account, order=order, course=course, input=file)
+        if file is None or (file.expires_at is not None and file.expires_at <= course.valid_at):
+            batch.refuse(_no_file(order.input_file_id))
+        elif file.purpose != "batch":
+            message = f"The file has purpose '{file.purpose}', but a batch needs 'batch'."
+            batch.refuse(Problem(code="invalid_request", message=message, param="file_id"))
+        return batch
+
+    async def _list_batches(self, request: web.Request) -> web.Response:
+        batches = self.desk.store.batches_of(request[ACCOUNT])
+        bounds = self.desk.protocol("list_limit")["batches"]
+        page, has_more = cut_page(batches, request.query.get("after"), request.query.get("limit"), bounds)
+        await self.desk.work.settle_all(page)
+        return _json(encode_page([self._encoded(batch) for batch in page], has_more=has_more))
+
+    async def _show_batch(self, request: web.Request) -> web.Response:
+        batch = self._batch(request)
+        await self.desk.work.settle(batch)
+        return self._shown(batch)
+
+    async def _cancel(self, request: web.Request) -> web.Response:
+        batch = self._batch(request)
+        await self.desk.work.settle(batch)
+        now = self.desk.clock.now()
+        phase = batch.stand(now).phase
+        if phase in _UNCANCELLABLE:
+            raise RefusalError(409, f"Cannot cancel a batch with status '{self.desk.dialect.status[phase]}'.")
+        if batch.course.cancel_at is None:
+            batch.course = msgspec.structs.replace(batch.course, cancel_at=now)
+            self.desk.accept(request, "cancel", batch.id)
+        return self._shown(batch)
+
+    def _batch(self, request: web.Request) -> StoredBatch:
+        batch_id = request.match_info["id"]
+        batch = self.desk.store.find_batch(request[ACCOUNT], batch_id)
+        if batch is None:
+            raise RefusalError(404, f"No batch found with id '{batch_id}'.")
+        return batch
+
+    def _shown(self, batch: StoredBatch) -> web.Response:
+        return _json(self._encoded(batch))
+
+    def _encoded(self, batch: StoredBatch) -> dict[str, Any]:
+        return encode_batch(batch, self.desk.dialect.status, self.desk.clock.now())
+
+    # The work behind a batch, in threads
+
+    def examine(self, batch: StoredBatch) -> Examined:
+        assert batch.input is not None
+        endpoint = self._endpoints[batch.order.endpoint]
+        limits = self.desk.limits
+        rules = Rules(
+            url=batch.order.endpoint,
+            endpoint=endpoint,
+            rows=limits.rows,
+            file_bytes=limits.file_bytes,
+            embedding_inputs=limits.embedding_inputs,
+            allows_model=lambda model: self.desk.allows_model(model, endpoint.models),
+            check_open=self.desk.store.check_open,
+        )
+        return examine_lines(batch.input.path, rules)
+
+    def write(self, batch: StoredBatch, rows_done: int) -> Written:
+        assert batch.input is not None
+        store, ends_at = self.desk.store, plan_itinerary(batch.course)[-1][0]
+        examined = batch.examined
+        if examined is None:  # it was cancelled before anybody knew that its input is bad
+            return Written()
+        code, message = _EXPIRED if batch.course.cancel_at is None else _CANCELLED
+        sheet = Sheet(
+            batch_id=batch.id,
+            source=batch.input.path,
+            examined=examined,
+            endpoint=self._endpoints[batch.order.endpoint],
+            rows_done=rows_done,
+            created=int(ends_at),
+            seed=self.desk.seed,
+            dimensions=self._dimensions(examined.model or ""),
+            unfinished_code=code,
+            unfinished_message=message,
+            check_open=store.check_open,
+        )
+        output, errors = store.new_path(), store.new_path()
+        totals = write_lines(sheet, output, errors)
+        return Written(
+            output=self._keep(batch, output, "output", ends_at),
+            errors=self._keep(batch, errors, "error", ends_at),
+            input_tokens=totals.input_tokens,
+            output_tokens=totals.output_tokens,
+        )
+
+    def _dimensions(self, model: str) -> int:
+        table: dict[str, int] = self.desk.protocol("embedding_dimensions")
+        return next(size for pattern, size in table.items() if fnmatchcase(model, pattern))
+
+    def _keep(self, batch: StoredBatch, path: Path, kind: str, created_at: float) -> StoredFile | None:
+        """Make a file of the account out of results; None if there are none."""
+        size = path.stat().st_size
+        if size == 0:
+            path.unlink()
+            return None
+        lifetime_s = batch.order.output_lifetime_s or self.desk.protocol("file_lifetime_s")
+        file = StoredFile(
+            id=self.desk.store.new_id("file-"),
+            account=batch.account,
+            purpose="batch_output",
+            filename=f"{batch.id}_{kind}.jsonl",
+            path=path,
+            size=size,
+            sha256="",
+            created_at=created_at,
+            expires_at=created_at + lifetime_s,
+        )
+        self.desk.store.files[file.id] = file
+        return file
+
+
+def _no_file(file_id: str) -> Problem:
+    message = f"The input file '{file_id}' does not exist, or is not accessible."
+    return Problem(code="invalid_request", message=message, param="file_id")
+
+
+def _json(document: dict[str, Any]) -> web.Response:
+    return web.Response(body=msgspec.json.encode(document), content_type="application/json")

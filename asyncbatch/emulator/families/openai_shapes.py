@@ -1,0 +1,130 @@
+"""OpenAI's objects on the wire: files, batches, pages and errors, made from what the store holds. Pure.
+
+Source: https://platform.openai.com/docs/api-reference/batch/object and .../files/object
+"""
+
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+from asyncbatch.emulator.desk import RefusalError
+from asyncbatch.emulator.families.openai_rows import FAILED_FATES, Fate
+from asyncbatch.emulator.life import Phase, Stand
+from asyncbatch.emulator.store import StoredBatch, StoredFile
+
+_TIMES = {  # field of a batch -> the phase whose beginning it tells
+    "in_progress_at": Phase.IN_PROGRESS,
+    "finalizing_at": Phase.FINALIZING,
+    "completed_at": Phase.COMPLETED,
+    "failed_at": Phase.FAILED,
+    "expired_at": Phase.EXPIRED,
+    "cancelling_at": Phase.CANCELLING,
+    "cancelled_at": Phase.CANCELLED,
+}
+
+_Item = TypeVar("_Item", StoredFile, StoredBatch)
+
+
+def encode_error(status: int, message: str, *, code: str | None, param: str | None) -> dict[str, Any]:
+    kind = "requests" if status == 429 else "server_error" if status >= 500 else "invalid_request_error"
+    return {"error": {"message": message, "type": kind, "param": param, "code": code}}
+
+
+def encode_file(file: StoredFile) -> dict[str, Any]:
+    return {
+        "id": file.id,
+        "object": "file",
+        "bytes": file.size,
+        "created_at": int(file.created_at),
+        "expires_at": None if file.expires_at is None else int(file.expires_at),
+        "filename": file.filename,
+        "purpose": file.purpose,
+        "status": "processed",
+        "status_details": None,
+    }
+
+
+def encode_batch(batch: StoredBatch, words: dict[Phase, str], now: float) -> dict[str, Any]:
+    stand, written = batch.stand(now), batch.written
+    is_over = stand.is_over and written is not None
+    return {
+        "id": batch.id,
+        "object": "batch",
+        "endpoint": batch.order.endpoint,
+        "model": batch.examined.model if batch.examined and stand.phase is not Phase.VALIDATING else None,
+        "errors": _encode_problem(batch) if stand.phase is Phase.FAILED else None,
+        "input_file_id": batch.order.input_file_id,
+        "completion_window": batch.order.completion_window,
+        "status": words[stand.phase],
+        "output_file_id": written.output.id if is_over and written and written.output else None,
+        "error_file_id": written.errors.id if is_over and written and written.errors else None,
+        "created_at": int(batch.course.created_at),
+        "expires_at": int(batch.course.expires_at),
+        **{name: int(stand.since[phase]) if phase in stand.since else None for name, phase in _TIMES.items()},
+        "request_counts": _encode_counts(batch, stand),
+        "usage": _encode_usage(batch, is_over=is_over),
+        "metadata": batch.order.metadata,
+    }
+
+
+def _encode_problem(batch: StoredBatch) -> dict[str, Any] | None:
+    problem = batch.problem
+    if problem is None:
+        return None
+    item = {"code": problem.code, "message": problem.message, "param": problem.param, "line": problem.line}
+    return {"object": "list", "data": [item]}
+
+
+def _encode_counts(batch: StoredBatch, stand: Stand) -> dict[str, int]:
+    """Count rows; zeros until validation ends. In the end, what was never run has failed."""
+    if batch.examined is None or stand.phase in {Phase.VALIDATING, Phase.FAILED}:
+        return {"total": 0, "completed": 0, "failed": 0}
+    total = batch.examined.rows
+    not_run = batch.examined.fates[: stand.rows_done].count(Fate.STALL)
+    failed = sum(batch.examined.fates[: stand.rows_done].count(fate) for fate in FAILED_FATES)
+    completed = stand.rows_done - failed
+    failed = total - completed if stand.is_over else failed - not_run
+    return {"total": total, "completed": completed, "failed": failed}
+
+
+def _encode_usage(batch: StoredBatch, *, is_over: bool) -> dict[str, Any]:
+    used = batch.written.input_tokens if is_over and batch.written else 0
+    made = batch.written.output_tokens if is_over and batch.written else 0
+    return {
+        "input_tokens": used,
+        "input_tokens_details": {"cached_tokens": 0},
+        "output_tokens": made,
+        "output_tokens_details": {"reasoning_tokens": 0},
+        "total_tokens": used + made,
+    }
+
+
+def cut_page(
+    items: Sequence[_Item], after: str | None, limit: str | None, bounds: Sequence[int]
+) -> tuple[list[_Item], bool]:
+    """Give the page that begins after this id, and whether there is more. Bounds: the default limit and the highest."""
+    start = 0
+    if after is not None:
+        start = next((number for number, item in enumerate(items, start=1) if item.id == after), -1)
+        if start < 0:
+            raise RefusalError(400, f"Invalid 'after': no object found with id '{after}'.", param="after")
+    most = _read_limit(limit, *bounds)
+    return list(items[start : start + most]), len(items) > start + most
+
+
+def _read_limit(limit: str | None, default: int, most: int) -> int:
+    if limit is None:
+        return default
+    if not limit.isascii() or not limit.isdigit() or not 1 <= int(limit) <= most:
+        code = "integer_above_max_value" if limit.isdigit() and int(limit) > most else "integer_below_min_value"
+        raise RefusalError(400, f"Invalid 'limit': {limit!r}, expected 1 to {most}.", param="limit", code=code)
+    return int(limit)
+
+
+def encode_page(items: Sequence[dict[str, Any]], *, has_more: bool) -> dict[str, Any]:
+    return {
+        "object": "list",
+        "data": list(items),
+        "first_id": items[0]["id"] if items else None,
+        "last_id": items[-1]["id"] if items else None,
+        "has_more": has_more,
+    }

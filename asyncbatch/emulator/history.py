@@ -1,0 +1,50 @@
+"""What happened at the emulator, for a checker to judge: every request, and everything that was accepted."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Literal
+
+from msgspec import Struct, field
+
+
+class Record(Struct, frozen=True, kw_only=True):
+    """One request, or one thing that was accepted.
+
+    An accepted upload, create, cancel or delete has a record of its own, written at the moment of acceptance; the
+    record of the request that brought it follows when the answer is known, even if it never reached the client.
+
+    Attributes:
+        status: The HTTP status that was sent; None where the connection was dropped instead.
+        account: A fingerprint of the key that was used; empty without one.
+        is_paid: Of a create: whether rows run for it. Only a batch that fails validation, or is cancelled before its
+            first row, costs nothing.
+        faults: The kinds of the scripted faults that touched this request.
+    """
+
+    kind: Literal["request", "upload", "create", "cancel", "delete"]
+    at: float
+    dialect: str
+    account: str
+    method: str
+    path: str
+    status: int | None = None
+    object_id: str | None = None
+    input_file_id: str | None = None
+    input_sha256: str | None = None
+    file_bytes: int | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict[str, str])
+    is_paid: bool = False
+    faults: tuple[str, ...] = ()
+
+
+def paid_twice(history: Iterable[Record]) -> dict[tuple[str, str], list[Record]]:
+    """Group the paid creates that bought the same input for the same account more than once.
+
+    Returns:
+        Account and SHA-256 of the input, with the creates that paid for it. Empty when nothing was bought twice.
+    """
+    bought: defaultdict[tuple[str, str], list[Record]] = defaultdict(list)
+    for record in history:
+        if record.kind == "create" and record.is_paid and record.input_sha256:
+            bought[record.account, record.input_sha256].append(record)
+    return {key: records for key, records in bought.items() if len(records) > 1}

@@ -1,0 +1,62 @@
+"""Answers that a plain response cannot give: a file in slices, and a body that ends too early."""
+
+import io
+from pathlib import Path
+from typing import BinaryIO
+
+import anyio.to_thread
+from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.web_request import BaseRequest
+
+SLICE_BYTES = 256 * 1024
+
+
+class Download(web.StreamResponse):
+    """Sends a file, or bytes, with its true length; or a part of it, and closes.
+
+    Attributes:
+        keep_bytes: How much is sent of what was promised; None for all.
+    """
+
+    def __init__(self, source: Path | bytes, size: int, *, status: int = 200, content_type: str) -> None:
+        super().__init__(status=status, headers={"Content-Type": content_type})
+        self.content_length = size
+        self.keep_bytes: int | None = None
+        self._source = source
+        self._size = size
+        self._request: BaseRequest | None = None
+
+    async def prepare(self, request: BaseRequest) -> AbstractStreamWriter | None:
+        self._request = request
+        if self.keep_bytes is not None:
+            self.force_close()
+        return await super().prepare(request)
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        left = self._size if self.keep_bytes is None else min(self.keep_bytes, self._size - 1)
+        with await anyio.to_thread.run_sync(self._open) as file:
+            while left > 0:
+                piece = await anyio.to_thread.run_sync(file.read, min(SLICE_BYTES, left))
+                await self.write(piece)
+                left -= len(piece)
+        if self.keep_bytes is None:
+            await super().write_eof(data)
+        elif self._request is not None and self._request.transport is not None:
+            self._request.transport.close()
+
+    def _open(self) -> BinaryIO:
+        return io.BytesIO(self._source) if isinstance(self._source, bytes) else self._source.open("rb")
+
+
+def cut(response: web.StreamResponse, keep_bytes: int) -> Download:
+    """Give the same answer, which ends after this much of its body."""
+    download = response if isinstance(response, Download) else _as_download(response)
+    download.keep_bytes = keep_bytes
+    return download
+
+
+def _as_download(response: web.StreamResponse) -> Download:
+    body = response.body if isinstance(response, web.Response) else None
+    source = body if isinstance(body, bytes) else b""
+    return Download(source, len(source), status=response.status, content_type=response.content_type)

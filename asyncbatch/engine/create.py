@@ -1,0 +1,92 @@
+"""The create of one submission: intent first, one request, and an outcome that is journalled whatever happens.
+
+The task that acts is the one that journals how it ended. It runs in the client's own group, under a shield: cancelling whoever
+submitted the job does not reach it, and when the client itself is left it gets a few seconds to settle before its answer is
+given up. A create without an answer is recorded as unknown, and is looked for.
+"""
+
+import logging
+
+import anyio
+
+from asyncbatch.base_provider import BaseBatchProvider
+from asyncbatch.dto import PreparedSubmission
+from asyncbatch.exceptions import ProviderError, ProviderTransientError, SubmissionUnknownError
+from asyncbatch.journal import Accepted, CreateIntended, CreateUnknown, Event, Journal, Refused, SubmissionRecord
+from asyncbatch.runtime import Runtime
+
+_log = logging.getLogger("asyncbatch.engine")
+
+
+class Creates:
+    """The creates under way, so that leaving the client can hurry them."""
+
+    def __init__(self) -> None:
+        self._scopes: set[anyio.CancelScope] = set()
+
+    def enter(self) -> anyio.CancelScope:
+        scope = anyio.CancelScope(shield=True)
+        self._scopes.add(scope)
+        return scope
+
+    def leave(self, scope: anyio.CancelScope) -> None:
+        self._scopes.discard(scope)
+
+    def hurry(self, settle_s: float) -> None:
+        """Give every create under way so many seconds to end."""
+        for scope in self._scopes:
+            scope.deadline = min(scope.deadline, anyio.current_time() + settle_s)
+
+
+def make_tag(job_id: str, index: int, attempt: int, runtime: Runtime) -> str:
+    """Make the mark of one attempt: nothing of the user's is in it, and its nonce is random."""
+    return f"ab1-{job_id[:8]}-{index}-{attempt}-{runtime.nonce(16)}"
+
+
+async def create_once(
+    job_id: str,
+    submission: PreparedSubmission,
+    record: SubmissionRecord,
+    *,
+    provider: BaseBatchProvider,
+    journal: Journal,
+    runtime: Runtime,
+    creates: Creates,
+) -> tuple[SubmissionRecord, PreparedSubmission, ProviderError | None]:
+    """Send the create and give the record after it, the submission with its tag, and the error if there was one."""
+    tag = make_tag(job_id, record.index, record.attempt + 1, runtime)
+    tagged = submission.replace(tag=tag)
+    await journal.move(job_id, record.index, CreateIntended(mark=tag, at=runtime.now()))
+    event: Event = CreateUnknown(why="stopped before an answer came")
+    after = record
+    failure: ProviderError | None = SubmissionUnknownError(
+        "the client was left before the create was answered", provider=provider.PROVIDER_NAME, code="create_unknown"
+    )
+    scope = creates.enter()
+    try:
+        with scope:
+            event, failure = await _outcome(provider, tagged)
+    finally:
+        creates.leave(scope)
+        with anyio.CancelScope(shield=True):
+            after = await journal.move(job_id, record.index, event)
+    return after, tagged, failure
+
+
+async def _outcome(provider: BaseBatchProvider, submission: PreparedSubmission) -> tuple[Event, ProviderError | None]:
+    try:
+        result = await provider.create(submission)
+    except SubmissionUnknownError as error:
+        return CreateUnknown(why=error.message), error
+    except ProviderTransientError as error:
+        return Refused(why=error.message, is_final=False), error
+    except ProviderError as error:
+        return Refused(why=error.message, is_final=True), error
+    except Exception as error:  # noqa: BLE001 see below: nothing is swallowed, and nothing is sent again
+        # A provider that fails in its own way may have sent it: that has to be looked up like a lost answer.
+        _log.exception("a create of %s failed in a way that proves nothing", provider.PROVIDER_NAME)
+        why = f"{provider.PROVIDER_NAME}: create failed with {type(error).__name__}"
+        return CreateUnknown(why=why), SubmissionUnknownError(
+            why, provider=provider.PROVIDER_NAME, code="create_unknown"
+        )
+    return Accepted(provider_batch_id=result.provider_batch_id), None

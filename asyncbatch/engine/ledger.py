@@ -1,0 +1,213 @@
+"""The account of requests of one submission: every one of them against exactly one outcome.
+
+Thirteen bytes a request in memory; the rows themselves lie in a spooled body, each as a frame of four bytes of length and a
+msgpack record. A row that is replaced (a conflict, a real answer after a notice of expiry) leaves its old frame behind, which
+readers skip because the ledger points elsewhere.
+"""
+
+import struct
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from asyncbatch.dto import ProviderResultRow, RowError, UsageInfo
+from asyncbatch.enums import ResultStatus
+from asyncbatch.exceptions import JournalError
+from asyncbatch.spool import PIECE_BYTES, SpoolFile
+
+_LENGTH = struct.Struct("<I")
+_NOTHING = 2**64 - 1
+_STATUSES = tuple(ResultStatus)
+_CODES = {status: code for code, status in enumerate(_STATUSES)}
+_NEVER_RAN = frozenset({ResultStatus.EXPIRED, ResultStatus.CANCELLED})
+
+
+class _Stored(msgspec.Struct, frozen=True, array_like=True):
+    position: int
+    request_id: str
+    status: ResultStatus
+    body: bytes = b""
+    format: str = ""
+    error: RowError | None = None
+    usage: UsageInfo | None = None
+    metadata: Mapping[str, Any] = {}
+
+
+_ENCODER = msgspec.msgpack.Encoder()
+_DECODER = msgspec.msgpack.Decoder(_Stored)
+
+
+class Ledger:
+    """Outcomes of `count` requests, and where their rows lie in `file`. All but `counts` blocks: call it in a thread."""
+
+    def __init__(self, count: int, file: SpoolFile) -> None:
+        self._file = file
+        self._outcomes = bytearray(b"\xff" * count)
+        self._offsets = array("Q", [_NOTHING]) * count
+        self.usage = UsageInfo()
+        self.strays = 0
+        self.is_closed = False
+
+    def __len__(self) -> int:
+        return len(self._outcomes)
+
+    def counts(self) -> dict[ResultStatus, int]:
+        """How many requests ended how; those without an outcome yet are not counted."""
+        found = ((status, self._outcomes.count(code)) for status, code in _CODES.items())
+        return {status: n for status, n in found if n}
+
+    def add(
+        self, rows: Iterable[ProviderResultRow], place: Callable[[str], int | None], ids: Sequence[str]
+    ) -> list[str]:
+        """Enter answers as they came.
+
+        Args:
+            rows: The answers, named by the ids that travelled.
+            place: Gives the position of such an id, None for one that is not ours.
+            ids: The requests' own ids, by position.
+
+        Returns:
+            Ids that are not ours.
+        """
+        frames = bytearray()
+        strays: list[str] = []
+        fresh: dict[int, ProviderResultRow] = {}
+        for row in rows:
+            position = place(row.request_id)
+            if position is None:
+                strays.append(row.request_id)
+                continue
+            row = msgspec.structs.replace(row, request_id=ids[position])  # noqa: PLW2901 the same row under its own name
+            held = fresh.get(position) or self._held(position)
+            kept = row if held is None else _reconciled(held, row)
+            if kept is not held:
+                self._enter(position, kept, held, frames)
+                fresh[position] = kept
+        self._file.append(bytes(frames))
+        self.strays += len(strays)
+        return strays
+
+    def close(self, fill: Callable[[int, str], ProviderResultRow], ids: Sequence[str]) -> None:
+        """Give every request without an answer its outcome, and see that the account adds up.
+
+        Raises:
+            JournalError: It does not.
+        """
+        frames = bytearray()
+        position = self._outcomes.find(b"\xff")
+        while position >= 0:
+            self._enter(position, fill(position, ids[position]), None, frames)
+            position = self._outcomes.find(b"\xff", position + 1)
+            if len(frames) > PIECE_BYTES:
+                self._file.append(bytes(frames))
+                frames.clear()
+        self._file.append(bytes(frames))
+        self._file.flush()
+        self.is_closed = True
+        counted = sum(self.counts().values())
+        if counted != len(self) or _NOTHING in self._offsets:
+            raise JournalError(f"{counted} outcomes for {len(self)} requests", code="ledger.mismatch")
+
+    def read(self, offset: int) -> tuple[list[ProviderResultRow], int]:
+        """Give the rows in a piece of the file, and where the next piece begins; that is the size at the end."""
+        rows: list[ProviderResultRow] = []
+        with self._file.reader() as reader:
+            data = reader.read(offset, PIECE_BYTES)
+            if len(data) >= _LENGTH.size:  # a frame longer than a piece is read whole
+                (first,) = _LENGTH.unpack_from(data)
+                if first + _LENGTH.size > len(data):
+                    data += reader.read(offset + len(data), first + _LENGTH.size - len(data))
+        following = offset
+        for at, end, stored in _frames(data):
+            if self._offsets[stored.position] == offset + at:
+                rows.append(_row(stored))
+            following = offset + end
+        return rows, following
+
+    @property
+    def size(self) -> int:
+        return self._file.size
+
+    async def discard(self) -> None:
+        await self._file.discard()
+
+    def _enter(self, position: int, row: ProviderResultRow, held: ProviderResultRow | None, frames: bytearray) -> None:
+        stored = _Stored(
+            position=position,
+            request_id=row.request_id,
+            status=row.status,
+            body=bytes(row.body),
+            format=row.format,
+            error=row.error,
+            usage=row.usage,
+            metadata=row.metadata,
+        )
+        data = _ENCODER.encode(stored)
+        self._offsets[position] = self._file.size + len(frames)
+        self._outcomes[position] = _CODES[row.status]
+        frames += _LENGTH.pack(len(data)) + data
+        if row.usage is not None and (held is None or held.usage is None):
+            self.usage += row.usage
+
+    def _held(self, position: int) -> ProviderResultRow | None:
+        offset = self._offsets[position]
+        if offset == _NOTHING:
+            return None
+        with self._file.reader() as reader:
+            (length,) = _LENGTH.unpack(reader.read(offset, _LENGTH.size))
+            return _row(_DECODER.decode(reader.read(offset + _LENGTH.size, length)))
+
+
+def _frames(data: bytes) -> Iterator[tuple[int, int, _Stored]]:
+    at = 0
+    while at + _LENGTH.size <= len(data):
+        (length,) = _LENGTH.unpack_from(data, at)
+        end = at + _LENGTH.size + length
+        if end > len(data):
+            return
+        yield at, end, _DECODER.decode(data[at + _LENGTH.size : end])
+        at = end
+
+
+def _row(stored: _Stored) -> ProviderResultRow:
+    return ProviderResultRow(
+        request_id=stored.request_id,
+        status=stored.status,
+        body=msgspec.Raw(stored.body),
+        format=stored.format,
+        error=stored.error,
+        usage=stored.usage,
+        metadata=stored.metadata,
+    )
+
+
+def _reconciled(held: ProviderResultRow, row: ProviderResultRow) -> ProviderResultRow:
+    """Make one outcome of two answers to one request; gives `held` itself where the second adds nothing."""
+    same_error = (held.error and held.error.code) == (row.error and row.error.code)
+    if held.status is ResultStatus.CONFLICT or (held.status is row.status and held.body == row.body and same_error):
+        return held
+    # Some providers list a request that was answered once more among those that expired or were cancelled.
+    if row.status in _NEVER_RAN and held.status not in _NEVER_RAN:
+        return held
+    if held.status in _NEVER_RAN and row.status not in _NEVER_RAN:
+        return row
+    message = f"two different answers came: one {held.status.value}, one {row.status.value}; both are in the body"
+    return ProviderResultRow(
+        request_id=row.request_id,
+        status=ResultStatus.CONFLICT,
+        body=msgspec.Raw(msgspec.json.encode([_as_json(held), _as_json(row)])),
+        format="",
+        error=RowError(code="conflict", message=message),
+        usage=held.usage,
+    )
+
+
+def _as_json(row: ProviderResultRow) -> Any:
+    """Give an answer as a JSON value: as it came where it is JSON, else as a text."""
+    if not row.body:
+        return None if row.error is None else {"code": row.error.code, "message": row.error.message}
+    if row.status is ResultStatus.UNDECODABLE:
+        return bytes(row.body).decode("utf-8", "replace")
+    return row.body

@@ -1,0 +1,87 @@
+"""Find out what became of a create whose answer was lost; what to do next is decided in `planning/recovery.py`."""
+
+import logging
+from collections.abc import Callable
+
+import msgspec
+
+from asyncbatch.base_provider import BaseBatchProvider
+from asyncbatch.dto import Match, PreparedSubmission
+from asyncbatch.exceptions import ProviderError
+from asyncbatch.journal import Accepted, Event, Fenced, Indeterminate
+from asyncbatch.planning.recovery import Fence, Look, Recovery, RecoveryState, Unknowable, next_step
+from asyncbatch.runtime import Runtime
+
+_log = logging.getLogger("asyncbatch.engine")
+
+
+async def recover(
+    submission: PreparedSubmission,
+    intended_at: float,
+    *,
+    provider: BaseBatchProvider,
+    runtime: Runtime,
+    policy: Recovery,
+    tell: Callable[[str], None],
+) -> Event:
+    """Look for a lost create until it is found, proved absent, or cannot be known; gives what to journal.
+
+    A reading that fails counts for nothing: it is made again.
+    """
+    state = RecoveryState(intended_at=intended_at)
+    safety = provider.submit_safety(submission)
+    while True:
+        step = next_step(policy, safety, state, runtime.now())
+        if isinstance(step, Look):
+            tell(f"checking whether a create arrived, reading {state.reads + state.reads_since_fence + 1}")
+            await runtime.sleep(step.delay_s)
+            matches = await _look(provider, submission, intended_at)
+            if matches:
+                return _adopted(matches)
+            state = _after_look(state, is_read=matches is not None)
+            if matches is None:
+                await runtime.sleep(policy.gap_s)
+        elif isinstance(step, Fence):
+            tell("making sure that a late create fails")
+            state = await _fenced(provider, submission, state, runtime)
+        elif isinstance(step, Unknowable):
+            return Indeterminate(why=step.why)
+        else:
+            return Fenced()
+
+
+async def _look(provider: BaseBatchProvider, submission: PreparedSubmission, since: float) -> list[Match] | None:
+    try:
+        return await provider.find_submissions(submission, since=since)
+    except ProviderError as error:
+        _log.warning("looking for submission %s of %s: %s", submission.chunk_index, submission.batch_id, error)
+        return None
+
+
+def _adopted(matches: list[Match]) -> Event:
+    certain = [match for match in matches if match.is_certain]
+    if len(matches) == 1 and certain:
+        return Accepted(provider_batch_id=certain[0].provider_batch_id)
+    found = ", ".join(match.provider_batch_id for match in matches)
+    return Indeterminate(why=f"several batches, or none that is certain, look like this submission: {found}")
+
+
+def _after_look(state: RecoveryState, *, is_read: bool) -> RecoveryState:
+    if not is_read:
+        return state
+    if state.fenced_at is not None:
+        return msgspec.structs.replace(state, reads_since_fence=state.reads_since_fence + 1)
+    return msgspec.structs.replace(state, reads=state.reads + 1)
+
+
+async def _fenced(
+    provider: BaseBatchProvider, submission: PreparedSubmission, state: RecoveryState, runtime: Runtime
+) -> RecoveryState:
+    try:
+        worked = await provider.fence(submission)
+    except ProviderError as error:
+        _log.warning("fencing submission %s of %s: %s", submission.chunk_index, submission.batch_id, error)
+        worked = False
+    if worked:
+        return msgspec.structs.replace(state, fenced_at=runtime.now())
+    return msgspec.structs.replace(state, is_fence_refused=True)

@@ -1,0 +1,371 @@
+"""One job on its way: a task for each submission takes it from planned to settled, and whoever waits hears of each step."""
+
+import logging
+from collections.abc import Sequence
+from functools import partial
+
+import anyio
+import msgspec
+
+from asyncbatch.base_provider import BaseBatchProvider
+from asyncbatch.dto import PreparedSubmission, ProviderResultRow, ProviderStatus, UsageInfo
+from asyncbatch.engine import outcomes
+from asyncbatch.engine.create import Creates, create_once
+from asyncbatch.engine.ledger import Ledger
+from asyncbatch.engine.recover import recover
+from asyncbatch.engine.settle import enter_answers
+from asyncbatch.enums import ResultStatus
+from asyncbatch.exceptions import (
+    ConfigError,
+    ProviderError,
+    ProviderPermanentError,
+    ProviderTransientError,
+    SubmissionUnknownError,
+)
+from asyncbatch.journal import (
+    Ended,
+    Event,
+    Indeterminate,
+    JobRecord,
+    Journal,
+    Refused,
+    Settled,
+    SubmissionRecord,
+    SubmissionState,
+    Uploaded,
+    UploadIntended,
+    Withdrawn,
+)
+from asyncbatch.planning.recovery import Recovery
+from asyncbatch.planning.retry import Retry, next_delay
+from asyncbatch.planning.schedule import Polling, interval
+from asyncbatch.poller import BatchHandle, BatchPoller
+from asyncbatch.runtime import Runtime, Signal, sleep_or
+from asyncbatch.spool import RequestIds, SpoolSpace
+
+_log = logging.getLogger("asyncbatch.engine")
+
+CREATE_RETRY = Retry(attempts=12, base_s=2.0, cap_s=120.0, patience_s=3600.0)
+"""For creates that were refused and may be tried again (a full queue, a limit on creates): for about half an hour."""
+
+
+_NO_BATCH = frozenset({SubmissionState.ENDED, SubmissionState.SETTLED})
+
+
+class Part:
+    """One submission of a job while it is on its way.
+
+    Attributes:
+        submission: What is sent; its input is given back once a batch has it.
+        record: What the journal knows.
+        note: What is going on, where a state does not say it.
+        error: Why it has no batch, or why watching it cannot go on.
+        handle: Its batch, while it is watched.
+        ledger: How its requests ended; closed when each has an outcome.
+    """
+
+    def __init__(self, submission: PreparedSubmission, record: SubmissionRecord, space: SpoolSpace) -> None:
+        self.submission = submission
+        self.record = record
+        self.note: str | None = None
+        self.error: BaseException | None = None
+        self.handle: BatchHandle | None = None
+        self.ledger = Ledger(record.request_count, space.new())
+        self.refusals = 0
+        self.is_stopped = False
+
+    @property
+    def is_sent(self) -> bool:
+        """Whether it has a batch, or the certainty of having none."""
+        return self.record.provider_batch_id is not None or self.error is not None or self.record.state in _NO_BATCH
+
+    @property
+    def is_unsent(self) -> bool:
+        """Whether a create may be sent for it."""
+        return self.record.state in (SubmissionState.PLANNED, SubmissionState.UPLOADED)
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether a create of it was sent and nobody knows what became of it."""
+        return self.record.state is SubmissionState.CREATE_UNKNOWN
+
+    @property
+    def is_settled(self) -> bool:
+        return self.record.state is SubmissionState.SETTLED
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more will happen to it here."""
+        return self.is_settled or self.is_stopped
+
+
+class Tools(msgspec.Struct, frozen=True, kw_only=True):
+    """What all jobs of a client share."""
+
+    journal: Journal
+    poller: BatchPoller
+    runtime: Runtime
+    creates: Creates
+    sending: anyio.CapacityLimiter
+    settling: anyio.CapacityLimiter
+    recovery: Recovery
+    polling: Polling
+
+
+class JobRun:
+    """A job's parts, and the steps that each of them takes."""
+
+    def __init__(
+        self,
+        record: JobRecord,
+        provider: BaseBatchProvider,
+        parts: Sequence[Part],
+        rejects: Ledger | None,
+        tools: Tools,
+    ) -> None:
+        self.record = record
+        self.provider = provider
+        self.parts = tuple(parts)
+        self.rejects = rejects
+        self.changed = Signal()
+        self.settled: list[Ledger] = [rejects] if rejects is not None else []
+        self.closed_by: BaseException | None = None
+        self.cancelled = anyio.Event()
+        self._tools = tools
+
+    @property
+    def is_sent(self) -> bool:
+        return all(part.is_sent for part in self.parts)
+
+    @property
+    def is_over(self) -> bool:
+        return all(part.is_over for part in self.parts)
+
+    @property
+    def error(self) -> BaseException | None:
+        """What everybody who waits gets: the job was stopped, nothing of it could be sent, or a batch cannot be watched."""
+        if self.closed_by is not None and not self.is_over:
+            return self.closed_by
+        if self.is_nothing_sent:
+            return next((part.error for part in self.parts if part.error is not None), None)
+        stopped = (part.error for part in self.parts if part.is_stopped and not part.is_settled)
+        return next((error for error in stopped if error is not None), None)
+
+    @property
+    def is_nothing_sent(self) -> bool:
+        """Whether it is certain that no part has a batch."""
+        return self.is_sent and all(part.record.provider_batch_id is None for part in self.parts)
+
+    def counts(self) -> dict[ResultStatus, int]:
+        total: dict[ResultStatus, int] = {}
+        for ledger in self.ledgers():
+            for status, n in ledger.counts().items():
+                total[status] = total.get(status, 0) + n
+        return total
+
+    def usage(self) -> UsageInfo:
+        return sum((ledger.usage for ledger in self.ledgers()), UsageInfo())
+
+    def ledgers(self) -> list[Ledger]:
+        return [*([self.rejects] if self.rejects is not None else []), *(part.ledger for part in self.parts)]
+
+    async def read(self, ledger: Ledger, offset: int) -> tuple[list[ProviderResultRow], int]:
+        """Read rows of a settled submission; see `Ledger.read`."""
+        return await self._tools.runtime.offload(ledger.read, offset)
+
+    async def discard(self) -> None:
+        """Give the disk space of rows and ids back.
+
+        Raises:
+            ConfigError: The job is not over.
+        """
+        if not self.is_over:
+            message = f"job {self.record.job_id} is still running"
+            raise ConfigError(message, code="job.running", hint="wait for it, or cancel it, before it is discarded")
+        for ledger in self.ledgers():
+            await ledger.discard()
+        for part in self.parts:
+            if isinstance(part.submission.request_ids, RequestIds):
+                await part.submission.request_ids.discard()
+
+    def close(self, error: BaseException) -> None:
+        """Tell everybody who waits that the client was left."""
+        self.closed_by = error
+        self.changed.notify()
+
+    async def cancel(self) -> None:
+        """Ask for the end: parts that were not sent are withdrawn, batches are cancelled at the provider."""
+        self.cancelled.set()
+        failures: list[ProviderError] = []
+        for part in self.parts:
+            if part.record.state is SubmissionState.SUBMITTED and part.record.provider_batch_id is not None:
+                try:
+                    await self.provider.cancel(part.record.provider_batch_id)
+                except ProviderError as error:  # the others are asked all the same
+                    failures.append(error)
+        if failures:
+            raise failures[0]
+
+    async def drive(self, part: Part) -> None:
+        """Take one submission from where it stands to its end."""
+        try:
+            await self._send(part)
+            await self._watch_and_settle(part)
+        except Exception as error:  # noqa: BLE001 it ends no other part, and reaches whoever waits for the job
+            _log.warning("submission %s of job %s stops: %r", part.record.index, self.record.job_id, error)
+            part.error = error
+            part.is_stopped = True
+        finally:
+            part.note = None
+            self.changed.notify()
+
+    async def _move(self, part: Part, event: Event) -> None:
+        part.record = await self._tools.journal.move(self.record.job_id, part.record.index, event)
+        self.changed.notify()
+
+    def _tell(self, part: Part, note: str | None) -> None:
+        part.note = note
+        self.changed.notify()
+
+    # From planned to a batch.
+
+    async def _send(self, part: Part) -> None:
+        while part.is_unsent:
+            if self.cancelled.is_set():
+                await self._move(part, Withdrawn())
+                return
+            async with self._tools.sending:
+                error = await self._send_once(part)
+            if part.is_lost:
+                await self._recover(part, error)
+            elif isinstance(error, ProviderTransientError) and part.is_unsent:
+                await self._wait_or_give_up(part, error)
+            elif error is not None:
+                part.error = error
+        if part.record.provider_batch_id is not None and self.cancelled.is_set():
+            await self.provider.cancel(part.record.provider_batch_id)
+
+    async def _send_once(self, part: Part) -> ProviderError | None:
+        if part.record.state is SubmissionState.PLANNED:
+            error = await self._upload(part)
+            if error is not None:
+                return error
+        if self.cancelled.is_set():
+            await self._move(part, Withdrawn())
+            return None
+        part.record, part.submission, failure = await create_once(
+            self.record.job_id,
+            part.submission,
+            part.record,
+            provider=self.provider,
+            journal=self._tools.journal,
+            runtime=self._tools.runtime,
+            creates=self._tools.creates,
+        )
+        self.changed.notify()
+        return failure
+
+    async def _upload(self, part: Part) -> ProviderError | None:
+        self._tell(part, "uploading")
+        await self._move(part, UploadIntended())
+        try:
+            uploaded = await self.provider.upload(part.submission)
+        except ProviderError as error:
+            await self._move(part, Refused(why=error.message, is_final=not isinstance(error, ProviderTransientError)))
+            return error
+        part.submission = uploaded
+        self._tell(part, None)
+        await self._move(part, Uploaded(input_ref=uploaded.input_ref))
+        return None
+
+    async def _wait_or_give_up(self, part: Part, error: ProviderTransientError) -> None:
+        runtime = self._tools.runtime
+        part.refusals += 1
+        delay = next_delay(CREATE_RETRY, part.refusals, runtime.random(), error.retry_after)
+        if delay is None:
+            part.error = error
+            await self._move(part, Refused(why=error.message, is_final=True))
+            return
+        self._tell(part, f"refused for now ({error.code or error.status}), trying again")
+        await sleep_or(runtime, delay, self.cancelled)
+
+    async def _recover(self, part: Part, error: ProviderError | None) -> None:
+        tools, record = self._tools, part.record
+        if record.attempt >= tools.recovery.attempts:
+            event: Event = Indeterminate(why=f"{record.attempt} creates were lost")
+        else:
+            event = await recover(
+                part.submission,
+                record.intended_at or tools.runtime.now(),
+                provider=self.provider,
+                runtime=tools.runtime,
+                policy=tools.recovery,
+                tell=partial(self._tell, part),
+            )
+        if isinstance(event, Indeterminate):
+            part.error = error or SubmissionUnknownError(event.why, provider=self.provider.PROVIDER_NAME)
+        self._tell(part, None)
+        await self._move(part, event)
+        if part.record.state is SubmissionState.PLANNED:  # fenced: the next attempt has an input of its own
+            part.submission = part.submission.replace(input_ref=None, tag=None)
+
+    # From a batch to outcomes.
+
+    async def _watch_and_settle(self, part: Part) -> None:
+        batch_id = part.record.provider_batch_id
+        if batch_id is None:
+            await self._settle_unsent(part)
+            return
+        await self._give_input_back(part)
+        part.handle = self._tools.poller.watch(self.provider, batch_id)
+        part.handle.on_reading(self.changed.notify)
+        status = await part.handle.wait()
+        await self._move(part, Ended(status=status.status))
+        fill = outcomes.unanswered(status, self.provider.classify_error)
+        gone = await self._fetch(part, status)
+        await self._close(part, fill if gone is None else outcomes.lost(status, gone))
+
+    async def _fetch(self, part: Part, status: ProviderStatus) -> ProviderPermanentError | None:
+        """Fetch the answers, as often as it takes; gives the error if they cannot be had any more."""
+        tools, tried = self._tools, 0
+        while True:
+            try:
+                async with tools.settling:
+                    self._tell(part, "fetching answers")
+                    await enter_answers(self.provider, status, part.submission, part.ledger, tools.runtime)
+            except ProviderTransientError as error:
+                _log.warning("fetching batch %s: %s", status.provider_batch_id, error)
+                self._tell(part, "waiting to fetch answers")
+                await tools.runtime.sleep(
+                    interval(tools.polling, tried, tools.runtime.random(), retry_after=error.retry_after)
+                )
+                tried += 1
+            except ProviderPermanentError as error:
+                if error.status in (401, 403):  # a key that is refused now may be mended; the answers are still there
+                    raise
+                return error
+            else:
+                return None
+
+    async def _settle_unsent(self, part: Part) -> None:
+        record = part.record
+        if isinstance(part.error, SubmissionUnknownError):
+            fill = outcomes.indeterminate(record.reason or part.error.message)
+        elif isinstance(part.error, ProviderError):
+            fill = outcomes.refused(part.error)
+        else:
+            fill = outcomes.withdrawn()
+        await self._close(part, fill)
+
+    async def _close(self, part: Part, fill: outcomes.Fill) -> None:
+        await self._tools.runtime.offload(part.ledger.close, fill, part.submission.request_ids)
+        await self._give_input_back(part)
+        self.settled.append(part.ledger)
+        await self._move(part, Settled())
+        if part.ledger.strays:
+            _log.warning("job %s: %d answers carry ids that are not ours", self.record.job_id, part.ledger.strays)
+
+    async def _give_input_back(self, part: Part) -> None:
+        if part.submission.spool is not None:
+            await part.submission.spool.discard()
+            part.submission = part.submission.replace(spool=None, payloads=())

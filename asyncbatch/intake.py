@@ -1,0 +1,223 @@
+"""Requests of any kind come in here: read to their end, checked, encoded, spooled, and cut into submissions.
+
+The user's iterator runs on the event loop, where it was made, a couple of milliseconds at a time; encoding and writing run
+in a thread, about a megabyte at a time. What is held in memory is one such slice, nine bytes an id, and the cuts.
+"""
+
+import re
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Iterator, Mapping
+from contextlib import aclosing
+from typing import Any, TypeAlias
+
+import msgspec
+
+from asyncbatch.codec.requests import EncodedRow, Request, RowFault, check_id, decode_request, mint_id, shown
+from asyncbatch.enums import BatchMode
+from asyncbatch.exceptions import InvalidRequestsError, RowProblem
+from asyncbatch.planning.chunking import Chunk, Chunker, ChunkLimits
+from asyncbatch.planning.duplicates import SeenIds
+from asyncbatch.runtime import Runtime, checkpoint
+from asyncbatch.spool import IdIndex, SpoolFile, SpoolSpace
+
+Requests: TypeAlias = Iterable[Any] | AsyncIterable[Any]
+"""What may be handed in: a list, an iterator or an async iterator of prompts, bodies, Structs or ready rows."""
+
+SLICE_BYTES = 1024 * 1024
+_PULL_S = 0.002
+_FIRST_SLICE, _LARGEST_SLICE = 32, 512
+
+
+class IntakeRules(msgspec.Struct, frozen=True, kw_only=True):
+    """What one provider asks of the rows of one job.
+
+    Attributes:
+        mode: How a bare prompt is wrapped.
+        encode: Makes a request a line, or raises `RowFault`; gets the id that it carries on the wire.
+        limits: Where to cut.
+        line_bytes: Largest line; None where the provider names none.
+        id_pattern: What ids on the wire must match, whole; None for any.
+        wire_prefix: Ids on the wire are this and the row's number; None sends the requests' own ids.
+    """
+
+    mode: BatchMode
+    encode: Callable[[Request, str], EncodedRow]
+    limits: ChunkLimits
+    line_bytes: int | None = None
+    id_pattern: re.Pattern[str] | None = None
+    wire_prefix: str | None = None
+
+
+class Intake(msgspec.Struct, frozen=True, kw_only=True):
+    """What came in: one body with all lines, the ids in order, and where to cut.
+
+    Attributes:
+        file: All lines.
+        ids: The request ids, in the order of the lines.
+        chunks: The cuts; none if every row was refused.
+        refused: How many rows were refused.
+    """
+
+    file: SpoolFile
+    ids: IdIndex
+    chunks: tuple[Chunk, ...]
+    refused: int = 0
+
+    async def discard(self) -> None:
+        await self.file.discard()
+        await self.ids.discard()
+
+
+async def take_in(
+    requests: Requests,
+    rules: IntakeRules,
+    space: SpoolSpace,
+    on_reject: Callable[[RowProblem], None] | None = None,
+) -> Intake:
+    """Read requests to their end.
+
+    Args:
+        requests: See `Requests`.
+        rules: What the provider asks.
+        space: Where the lines are kept; whoever owns it owns them.
+        on_reject: Hears of each bad row, in a thread, and the others go on. Without it, bad rows are an error.
+
+    Raises:
+        InvalidRequestsError: A row is bad, or there is none at all. Nothing is kept.
+    """
+    _refuse_single(requests)
+    reader = _Reader(rules, space, on_reject)
+    try:
+        async with aclosing(_slices(requests, space.runtime, reader.slice_rows)) as slices:
+            async for items in slices:
+                await space.runtime.offload(reader.read, items)
+        return await space.runtime.offload(reader.end)
+    except BaseException:
+        await reader.discard()
+        raise
+
+
+def _refuse_single(given: Any) -> None:
+    requests: object = given
+    if isinstance(requests, str | bytes | Mapping | msgspec.Struct) or not isinstance(
+        requests, Iterable | AsyncIterable
+    ):
+        what = f"requests is {type(given).__name__} {shown(given)}, not a list or an iterator of requests"
+        raise InvalidRequestsError([RowProblem(0, None, "not_a_list", what)], hint="wrap it in a list")
+
+
+async def _slices(requests: Requests, runtime: Runtime, rows: Callable[[], int]) -> AsyncGenerator[list[Any], None]:
+    if isinstance(requests, AsyncIterable):
+        items: list[Any] = []
+        async for item in requests:
+            items.append(item)
+            if len(items) >= rows():
+                yield items
+                items = []
+        yield items
+        return
+    iterator = iter(requests)
+    while items := _pull(iterator, rows(), runtime):
+        yield items
+        await checkpoint()
+
+
+def _pull(iterator: Iterator[Any], rows: int, runtime: Runtime) -> list[Any]:
+    """Take some items; a slow iterator gives way after two milliseconds."""
+    items: list[Any] = []
+    until = runtime.now() + _PULL_S
+    for item in iterator:
+        items.append(item)
+        if len(items) >= rows or runtime.now() > until:
+            break
+    return items
+
+
+class _Reader:
+    """Checks, encodes and writes slices of rows. Everything but `slice_rows` and `discard` blocks."""
+
+    def __init__(self, rules: IntakeRules, space: SpoolSpace, on_reject: Callable[[RowProblem], None] | None) -> None:
+        self._rules = rules
+        self._on_reject = on_reject
+        self._file = space.new()
+        self._ids = IdIndex(space)
+        self._seen = SeenIds(space.runtime.nonce(16).encode())
+        self._chunker = Chunker(rules.limits)
+        self._row = 0
+        self._problems: list[RowProblem] = []
+        self._refused = 0
+
+    def slice_rows(self) -> int:
+        """How many rows make about a megabyte, judged by those so far."""
+        taken = len(self._ids)
+        if not taken:
+            return _FIRST_SLICE
+        return max(1, min(_LARGEST_SLICE, SLICE_BYTES * taken // max(1, self._file.size)))
+
+    def read(self, items: list[Any]) -> None:
+        lines: list[bytes] = []
+        ids: list[str] = []
+        for item in items:
+            request_id = None
+            try:
+                request = decode_request(item, self._rules.mode)
+                request_id = request.request_id
+                request_id, encoded = self._encode(request, ids)
+            except RowFault as fault:
+                self._refuse(RowProblem(self._row, request_id, fault.code, fault.message))
+            else:
+                lines.append(encoded.line)
+                ids.append(request_id)
+                self._chunker.add(len(encoded.line), encoded.inputs)
+            self._row += 1
+        self._file.append(b"".join(lines))
+        self._ids.extend(ids)
+
+    def _encode(self, request: Request, ids: list[str]) -> tuple[str, EncodedRow]:
+        rules = self._rules
+        request_id = mint_id(self._row) if request.request_id is None else request.request_id
+        check_id(request_id, rules.id_pattern if rules.wire_prefix is None else None)
+        if self._seen.add(request_id):
+            self._refuse_duplicate(request_id, ids)
+        position = len(self._ids) + len(ids)
+        wire_id = request_id if rules.wire_prefix is None else f"{rules.wire_prefix}{mint_id(position)}"
+        encoded = rules.encode(request, wire_id)
+        self._check_size(len(encoded.line), encoded.inputs)
+        return request_id, encoded
+
+    def _refuse_duplicate(self, request_id: str, ids: list[str]) -> None:
+        if self._refused >= InvalidRequestsError.SHOWN:
+            raise RowFault("duplicate_id", f"custom_id {shown(request_id)} was used before")
+        # Few enough to look at the ids themselves: the hash of another one may be equal, and the first use has a place.
+        first = len(self._ids) + ids.index(request_id) if request_id in ids else self._ids.find(request_id)
+        if first is not None or self._refused:
+            where = f"row {first}" if first is not None and not self._refused else "an earlier row"
+            raise RowFault("duplicate_id", f"custom_id {shown(request_id)} was used before, by {where}")
+
+    def _check_size(self, size: int, inputs: int) -> None:
+        limits = self._rules.limits
+        most = min(limits.file_bytes, self._rules.line_bytes or limits.file_bytes)
+        if size > most:
+            raise RowFault("too_large", f"it is {size:,} bytes long; a request may have {most:,}")
+        if not limits.fits_alone(size, inputs):
+            raise RowFault("too_many_inputs", f"it has {inputs:,} inputs; a batch may have {limits.inputs:,}")
+
+    def _refuse(self, problem: RowProblem) -> None:
+        self._refused += 1
+        if len(self._problems) < InvalidRequestsError.SHOWN:
+            self._problems.append(problem)
+        if self._on_reject is not None:
+            self._on_reject(problem)
+
+    def end(self) -> Intake:
+        if not self._row:
+            nothing = RowProblem(0, None, "empty", "there is no request at all")
+            raise InvalidRequestsError([nothing], hint="hand in at least one request")
+        if self._refused and self._on_reject is None:
+            hint = 'mend them, or let the others go with on_bad_row="reject"'
+            raise InvalidRequestsError(self._problems, count=self._refused, hint=hint)
+        self._file.flush()
+        return Intake(file=self._file, ids=self._ids, chunks=self._chunker.end(), refused=self._refused)
+
+    async def discard(self) -> None:
+        await self._file.discard()
+        await self._ids.discard()

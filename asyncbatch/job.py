@@ -1,0 +1,226 @@
+"""Job: the handle of what was submitted, in whatever task and as often as needed."""
+
+from collections import deque
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Generator, Mapping
+from typing import Any
+
+import msgspec
+
+from asyncbatch.dto import Progress, ProviderResultRow, UsageInfo
+from asyncbatch.engine.ledger import Ledger
+from asyncbatch.engine.run import JobRun, Part
+from asyncbatch.enums import BatchMode, BatchStatus, ResultStatus
+
+
+class BatchView(msgspec.Struct, frozen=True, kw_only=True):
+    """One submission of a job, as it stands.
+
+    Attributes:
+        index: Its number.
+        requests: How many requests it has.
+        state: How far we are with it: planned, uploading, …, submitted, ended, settled.
+        provider_batch_id: Its batch; None until it has one.
+        status: The batch's status when it was last asked about; None before that.
+        raw_status: The provider's word for it.
+        progress: Counts, for display.
+        note: What is going on, where the state does not say it.
+        error: Why it has no batch, or cannot be watched.
+    """
+
+    index: int
+    requests: int
+    state: str
+    provider_batch_id: str | None = None
+    status: BatchStatus | None = None
+    raw_status: str = ""
+    progress: Progress = Progress()
+    note: str | None = None
+    error: str | None = None
+
+
+class JobStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """A job, as it stands.
+
+    Attributes:
+        job_id: Its name.
+        provider: Whose batches.
+        model: The model.
+        mode: What the requests ask for.
+        account: Whose key pays; None for the environment's.
+        created_at: When it was accepted, Unix seconds.
+        requests: How many requests it has, refused ones included.
+        outcomes: How many of them ended how; those without an outcome yet are not counted.
+        is_over: Whether every request has its outcome, or nothing more will happen.
+        batches: Its submissions.
+        usage: Tokens of the answers so far.
+        error: What whoever waits for it gets.
+    """
+
+    job_id: str
+    provider: str
+    model: str
+    mode: BatchMode
+    account: str | None
+    created_at: float
+    requests: int
+    outcomes: Mapping[ResultStatus, int]
+    is_over: bool
+    batches: tuple[BatchView, ...]
+    usage: UsageInfo
+    error: str | None = None
+
+    @property
+    def done(self) -> int:
+        """Requests with an outcome."""
+        return sum(self.outcomes.values())
+
+    @property
+    def succeeded(self) -> int:
+        return self.outcomes.get(ResultStatus.SUCCEEDED, 0)
+
+
+class Job:
+    """What was submitted. Any number of handles and consumers may exist; none of them owns the work."""
+
+    def __init__(self, run: JobRun, forget: Callable[[JobRun], Awaitable[None]]) -> None:
+        self._run = run
+        self._forget = forget
+
+    def __repr__(self) -> str:
+        return f"<Job {self.id} {self._run.record.provider}/{self._run.record.model}>"
+
+    @property
+    def id(self) -> str:
+        """The job's name, one string."""
+        return self._run.record.job_id
+
+    def status(self) -> JobStatus:
+        """Give the job as it stands, without asking anybody."""
+        run, record = self._run, self._run.record
+        error = run.error
+        return JobStatus(
+            job_id=record.job_id,
+            provider=record.provider,
+            model=record.model,
+            mode=record.mode,
+            account=record.account,
+            created_at=record.created_at,
+            requests=record.request_count,
+            outcomes=run.counts(),
+            is_over=run.is_over,
+            batches=tuple(_view(part) for part in run.parts),
+            usage=run.usage(),
+            error=str(error) if error is not None else None,
+        )
+
+    async def submitted(self) -> tuple[str, ...]:
+        """Wait until each submission has a batch or an error; gives the batches' ids.
+
+        Raises:
+            ProviderError: A submission could not be sent; what others of the job became, `status()` tells.
+            ClientClosedError: The client was left first.
+        """
+        run = self._run
+        while not run.is_sent:
+            if run.closed_by is not None:
+                raise run.closed_by
+            await run.changed.wait()
+        for part in run.parts:
+            if part.error is not None and part.record.provider_batch_id is None:
+                raise part.error
+        return tuple(part.record.provider_batch_id for part in run.parts if part.record.provider_batch_id is not None)
+
+    async def wait(self) -> JobStatus:
+        """Wait until every request has its outcome.
+
+        Raises:
+            ProviderError: Nothing could be sent, or a batch cannot be watched any more (the key is refused).
+            ClientClosedError: The client was left first.
+        """
+        run = self._run
+        while not run.is_over and run.closed_by is None:
+            await run.changed.wait()
+        if run.error is not None:
+            raise run.error
+        return self.status()
+
+    def results(self) -> "JobResults":
+        """Give the rows: each request exactly one, batch by batch as they end. May be iterated again, by several at once."""
+        return JobResults(self._run)
+
+    async def cancel(self) -> None:
+        """Ask the provider to end the job's batches, and send no more of it. Answers that exist are kept; wait for the end."""
+        await self._run.cancel()
+
+    async def discard(self) -> None:
+        """Forget a job that is over: its rows leave the disk. A long-lived client is told so for each job it is done with.
+
+        Raises:
+            ConfigError: The job is not over.
+        """
+        await self._forget(self._run)
+
+
+def _view(part: Part) -> BatchView:
+    last = part.handle.last if part.handle else None
+    return BatchView(
+        index=part.record.index,
+        requests=part.record.request_count,
+        state=part.record.state.value,
+        provider_batch_id=part.record.provider_batch_id,
+        status=last.status if last else None,
+        raw_status=last.raw_status if last else "",
+        progress=last.progress if last else Progress(),
+        note=part.note,
+        error=str(part.error) if part.error is not None else None,
+    )
+
+
+class JobResults(AsyncIterable[ProviderResultRow]):
+    """The rows of a job: iterate with `async for`, or `await` for a list."""
+
+    def __init__(self, run: JobRun) -> None:
+        self._run = run
+
+    def __aiter__(self) -> "JobRows":
+        return JobRows(self._run)
+
+    def __await__(self) -> Generator[Any, None, list[ProviderResultRow]]:
+        return self._all().__await__()
+
+    async def _all(self) -> list[ProviderResultRow]:
+        return [row async for row in self]
+
+
+class JobRows(AsyncIterator[ProviderResultRow]):
+    """One consumer's place in the rows of a job."""
+
+    def __init__(self, run: JobRun) -> None:
+        self._run = run
+        self._next_ledger = 0
+        self._ledger: Ledger | None = None
+        self._offset = 0
+        self._rows: deque[ProviderResultRow] = deque()
+
+    async def __anext__(self) -> ProviderResultRow:
+        while not self._rows:
+            if self._ledger is not None and self._offset < self._ledger.size:
+                rows, self._offset = await self._run.read(self._ledger, self._offset)
+                self._rows.extend(rows)
+            else:
+                await self._next()
+        return self._rows.popleft()
+
+    async def _next(self) -> None:
+        """Go on to the next submission that has its outcomes; wait for it if need be."""
+        run = self._run
+        while self._next_ledger >= len(run.settled):
+            if run.is_over or run.closed_by is not None:
+                if run.error is not None:
+                    raise run.error
+                raise StopAsyncIteration
+            await run.changed.wait()
+        if run.error is not None and run.is_nothing_sent:
+            raise run.error
+        self._ledger, self._offset = run.settled[self._next_ledger], 0
+        self._next_ledger += 1

@@ -1,0 +1,69 @@
+"""Where to cut a list of requests into submissions: by rows, by bytes, and by inputs where a provider counts those."""
+
+import msgspec
+
+
+class ChunkLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """How much fits into one submission.
+
+    Attributes:
+        rows: Requests.
+        file_bytes: Bytes of the whole file, newlines included.
+        inputs: Texts over all embedding requests; None where the provider does not count them.
+    """
+
+    rows: int
+    file_bytes: int
+    inputs: int | None = None
+
+    def fits_alone(self, size: int, inputs: int = 1) -> bool:
+        """Whether one row can be sent at all."""
+        return size <= self.file_bytes and (self.inputs is None or inputs <= self.inputs)
+
+
+class Chunk(msgspec.Struct, frozen=True, kw_only=True):
+    """A run of rows that travel together: which, and where their bytes lie."""
+
+    first_row: int
+    rows: int
+    offset: int
+    size: int
+
+
+class Chunker:
+    """Take rows one by one, cut where the next would not fit.
+
+    Greedy in order: nothing is re-ordered, so a chunk is one run of rows and one run of bytes, and a file of any length
+    needs memory for its chunks only.
+    """
+
+    def __init__(self, limits: ChunkLimits) -> None:
+        self._limits = limits
+        self._chunks: list[Chunk] = []
+        self._first = self._offset = 0
+        self._rows = self._size = self._inputs = 0
+
+    def add(self, size: int, inputs: int = 1) -> None:
+        """Add a row that `fits_alone`."""
+        if self._rows and self._is_full(size, inputs):
+            self._cut()
+        self._rows += 1
+        self._size += size
+        self._inputs += inputs
+
+    def end(self) -> tuple[Chunk, ...]:
+        """Give all chunks."""
+        if self._rows:
+            self._cut()
+        return tuple(self._chunks)
+
+    def _is_full(self, size: int, inputs: int) -> bool:
+        limits = self._limits
+        too_long = self._rows >= limits.rows or self._size + size > limits.file_bytes
+        return too_long or (limits.inputs is not None and self._inputs + inputs > limits.inputs)
+
+    def _cut(self) -> None:
+        self._chunks.append(Chunk(first_row=self._first, rows=self._rows, offset=self._offset, size=self._size))
+        self._first += self._rows
+        self._offset += self._size
+        self._rows = self._size = self._inputs = 0

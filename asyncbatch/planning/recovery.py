@@ -1,0 +1,114 @@
+"""What to do about a create whose answer was lost: look for it, fence it, try again, or admit that nobody knows.
+
+Looking once is not enough: a request may reach the provider minutes after we gave it up, and a list may lag behind. So the
+list is read over a window, and several readings must agree. A fence (deleting the input that only this attempt uses) makes a
+late create fail, and after a further watch the submission may be sent anew. Without a fence the window alone has to do.
+"""
+
+import msgspec
+
+from asyncbatch.enums import SubmitSafety
+
+
+class Recovery(msgspec.Struct, frozen=True, kw_only=True):
+    """How a lost create is searched for.
+
+    Attributes:
+        window_s: Seconds over which the list is read, from the create on; None takes the default of the provider's class.
+        reads: Readings that must agree, at least.
+        gap_s: Seconds between two of them.
+        watch_s: Seconds of reading on after a fence.
+        settle_s: Seconds that a create under way is given to end when the client is left.
+        fence: Whether the input may be deleted to fence a lost create.
+        attempts: Creates in all for one submission; each but the last is proved not to have been accepted.
+    """
+
+    window_s: float | None = None
+    reads: int = 3
+    gap_s: float = 20.0
+    watch_s: float = 60.0
+    settle_s: float = 5.0
+    fence: bool = True
+    attempts: int = 5
+
+
+WINDOWS_S = {
+    SubmitSafety.IDEMPOTENT: 300.0,
+    SubmitSafety.NAMED: 300.0,
+    SubmitSafety.TAGGED_FENCED: 300.0,
+    SubmitSafety.TAGGED: 900.0,
+    SubmitSafety.INFERRED: 1200.0,
+    SubmitSafety.NONE: 0.0,
+}
+"""Longer than a request in flight and the list's lag together: see `docs/decisions/lost-creates.md`."""
+
+
+class RecoveryState(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known so far.
+
+    Attributes:
+        intended_at: When the create was sent, Unix seconds.
+        reads: Readings since then that found nothing.
+        fenced_at: When the input was deleted; None before.
+        reads_since_fence: Readings after that which found nothing.
+        is_fence_refused: The provider has no fence after all.
+    """
+
+    intended_at: float
+    reads: int = 0
+    fenced_at: float | None = None
+    reads_since_fence: int = 0
+    is_fence_refused: bool = False
+
+
+class Look(msgspec.Struct, frozen=True, kw_only=True):
+    """Read the list after `delay_s` seconds."""
+
+    delay_s: float
+
+
+class Fence(msgspec.Struct, frozen=True, kw_only=True):
+    """Make a late create fail."""
+
+
+class SendAgain(msgspec.Struct, frozen=True, kw_only=True):
+    """The create is proved not to have been accepted: a new attempt is safe."""
+
+
+class Unknowable(msgspec.Struct, frozen=True, kw_only=True):
+    """Nobody can say; the requests are INDETERMINATE."""
+
+    why: str
+
+
+def window_of(policy: Recovery, safety: SubmitSafety) -> float:
+    """Give the seconds over which the list is read."""
+    return WINDOWS_S[safety] if policy.window_s is None else policy.window_s
+
+
+def next_step(
+    policy: Recovery, safety: SubmitSafety, state: RecoveryState, now: float
+) -> Look | Fence | SendAgain | Unknowable:
+    """Decide what to do while no reading has found the batch."""
+    if safety is SubmitSafety.NONE:
+        return Unknowable(why="this provider has no list in which a lost create could be found")
+    if state.fenced_at is not None:
+        return _after_fence(policy, state, now)
+    if state.reads < policy.reads or now - state.intended_at < window_of(policy, safety):
+        return Look(delay_s=policy.gap_s if state.reads else 0.0)
+    if safety is SubmitSafety.INFERRED:
+        # Nothing on the batch is ours: that none looks like it does not prove that none is it.
+        return Unknowable(why="this provider's batches carry no mark of ours")
+    has_fence = safety is SubmitSafety.TAGGED_FENCED and policy.fence and not state.is_fence_refused
+    if has_fence:
+        return Fence()
+    return (
+        SendAgain() if now - state.intended_at >= window_of(policy, SubmitSafety.TAGGED) else Look(delay_s=policy.gap_s)
+    )
+
+
+def _after_fence(policy: Recovery, state: RecoveryState, now: float) -> Look | SendAgain:
+    fenced_at = state.fenced_at if state.fenced_at is not None else now
+    if state.reads_since_fence and now - fenced_at >= policy.watch_s:
+        return SendAgain()
+    return Look(delay_s=min(policy.gap_s, max(policy.watch_s - (now - fenced_at), 0.0)))

@@ -1,0 +1,103 @@
+"""The answers of a batch as a stream: downloaded to the spool first, then handed out row by row.
+
+A slow consumer, or one that leaves early, holds no connection; decoding runs in a thread, a piece of the file at a time.
+"""
+
+from collections import deque
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Generator
+from types import TracebackType
+from typing import Any, Self
+
+import msgspec
+
+from asyncbatch.codec.jsonl import LineSplitter
+from asyncbatch.dto import ProviderResultRow
+from asyncbatch.runtime import Runtime
+from asyncbatch.spool import PIECE_BYTES, SpoolFile
+
+
+class Downloaded(msgspec.Struct, frozen=True, kw_only=True):
+    """Result files in the spool, and how a line of them is read.
+
+    Attributes:
+        files: Every file the provider named; owned by whoever gets them.
+        decode: Reads one line; never raises: what cannot be read becomes an UNDECODABLE row.
+    """
+
+    files: tuple[SpoolFile, ...]
+    decode: Callable[[bytes], ProviderResultRow]
+
+
+class ResultStream(AsyncIterable[ProviderResultRow]):
+    """Rows of one batch: iterate with `async for`, `await` it for a list, or enter it with `async with`.
+
+    The download happens once, on first use. The files go when the last row was taken, when the `async with` is left, and at
+    the latest with the provider's scope. A stream that is iterated again after its files went is downloaded again.
+    """
+
+    def __init__(self, fetch: Callable[[], Awaitable[Downloaded]], runtime: Runtime) -> None:
+        self._fetch = fetch
+        self._runtime = runtime
+        self._downloaded: Downloaded | None = None
+        self._is_held = False
+
+    def __aiter__(self) -> "RowIterator":
+        return RowIterator(self)
+
+    def __await__(self) -> Generator[Any, None, list[ProviderResultRow]]:
+        return self._all().__await__()
+
+    async def _all(self) -> list[ProviderResultRow]:
+        return [row async for row in self]
+
+    async def __aenter__(self) -> Self:
+        self._is_held = True
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Give the downloaded files back."""
+        self._is_held = False
+        downloaded, self._downloaded = self._downloaded, None
+        for file in downloaded.files if downloaded else ():
+            await file.discard()
+
+    async def slices(self) -> AsyncIterator[list[ProviderResultRow]]:
+        """Give the rows in lists, as many as fit into a piece of the file: for those who handle many at once."""
+        if self._downloaded is None:
+            self._downloaded = await self._fetch()
+        downloaded = self._downloaded
+        for file in downloaded.files:
+            splitter = LineSplitter()
+            for offset in range(0, file.size, PIECE_BYTES):
+                rows = await self._runtime.offload(_decode_piece, file, offset, splitter, downloaded.decode)
+                if rows:
+                    yield rows
+        if not self._is_held:
+            await self.aclose()
+
+
+def _decode_piece(
+    file: SpoolFile, offset: int, splitter: LineSplitter, decode: Callable[[bytes], ProviderResultRow]
+) -> list[ProviderResultRow]:
+    lines = splitter.feed(file.read(offset, min(PIECE_BYTES, file.size - offset)))
+    if offset + PIECE_BYTES >= file.size:
+        lines += splitter.end()
+    return [decode(line) for line in lines]
+
+
+class RowIterator(AsyncIterator[ProviderResultRow]):
+    """The rows of a stream, one by one."""
+
+    def __init__(self, stream: ResultStream) -> None:
+        self._slices = stream.slices()
+        self._rows: deque[ProviderResultRow] = deque()
+
+    async def __anext__(self) -> ProviderResultRow:
+        while not self._rows:
+            self._rows.extend(await anext(self._slices))
+        return self._rows.popleft()

@@ -1,0 +1,201 @@
+"""Clock, sleep, randomness, the hop to a thread, and the one owner task: everything that a simulation replaces.
+
+Nothing else in the library calls `time`, `random`, `to_thread` or `create_task`; a lint rule holds that. What code needs of
+them it gets as one object, `Runtime`, so that a test can hand in another one and run a day in a second.
+"""
+
+import asyncio
+import functools
+import random
+import time
+from collections.abc import Awaitable, Callable, Coroutine
+from types import TracebackType
+from typing import Any, Protocol, Self, TypeVar
+
+import anyio
+import anyio.lowlevel
+import anyio.to_thread
+import msgspec
+
+from asyncbatch.exceptions import ScopeError
+
+T = TypeVar("T")
+
+OFFLOAD_THREADS = 4
+"""Threads for our slices of work, apart from the application's own pool: neither can starve the other."""
+
+_limiter: anyio.lowlevel.RunVar[anyio.CapacityLimiter] = anyio.lowlevel.RunVar("asyncbatch_offload_limiter")
+
+
+class Offload(Protocol):
+    """Run a short piece of blocking work off the event loop and wait for it."""
+
+    async def __call__(self, func: Callable[..., T], /, *args: Any) -> T: ...
+
+
+async def _offload(func: Callable[..., T], /, *args: Any) -> T:
+    try:
+        limiter = _limiter.get()
+    except LookupError:  # one limiter for each event loop, made on its first use
+        limiter = anyio.CapacityLimiter(OFFLOAD_THREADS)
+        _limiter.set(limiter)
+    return await anyio.to_thread.run_sync(func, *args, limiter=limiter)
+
+
+def _anchored_clock() -> Callable[[], float]:
+    """Give Unix seconds that never jump: the wall clock now, carried on by a clock that also runs while the host sleeps."""
+    source = getattr(time, "CLOCK_BOOTTIME", None)
+    ticks = time.monotonic if source is None else functools.partial(time.clock_gettime, source)
+    start = time.time() - ticks()
+    return lambda: start + ticks()
+
+
+class Runtime(msgspec.Struct, frozen=True, kw_only=True):
+    """The four things that tie code to the real world.
+
+    Attributes:
+        now: Unix seconds; never goes backwards while the process lives.
+        sleep: Wait so many seconds.
+        random: A number in [0, 1).
+        offload: Run a short piece of blocking work in a thread; with slices, since a thread cannot be cancelled.
+    """
+
+    now: Callable[[], float] = msgspec.field(default_factory=_anchored_clock)
+    sleep: Callable[[float], Awaitable[None]] = anyio.sleep
+    # The system's generator: it also makes nonces, and forked workers must not make the same ones.
+    random: Callable[[], float] = random.SystemRandom().random
+    offload: Offload = _offload
+
+    def nonce(self, digits: int) -> str:
+        """Give so many random hexadecimal digits."""
+        return "".join(f"{int(self.random() * 16):x}" for _ in range(digits))
+
+
+async def checkpoint() -> None:
+    """Let other tasks run, and be cancelled if we are."""
+    await anyio.lowlevel.checkpoint()
+
+
+async def sleep_or(runtime: Runtime, delay_s: float, event: anyio.Event) -> None:
+    """Wait so many seconds, or until the event is set."""
+    async with anyio.create_task_group() as group:
+
+        async def nap() -> None:
+            await runtime.sleep(delay_s)
+            group.cancel_scope.cancel()
+
+        group.start_soon(nap)
+        await event.wait()
+        group.cancel_scope.cancel()
+
+
+class Signal:
+    """Wake everybody who waits now; whoever waits after that waits for the next time."""
+
+    def __init__(self) -> None:
+        self._event = anyio.Event()
+
+    def notify(self) -> None:
+        event, self._event = self._event, anyio.Event()
+        event.set()
+
+    async def wait(self) -> None:
+        await self._event.wait()
+
+
+class LoopBound:
+    """Remember the event loop that something was opened on, and refuse every other one in clear words."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def bind(self) -> None:
+        self._loop = asyncio.get_running_loop()
+
+    def release(self) -> None:
+        self._loop = None
+
+    @property
+    def is_bound(self) -> bool:
+        return self._loop is not None
+
+    def check(self, hint: str) -> None:
+        """Raise `ScopeError` unless we are open, and on this loop."""
+        if self._loop is None:
+            raise ScopeError(f"{self._what} is not open", code="scope.closed", hint=hint)
+        if self._loop is not asyncio.get_running_loop():
+            message = f"{self._what} was opened on another event loop than the one that uses it now"
+            raise ScopeError(message, code="scope.other_loop", hint="open one for each event loop")
+
+
+_owners: set[asyncio.Task[None]] = set()
+"""Owner tasks still winding down: the loop itself keeps only weak references to its tasks."""
+
+
+class Owner:
+    """One asyncio task that holds an anyio task group for somebody who may be entered and left in different tasks.
+
+    A task group or cancel scope held open across a user's block must be left in the task that entered it, which a fixture,
+    a split start-up and shutdown hook or an exit stack does not do; and a crash of our child would cancel the user's own
+    task. So the group lives in a task of its own: `start` makes it, `spawn` adds children, `stop` asks it to end and waits.
+    A child that crashes ends the others; `on_crash` then hears why, and the user's task is left alone.
+    """
+
+    def __init__(self, name: str, on_crash: Callable[[BaseException], None]) -> None:
+        self._name = name
+        self._on_crash = on_crash
+        self._group: anyio.abc.TaskGroup | None = None
+        self._ready = anyio.Event()
+        self._stopping = anyio.Event()
+        self._done = anyio.Event()
+
+    @property
+    def is_running(self) -> bool:
+        return self._group is not None and not self._done.is_set()
+
+    async def start(self) -> None:
+        """Start the task. It inherits no cancel scope: nothing that cancels its maker reaches it."""
+        task = asyncio.create_task(self._run(), name=self._name)
+        _owners.add(task)
+        task.add_done_callback(_owners.discard)
+        with anyio.CancelScope(shield=True):
+            await self._ready.wait()
+
+    def spawn(self, func: Callable[..., Coroutine[Any, Any, object]], *args: object, name: str | None = None) -> None:
+        """Run a coroutine function as a child."""
+        if self._group is None or self._stopping.is_set():
+            raise ScopeError(f"{self._name} is not open", code="scope.closed")
+        self._group.start_soon(func, *args, name=name)
+
+    async def stop(self) -> None:
+        """Cancel the children and wait until each has cleaned up, whatever cancels the caller meanwhile."""
+        self._stopping.set()
+        if self._group is not None:
+            with anyio.CancelScope(shield=True):
+                await self._done.wait()
+
+    async def _run(self) -> None:
+        try:
+            async with anyio.create_task_group() as group:
+                self._group = group
+                self._ready.set()
+                await self._stopping.wait()
+                group.cancel_scope.cancel()
+        except BaseException as error:
+            self._on_crash(error)
+            if not isinstance(error, Exception):
+                raise
+        finally:
+            self._stopping.set()
+            self._ready.set()
+            self._done.set()
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()

@@ -1,0 +1,108 @@
+"""Foreign exceptions and HTTP answers become ours here, once; nothing that carries a request header gets out.
+
+aiohttp's own response errors print every request header in their repr and the whole URL in their str, keys included: so
+none of them is raised on or chained.
+"""
+
+from collections.abc import Mapping
+
+import aiohttp
+
+from asyncbatch.catalog import ProviderFacts
+from asyncbatch.codec.errors import ErrorReport, decode_error, redact
+from asyncbatch.enums import ErrorClass
+from asyncbatch.exceptions import ProviderError, ProviderPermanentError, ProviderTransientError
+from asyncbatch.planning.retry import decode_retry_after, wants_retry
+
+WIRE_ERRORS = (aiohttp.ClientError, OSError, TimeoutError)
+"""What a call may raise besides cancellation; anything else is a fault of ours and stays as it is."""
+
+_NEVER_LEFT = (
+    aiohttp.ClientConnectorError,
+    aiohttp.ConnectionTimeoutError,
+    aiohttp.ClientHttpProxyError,
+    aiohttp.InvalidURL,
+    aiohttp.NonHttpUrlClientError,
+)
+"""Raised before the first byte of a request left: refused, no such host, no TLS, no connection in time."""
+
+_WORDS: tuple[tuple[type[BaseException], str, str, str | None], ...] = (
+    (aiohttp.ClientConnectorDNSError, "no such host", "unreachable", "look at the base URL and the network"),
+    (aiohttp.ClientConnectorCertificateError, "TLS: {}", "tls", "name the authority to trust with Http(ca_file=…)"),
+    (aiohttp.ClientSSLError, "TLS: {}", "tls", "does the server speak https at all?"),
+    (aiohttp.ClientConnectorError, "no connection: {}", "unreachable", "is anything listening there?"),
+    (aiohttp.ClientHttpProxyError, "the proxy refuses", "proxy", "look at Http(proxy=…)"),
+    (TimeoutError, "no answer in time", "timeout", None),
+    (aiohttp.ServerDisconnectedError, "the server closed the connection without an answer", "disconnected", None),
+    (aiohttp.ClientPayloadError, "the answer was cut off", "cut", None),
+)
+
+_AUTH = frozenset({401, 403})
+
+
+def is_before_first_byte(error: BaseException) -> bool:
+    """Whether the error proves that the server saw nothing of the request."""
+    return isinstance(error, _NEVER_LEFT)
+
+
+def from_wire(error: BaseException, *, provider: str, what: str, origin: str) -> ProviderError:
+    """Make an error of the wire ours: what failed, towards which host; no URL, no header."""
+    if isinstance(error, aiohttp.InvalidURL | aiohttp.NonHttpUrlClientError):
+        return ProviderPermanentError(f"{provider}: {origin!r} is no address", provider=provider, code="bad_url")
+    message, code, hint = _describe(error)
+    return ProviderTransientError(
+        f"{provider}: {what} failed: {message} ({origin})", provider=provider, code=code, hint=hint
+    )
+
+
+def _describe(error: BaseException) -> tuple[str, str, str | None]:
+    for kind, message, code, hint in _WORDS:  # the most special kind comes first
+        if isinstance(error, kind):
+            return message.format(_reason(error)), code, hint
+    return _reason(error), "connection", None
+
+
+def _reason(error: BaseException) -> str:
+    cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
+    return (isinstance(cause, OSError) and cause.strerror) or type(cause).__name__
+
+
+def from_answer(
+    status: int,
+    headers: Mapping[str, str],
+    body: bytes,
+    *,
+    facts: ProviderFacts,
+    what: str,
+    now: float,
+    secrets: tuple[str, ...] = (),
+) -> ProviderError:
+    """Make an HTTP answer that is no success an error, by the provider's own table."""
+    report = decode_error(body, secrets)
+    retry = wants_retry(headers)
+    kind = facts.classify(status, report.code, report.kind)
+    is_transient = kind is not ErrorClass.PERMANENT if retry is None else retry
+    cls = ProviderTransientError if is_transient else ProviderPermanentError
+    return cls(
+        redact(_message(facts.name, what, status, report), secrets),
+        provider=facts.name,
+        status=status,
+        code=report.code or report.kind,
+        request_id=headers.get("x-request-id") or headers.get("request-id"),
+        retry_after=decode_retry_after(headers, now),
+        hint=_hint(status, facts),
+    )
+
+
+def _message(provider: str, what: str, status: int, report: ErrorReport) -> str:
+    code = f" {report.code}" if report.code else ""
+    return f"{provider}: {what} was answered {status}{code}: {report.message or 'no explanation'}"
+
+
+def _hint(status: int, facts: ProviderFacts) -> str | None:
+    if status in _AUTH:
+        names = " or ".join(facts.credentials.env) or "api_key"
+        return f"check the key: {names}"
+    if 300 <= status < 400:
+        return "the base URL points elsewhere: check it"
+    return None

@@ -1,0 +1,129 @@
+"""The sessions of one registry scope: three profiles, shared by all providers and accounts.
+
+Credentials travel with each call and never live in a session, cookies are not kept, and redirects are not followed by
+themselves. Creates go over a fresh connection each: on a connection kept alive, "the server closed it before we wrote" and
+"the server took it and the answer was lost" look the same.
+"""
+
+import ssl
+from enum import StrEnum
+from typing import Any
+
+import aiohttp
+import msgspec
+
+from asyncbatch._version import __version__
+from asyncbatch.exceptions import ConfigError
+from asyncbatch.runtime import LoopBound
+
+USER_AGENT = f"asyncbatch/{__version__}"
+_HINT = "open it first: `async with registry.open() as scope`, or `async with provider`"
+
+
+class Profile(StrEnum):
+    """What a call is for; each has a session of its own."""
+
+    CONTROL = "control"
+    """Creates, cancels, file operations: each on a fresh connection."""
+    POLL = "poll"
+    """Status and lists: connections are kept, a few for each host."""
+    BULK = "bulk"
+    """Uploads and downloads: no limit in all, but one for each silence."""
+
+
+class Http(msgspec.Struct, frozen=True, kw_only=True):
+    """How bytes move.
+
+    Attributes:
+        control_total_s: Longest life of a control call.
+        poll_total_s: Longest life of a status or list call.
+        connect_s: Longest wait for a connection.
+        read_s: Longest silence in an upload or download.
+        limit_per_host: Connections to one host, for each profile.
+        answer_bytes: Largest JSON answer that is read.
+        file_bytes: Largest download.
+        slowest_bytes: A transfer that moves less than this ...
+        slowest_s: ... in this many seconds is given up and made again.
+        redirects: Hops followed by hand, for downloads only.
+        proxy: A proxy for everything; the environment is not asked.
+        ca_file: A file of certificate authorities to trust instead of the system's.
+    """
+
+    control_total_s: float = 60.0
+    poll_total_s: float = 30.0
+    connect_s: float = 15.0
+    read_s: float = 60.0
+    limit_per_host: int = 8
+    answer_bytes: int = 8 * 1024 * 1024
+    file_bytes: int = 4 * 1024 * 1024 * 1024
+    slowest_bytes: int = 16 * 1024
+    slowest_s: float = 30.0
+    redirects: int = 3
+    proxy: str | None = None
+    ca_file: str | None = None
+
+    def timeout(self, profile: Profile) -> aiohttp.ClientTimeout:
+        """Give the time limits of a profile."""
+        if profile is Profile.BULK:
+            return aiohttp.ClientTimeout(total=None, sock_connect=self.connect_s, sock_read=self.read_s)
+        total = self.poll_total_s if profile is Profile.POLL else self.control_total_s
+        return aiohttp.ClientTimeout(total=total, sock_connect=self.connect_s)
+
+
+class Sessions(LoopBound):
+    """The aiohttp sessions of one scope; opened and closed on one event loop.
+
+    An application's own session may be handed in: it serves every profile, with the time limits, redirects and decompression
+    set on each call, and stays open when we leave.
+    """
+
+    def __init__(self, http: Http | None = None, session: aiohttp.ClientSession | None = None) -> None:
+        super().__init__("the registry scope")
+        self.http = http or Http()
+        self._given = session
+        self._sessions: dict[Profile, aiohttp.ClientSession] = {}
+
+    async def open(self) -> None:
+        self.bind()
+        if self._given is None:
+            context = self._ssl_context()
+            self._sessions = {profile: self._make(profile, context) for profile in Profile}
+
+    async def close(self) -> None:
+        """Close what we opened; harmless when repeated."""
+        sessions, self._sessions = self._sessions, {}
+        self.release()
+        for session in sessions.values():
+            await session.close()
+
+    def get(self, profile: Profile) -> aiohttp.ClientSession:
+        """Give the session of a profile, or say clearly why there is none."""
+        self.check(_HINT)
+        return self._given or self._sessions[profile]
+
+    def options(self, profile: Profile) -> dict[str, Any]:
+        """Give what is set on each call, so that a session of the application's behaves like ours."""
+        options: dict[str, Any] = {
+            "timeout": self.http.timeout(profile),
+            "allow_redirects": False,
+            "raise_for_status": False,
+        }
+        if profile is Profile.BULK:
+            options["auto_decompress"] = False
+        if self.http.proxy is not None:
+            options["proxy"] = self.http.proxy
+        return options
+
+    def _ssl_context(self) -> ssl.SSLContext | bool:
+        if self.http.ca_file is None:
+            return True
+        try:
+            return ssl.create_default_context(cafile=self.http.ca_file)
+        except (OSError, ssl.SSLError) as error:
+            raise ConfigError(f"the certificate file {self.http.ca_file} cannot be used: {error}") from error
+
+    def _make(self, profile: Profile, context: ssl.SSLContext | bool) -> aiohttp.ClientSession:
+        connector = aiohttp.TCPConnector(
+            limit_per_host=self.http.limit_per_host, force_close=profile is Profile.CONTROL, ssl=context
+        )
+        return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False)

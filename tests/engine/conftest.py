@@ -1,0 +1,42 @@
+"""Whole jobs on a virtual clock, which the emulator shares: days pass, and nobody waits."""
+
+import pytest
+
+from asyncbatch import BatchClient, load_catalog
+from asyncbatch.emulator import Emulator
+from asyncbatch.testing.runtime import VirtualClock, virtual_runtime
+
+
+@pytest.fixture
+def clock():
+    return VirtualClock()
+
+
+@pytest.fixture
+def runtime(clock):
+    return virtual_runtime(clock)
+
+
+@pytest.fixture
+def limits():
+    """Limits laid over the catalog's; a test overrides them to cut small jobs into several batches."""
+    return {}
+
+
+@pytest.fixture
+def emulator(clock, monkeypatch):
+    with Emulator(clock=clock.now) as emulator:
+        for name, value in emulator.env("openai").items():
+            monkeypatch.setenv(name, value)
+        yield emulator
+
+
+@pytest.fixture
+def catalog(limits):
+    return load_catalog({"providers": {"openai": {"limits": limits}}}) if limits else load_catalog()
+
+
+@pytest.fixture
+async def client(emulator, runtime, catalog):
+    async with BatchClient(runtime=runtime, catalog=catalog) as client:
+        yield client

@@ -1,0 +1,127 @@
+"""Error bodies of every shape: read without trusting them, and shown without what must not be shown."""
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from asyncbatch.codec.errors import ErrorReport, decode_error, redact
+
+# Shapes from OpenAI's fact sheet (2026-11) and, below them, from services that speak otherwise.
+OWN_SHAPES = [
+    (
+        b'{"error":{"message":"No batch found with id \'batch_x\'.","type":"invalid_request_error","param":null,"code":null}}',
+        (None, "invalid_request_error", "No batch found with id 'batch_x'."),
+    ),
+    (
+        b'{"error":{"message":"You exceeded your current quota","type":"insufficient_quota","code":"insufficient_quota"}}',
+        ("insufficient_quota", "insufficient_quota", "You exceeded your current quota"),
+    ),
+    (b'{"error":{"code":429,"message":"slow","status":"RESOURCE_EXHAUSTED"}}', ("429", "RESOURCE_EXHAUSTED", "slow")),
+    (b'[{"error":{"code":403,"message":"no","status":"PERMISSION_DENIED"}}]', ("403", "PERMISSION_DENIED", "no")),
+    (b'{"error":"model is gone","code":"gone"}', ("gone", None, "model is gone")),
+    (b'{"code":"E1","message":"bad"}', ("E1", None, "bad")),
+    (b'{"type":"ValidationException","Message":"bad"}', (None, "ValidationException", "bad")),
+    (b'{"detail":[{"loc":["body"],"msg":"field required"}]}', (None, None, "[{'loc': ['body'], 'msg': 'field required'}]")),
+    (b'{"error":null,"message":"bad"}', (None, None, "bad")),
+    (b'{"error":{"message":null,"code":true,"type":""}}', (None, None, "")),
+]
+FOREIGN = {
+    "a page": (b"<html><head><style>p{}</style></head><body><h1>502</h1>\n  Bad Gateway</body></html>", "502 Bad Gateway"),
+    "a script": (b"<script>alert('x')</script>sign in<br>here", "sign in here"),
+    "a text": (b"upstream connect error", "upstream connect error"),
+    "nothing": (b"", ""),
+    "bytes": (b"\xff\xfe", "\ufffd\ufffd"),
+    "another object": (b'{"ok":true}', "{'ok': True}"),
+    "a number": (b"17", "17"),
+    "a list": (b"[1,2]", "[1, 2]"),
+    "null": (b"null", "None"),
+    "a cut object": (b'{"error":{"message":"ba', '{"error":{"message":"ba'),
+}
+
+
+@pytest.mark.parametrize(("body", "report"), OWN_SHAPES)
+def test_an_error_of_the_api_gives_code_kind_and_message(body, report):
+    assert decode_error(body) == ErrorReport(*report, is_own_shape=True)
+
+
+@pytest.mark.parametrize(("body", "message"), FOREIGN.values(), ids=FOREIGN)
+def test_what_the_api_did_not_write_proves_nothing_and_is_shown_as_text(body, message):
+    assert decode_error(body) == ErrorReport(message=message)
+
+
+def test_a_long_message_is_cut_to_512_bytes_and_never_inside_a_character():
+    message = decode_error(msgspec.json.encode({"message": "é" * 1000})).message
+
+    assert message == "é" * 256
+
+
+def test_a_page_of_megabytes_is_read_only_at_its_beginning():
+    assert decode_error(b"<p>busy</p>" + b"<" * 1_000_000).message.startswith("busy <")
+
+
+def test_a_message_of_megabytes_is_read_only_at_its_beginning():
+    # Looking for the end of each of a million tags would take hours.
+    assert decode_error(b'{"message":"busy ' + b"<" * 1_000_000 + b'"}').message.startswith("busy <")
+
+
+@pytest.mark.parametrize(
+    "key", ["sk-abcdef123", "sk-proj-ab*****yz", "pk_live_12345678", "gsk_abcdefgh", "xai-abcdefgh", "key-12345678"]
+)
+def test_whatever_looks_like_a_key_is_taken_out(key):
+    body = msgspec.json.encode({"error": {"message": f"Incorrect API key provided: {key}."}})
+
+    assert decode_error(body).message == "Incorrect API key provided: [secret]"
+    assert decode_error(f"<p>{key}</p>".encode()).message == "[secret]"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("Authorization: Bearer abc123def456", "Authorization: [secret]"),
+        ("Bearer eyJhbGciOi.J9.x", "[secret]"),
+        ("Bearer authentication is required", "Bearer authentication is required"),
+        ("the key provided is wrong", "the key provided is wrong"),
+        ("monkey-business", "monkey-business"),
+    ],
+)
+def test_prose_about_keys_is_left_alone(text, shown):
+    assert redact(text) == shown
+
+
+def test_given_secrets_are_taken_out_whatever_they_look_like():
+    assert redact("hello 0123abc and 0123abc", ("0123abc",)) == "hello [secret] and [secret]"
+
+
+@pytest.mark.parametrize("body", ['{{"message":"{}"}}', "{}"], ids=["json", "text"])
+@pytest.mark.parametrize("before", [480, 495, 505, 511, 4080, 4095])
+def test_no_part_of_a_secret_survives_at_the_cut(body, before):
+    secret = "Zq8xWv3Kp9Rt5Ny7Bm2Hc4Jd6Fg1Ls0A"
+    shown = decode_error(body.format("." * before + secret + "." * 50).encode(), (secret,))
+
+    assert not any(secret[:n] in shown.message for n in range(4, len(secret) + 1))
+
+
+def test_a_key_with_a_known_beginning_is_recognised_before_the_cut():
+    shown = decode_error(b'{"message":"' + b"." * 500 + b' sk-abcdefghijklmnopqrstuvwxyz0123"}').message
+
+    assert "sk-" not in shown
+
+
+def test_a_secret_in_the_code_is_taken_out_too():
+    assert decode_error(b'{"error":{"code":"k1k2k3k4","message":"m"}}', ("k1k2k3k4",)).code == "[secret]"
+
+
+PIECES = [b'{"error":', b"{", b"}", b'"message":', b'"code":', b"[", b"]", b'"x"', b"\xff", b"9" * 5000, b'"\\ud800"', b",", b"<"]
+
+
+@given(st.lists(st.sampled_from(PIECES) | st.binary(), max_size=30).map(b"".join))
+def test_no_body_makes_it_raise_and_every_message_is_one_short_line(body):
+    report = decode_error(body)
+
+    assert len(report.message.encode()) <= 512
+    assert "\n" not in report.message
+
+
+def test_deep_nesting_is_no_crash():
+    assert decode_error(b"[" * 100_000).message.startswith("[[[")

@@ -1,0 +1,29 @@
+"""Looking for result files that are named late."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from asyncbatch.planning.looking import PATIENCE_S, next_look
+
+
+@pytest.mark.parametrize(("looks", "step"), [(0, 1.0), (1, 2.0), (2, 4.0), (3, 8.0), (4, 15.0), (20, 15.0)])
+def test_looks_grow_further_apart_up_to_a_limit(looks, step):
+    assert next_look(looks, 0.0, 0.5) == step
+    assert next_look(looks, 0.0, 0.0) == 0.75 * step
+
+
+@pytest.mark.parametrize("waited_s", [60.0, 61.0])
+def test_patience_ends_after_a_minute(waited_s):
+    assert next_look(3, waited_s, 0.5) is None
+
+
+@given(st.lists(st.floats(0, 1, exclude_max=True), min_size=200, max_size=200))
+def test_the_last_look_is_made_exactly_at_the_end_of_our_patience(dice):
+    waited, looks = 0.0, 0
+    while (wait := next_look(looks, waited, dice[looks])) is not None:
+        assert wait > 0
+        waited, looks = waited + wait, looks + 1
+
+    assert waited == pytest.approx(PATIENCE_S)
+    assert looks <= 12
