@@ -83,7 +83,7 @@ class BatchClient(LoopBound):
         )
         self._journal: Journal = MemoryJournal()
         # Jobs keep their provider alive; a tenant whose jobs are over costs nothing.
-        self._providers: WeakValueDictionary[tuple[str, str | None, str], BaseBatchProvider] = WeakValueDictionary()
+        self._providers: WeakValueDictionary[tuple[str, str, bool], BaseBatchProvider] = WeakValueDictionary()
         self._jobs: dict[str, JobRun] = {}
         self._owner: Owner | None = None
         self._tools: Tools | None = None
@@ -141,6 +141,7 @@ class BatchClient(LoopBound):
         account: str | None = None,
         on_bad_row: Literal["error", "reject"] = "error",
         metadata: Mapping[str, str] | None = None,
+        allow_unknown_model: bool = False,
     ) -> Job:
         """Accept a job: every request checked, spooled and recorded. Uploads and creates run in the client's own tasks.
 
@@ -154,6 +155,7 @@ class BatchClient(LoopBound):
             account: Whose key pays; by default the environment's.
             on_bad_row: `"reject"` lets the good rows go; the bad ones end REJECTED.
             metadata: Kept with each batch at the provider.
+            allow_unknown_model: Send a model that no pattern of the catalog matches.
 
         Raises:
             InvalidRequestsError: A row cannot be sent, or there is none. Nothing was sent.
@@ -162,7 +164,7 @@ class BatchClient(LoopBound):
         """
         self.check("open it first: `async with BatchClient() as client`")
         name, model_name = split_model(model)
-        provider = await self._provider(name, account)
+        provider = await self._provider(name, account, allow_unknown_model=allow_unknown_model)
         job_id = uuid4()
         wanted = infer_mode(provider, model_name, mode, endpoint)
         problems: list[tuple[RowProblem, str]] | None = [] if on_bad_row == "reject" else None
@@ -246,12 +248,14 @@ class BatchClient(LoopBound):
             rejected_count=len(problems or ()),
         )
 
-    async def _provider(self, name: str, account: str | None) -> BaseBatchProvider:
+    async def _provider(self, name: str, account: str | None, *, allow_unknown_model: bool) -> BaseBatchProvider:
         """Give the provider of an account; one whose key is the same as before is the same object, and shares its limits."""
-        config = await self._credentials(name, account)
+        config = dict(await self._credentials(name, account) or {})
+        if allow_unknown_model:
+            config["allow_unknown_model"] = True
         provider = self._scope.create(name, config)
         fingerprint = await self._runtime.offload(_fingerprint, provider)
-        return self._providers.setdefault((name, account, fingerprint), provider)
+        return self._providers.setdefault((name, fingerprint, allow_unknown_model), provider)
 
     async def _credentials(self, provider: str, account: str | None) -> Mapping[str, Any] | None:
         if account is None:

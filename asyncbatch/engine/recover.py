@@ -35,12 +35,14 @@ async def recover(
         if isinstance(step, Look):
             tell(f"checking whether a create arrived, reading {state.reads + state.reads_since_fence + 1}")
             await runtime.sleep(step.delay_s)
+            read_at = runtime.now()
             matches = await _look(provider, submission, intended_at)
             if matches:
                 return _adopted(matches)
-            state = _after_look(state, is_read=matches is not None)
             if matches is None:
                 await runtime.sleep(policy.gap_s)
+            else:
+                state = _after_look(state, read_at)
         elif isinstance(step, Fence):
             tell("making sure that a late create fails")
             state = await _fenced(provider, submission, state, runtime)
@@ -66,12 +68,10 @@ def _adopted(matches: list[Match]) -> Event:
     return Indeterminate(why=f"several batches, or none that is certain, look like this submission: {found}")
 
 
-def _after_look(state: RecoveryState, *, is_read: bool) -> RecoveryState:
-    if not is_read:
-        return state
+def _after_look(state: RecoveryState, read_at: float) -> RecoveryState:
     if state.fenced_at is not None:
-        return msgspec.structs.replace(state, reads_since_fence=state.reads_since_fence + 1)
-    return msgspec.structs.replace(state, reads=state.reads + 1)
+        return msgspec.structs.replace(state, read_at=read_at, reads_since_fence=state.reads_since_fence + 1)
+    return msgspec.structs.replace(state, read_at=read_at, reads=state.reads + 1)
 
 
 async def _fenced(

@@ -17,7 +17,7 @@ class Recovery(msgspec.Struct, frozen=True, kw_only=True):
         window_s: Seconds over which the list is read, from the create on; None takes the default of the provider's class.
         reads: Readings that must agree, at least.
         gap_s: Seconds between two of them.
-        watch_s: Seconds of reading on after a fence.
+        watch_s: Seconds of reading on after a fence: as long as a list may lag behind, so that what came before it shows up.
         settle_s: Seconds that a create under way is given to end when the client is left.
         fence: Whether the input may be deleted to fence a lost create.
         attempts: Creates in all for one submission; each but the last is proved not to have been accepted.
@@ -26,7 +26,7 @@ class Recovery(msgspec.Struct, frozen=True, kw_only=True):
     window_s: float | None = None
     reads: int = 3
     gap_s: float = 20.0
-    watch_s: float = 60.0
+    watch_s: float = 90.0
     settle_s: float = 5.0
     fence: bool = True
     attempts: int = 5
@@ -49,6 +49,7 @@ class RecoveryState(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         intended_at: When the create was sent, Unix seconds.
         reads: Readings since then that found nothing.
+        read_at: When the latest of them was made; it speaks for no later moment, however long the list has failed since.
         fenced_at: When the input was deleted; None before.
         reads_since_fence: Readings after that which found nothing.
         is_fence_refused: The provider has no fence after all.
@@ -56,6 +57,7 @@ class RecoveryState(msgspec.Struct, frozen=True, kw_only=True):
 
     intended_at: float
     reads: int = 0
+    read_at: float | None = None
     fenced_at: float | None = None
     reads_since_fence: int = 0
     is_fence_refused: bool = False
@@ -93,8 +95,9 @@ def next_step(
     if safety is SubmitSafety.NONE:
         return Unknowable(why="this provider has no list in which a lost create could be found")
     if state.fenced_at is not None:
-        return _after_fence(policy, state, now)
-    if state.reads < policy.reads or now - state.intended_at < window_of(policy, safety):
+        return _after_fence(policy, state, state.fenced_at, now)
+    searched_s = 0.0 if state.read_at is None else state.read_at - state.intended_at
+    if state.reads < policy.reads or searched_s < window_of(policy, safety):
         return Look(delay_s=policy.gap_s if state.reads else 0.0)
     if safety is SubmitSafety.INFERRED:
         # Nothing on the batch is ours: that none looks like it does not prove that none is it.
@@ -102,13 +105,11 @@ def next_step(
     has_fence = safety is SubmitSafety.TAGGED_FENCED and policy.fence and not state.is_fence_refused
     if has_fence:
         return Fence()
-    return (
-        SendAgain() if now - state.intended_at >= window_of(policy, SubmitSafety.TAGGED) else Look(delay_s=policy.gap_s)
-    )
+    return SendAgain() if searched_s >= window_of(policy, SubmitSafety.TAGGED) else Look(delay_s=policy.gap_s)
 
 
-def _after_fence(policy: Recovery, state: RecoveryState, now: float) -> Look | SendAgain:
-    fenced_at = state.fenced_at if state.fenced_at is not None else now
-    if state.reads_since_fence and now - fenced_at >= policy.watch_s:
+def _after_fence(policy: Recovery, state: RecoveryState, fenced_at: float, now: float) -> Look | SendAgain:
+    watched_s = 0.0 if state.read_at is None else state.read_at - fenced_at
+    if state.reads_since_fence and watched_s >= policy.watch_s:
         return SendAgain()
     return Look(delay_s=min(policy.gap_s, max(policy.watch_s - (now - fenced_at), 0.0)))

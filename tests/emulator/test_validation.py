@@ -129,6 +129,7 @@ class TestFurtherModels:
         ({"max_tokens": 0}, "max_tokens", "integer_below_min_value"),
         ({"max_completion_tokens": "7"}, "max_completion_tokens", "integer_below_min_value"),
         ({"n": True}, "n", "integer_below_min_value"),
+        ({"n": 10**9}, "n", "integer_above_max_value"),
         ({"foo": 1}, "foo", "unknown_parameter"),
     ],
 )

@@ -140,7 +140,14 @@ async def test_results_may_be_read_again_and_by_several_at_once(client):
 
 
 async def test_answers_without_text_say_what_they_are(client):
-    requests = ["[[error:400]] no", "[[missing]] lost", "[[garbage]] broken", "[[conflict]] two", "[[duplicate]] same", "fine"]
+    requests = [
+        "[[error:400]] no",
+        "[[missing]] lost",
+        "[[garbage]] broken",
+        "[[conflict]] two",
+        "[[duplicate]] same",
+        "fine",
+    ]
     job = await client.submit(requests, model=CHAT)
 
     rows = {row.request_id: row for row in await job.results()}
@@ -268,7 +275,12 @@ async def test_a_job_is_found_again_by_its_id(client):
 
 class TestBadInput:
     async def test_bad_rows_are_named_and_nothing_is_sent(self, client, emulator):
-        rows = ["fine", float("nan"), {"messages": [{"role": "user", "content": float("inf")}, None]}, {"custom_id": "x"}]
+        rows = [
+            "fine",
+            float("nan"),
+            {"messages": [{"role": "user", "content": float("inf")}, None]},
+            {"custom_id": "x"},
+        ]
 
         with pytest.raises(InvalidRequestsError) as caught:
             await client.submit(rows, model=CHAT)
@@ -314,7 +326,11 @@ class TestBadInput:
         ("arguments", "error", "words"),
         [
             ({"model": "gpt-4.1-mini"}, ConfigError, "write provider/model, such as openai/gpt-4.1-mini"),
-            ({"model": "opanai/gpt-4.1-mini"}, ProviderNotRegisteredError, "there is no provider 'opanai'; there are: "),
+            (
+                {"model": "opanai/gpt-4.1-mini"},
+                ProviderNotRegisteredError,
+                "there is no provider 'opanai'; there are: ",
+            ),
             ({"model": "openai/llama-9"}, ConfigError, "no model of the catalog is called 'llama-9'"),
             ({"model": CHAT, "mode": "embedding"}, ConfigError, "has no mode embedding"),
             ({"model": CHAT, "mode": "chatty"}, ConfigError, "'chatty' is no mode"),
@@ -330,6 +346,16 @@ class TestBadInput:
 
         assert words in str(caught.value)
         assert emulator.history == []
+
+    async def test_an_unknown_model_names_the_yaml_that_would_allow_it_and_may_be_sent_all_the_same(
+        self, client, emulator
+    ):
+        with pytest.raises(ConfigError) as caught:
+            await client.submit(["hi"], model="openai/my-own")
+        job = await client.submit(["hi"], model="openai/my-own", allow_unknown_model=True)
+
+        assert 'match: "my-own"' in caught.value.hint
+        assert (await job.wait()).outcomes == {ResultStatus.ERRORED: 1}, "the emulator does not know it either"
 
     async def test_a_missing_key_names_the_variable(self, client, emulator, monkeypatch):
         monkeypatch.delenv("OPENAI_API_KEY")

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from asyncbatch.emulator.desk import RefusalError
 from asyncbatch.emulator.families.openai_rows import FAILED_FATES, Fate
 from asyncbatch.emulator.life import Phase, Stand
-from asyncbatch.emulator.store import StoredBatch, StoredFile
+from asyncbatch.emulator.store import Problem, StoredBatch, StoredFile
 
 _TIMES = {  # field of a batch -> the phase whose beginning it tells
     "in_progress_at": Phase.IN_PROGRESS,
@@ -51,7 +51,7 @@ def encode_batch(batch: StoredBatch, words: dict[Phase, str], now: float) -> dic
         "object": "batch",
         "endpoint": batch.order.endpoint,
         "model": batch.examined.model if batch.examined and stand.phase is not Phase.VALIDATING else None,
-        "errors": _encode_problem(batch) if stand.phase is Phase.FAILED else None,
+        "errors": _encode_problem(batch.problem) if batch.problem and stand.phase is Phase.FAILED else None,
         "input_file_id": batch.order.input_file_id,
         "completion_window": batch.order.completion_window,
         "status": words[stand.phase],
@@ -66,10 +66,7 @@ def encode_batch(batch: StoredBatch, words: dict[Phase, str], now: float) -> dic
     }
 
 
-def _encode_problem(batch: StoredBatch) -> dict[str, Any] | None:
-    problem = batch.problem
-    if problem is None:
-        return None
+def _encode_problem(problem: Problem) -> dict[str, Any]:
     item = {"code": problem.code, "message": problem.message, "param": problem.param, "line": problem.line}
     return {"object": "list", "data": [item]}
 

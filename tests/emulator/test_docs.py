@@ -1,0 +1,28 @@
+"""The page about the emulator names everything that one can ask it for."""
+
+import inspect
+from pathlib import Path
+
+import pytest
+
+from asyncbatch.emulator import Emulator, Fault, faults
+from asyncbatch.emulator.dialect import Limits
+from asyncbatch.emulator.life import Pace
+
+PAGE = (Path(__file__).parents[2] / "docs/emulator.md").read_text(encoding="utf-8")
+FAULTS = [
+    name
+    for name, value in inspect.getmembers(faults, inspect.isfunction)
+    if "match" in inspect.signature(value).parameters
+]
+CONDITIONS = sorted(set(Fault.__struct_fields__) - {"effect"})
+SETTINGS = sorted(set(inspect.signature(Emulator).parameters))
+
+
+@pytest.mark.parametrize("name", [*FAULTS, *CONDITIONS, *SETTINGS, *Limits.__struct_fields__, *Pace.__struct_fields__])
+def test_the_page_names_it(name):
+    assert f"`{name}" in PAGE
+
+
+def test_there_are_faults_to_name():
+    assert {"accept_then_drop", "missing_output", "full_queue"} <= set(FAULTS)
