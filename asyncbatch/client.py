@@ -16,7 +16,8 @@ from asyncbatch.dto import PreparedSubmission, ProviderResultRow
 from asyncbatch.engine.create import Creates
 from asyncbatch.engine.ledger import Ledger
 from asyncbatch.engine.outcomes import rejected
-from asyncbatch.engine.run import JobRun, Part, Tools
+from asyncbatch.engine.part import Part
+from asyncbatch.engine.run import JobRun, Tools
 from asyncbatch.enums import BatchMode
 from asyncbatch.exceptions import ClientClosedError, ConfigError, RowProblem
 from asyncbatch.job import Job, JobResults, JobStatus

@@ -8,7 +8,8 @@ import msgspec
 
 from asyncbatch.dto import Progress, ProviderResultRow, UsageInfo
 from asyncbatch.engine.ledger import Ledger
-from asyncbatch.engine.run import JobRun, Part
+from asyncbatch.engine.part import Part
+from asyncbatch.engine.run import JobRun
 from asyncbatch.enums import BatchMode, BatchStatus, ResultStatus
 
 

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 
 _INSTALL = "pip install 'asyncbatch[cli]'"
 
@@ -13,8 +14,8 @@ def main(args: Sequence[str] | None = None) -> int:
         args: The words after the program's name; those of the process by default.
     """
     try:
-        import click  # noqa: F401 asked for here, so that its absence can be explained
-        import rich  # noqa: F401
+        for name in ("click", "rich"):
+            import_module(name)  # asked for here, so that its absence can be explained
     except ModuleNotFoundError as error:
         if error.name not in ("click", "rich"):
             raise

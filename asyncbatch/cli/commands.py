@@ -2,16 +2,13 @@
 
 import functools
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import click
 
 from asyncbatch import __version__
 from asyncbatch.cli.endings import EXIT_CODES, CommandError, Ending, Exit, ending_of
 from asyncbatch.cli.talk import Form, Talk
-
-if TYPE_CHECKING:
-    from asyncbatch.cli.money import Budget
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -70,7 +67,7 @@ def _pairs(_context: click.Context, _option: click.Parameter, values: tuple[str,
     for value in values:
         if "=" not in value:
             raise click.BadParameter(f"{value!r} is no KEY=VALUE")
-    return dict(tuple(value.split("=", 1)) for value in values)  # type: ignore[arg-type]
+    return {key: text for key, _, text in (value.partition("=") for value in values)}
 
 
 @cli.command(epilog=EXIT_CODES)
@@ -139,3 +136,119 @@ def demo(talk: Talk, *, count: int) -> int:
     from asyncbatch.cli.demonstration import run_demo
 
     return run_demo(count, talk)
+
+
+@cli.command()
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=8400, show_default=True, help="0 takes any that is free."
+)
+@click.option(
+    "--speed",
+    type=click.FloatRange(min=0, min_open=True),
+    default=60.0,
+    show_default=True,
+    help="Emulated seconds in each real one.",
+)
+@talk_options
+def emulator(talk: Talk, *, host: str, port: int, speed: float) -> int:
+    """Serve an emulator of each provider's batch API on loopback.
+
+    With --json, one line on standard output says when it is ready, where it is, and which variables lead there.
+    """
+    from asyncbatch.cli.serving import serve_emulator
+
+    return serve_emulator(host, port, speed, talk)
+
+
+@cli.command()
+@config_option
+@talk_options
+def providers(talk: Talk, *, config: str | None) -> int:
+    """Show the providers, their keys and their limits."""
+    from asyncbatch.cli.facts import show_providers
+
+    return show_providers(config, talk)
+
+
+@cli.command()
+@click.argument("provider", required=False)
+@config_option
+@talk_options
+def models(talk: Talk, *, provider: str | None, config: str | None) -> int:
+    """Show the models, what they can do and what they cost."""
+    from asyncbatch.cli.facts import show_models
+
+    return show_models(provider, config, talk)
+
+
+@cli.group()
+def config() -> None:
+    """Show or check the configuration."""
+
+
+@config.command()
+@click.argument("provider", required=False)
+@click.option("--origin", "with_origin", is_flag=True, help="Say where each value comes from.")
+@config_option
+@talk_options
+def show(talk: Talk, *, provider: str | None, config: str | None, with_origin: bool) -> int:
+    """Show the settings and facts in force; secrets are masked."""
+    from asyncbatch.cli.facts import show_config
+
+    return show_config(provider, config, talk, with_origin=with_origin)
+
+
+@config.command()
+@config_option
+@talk_options
+def check(talk: Talk, *, config: str | None) -> int:
+    """Find every mistake in the configuration file."""
+    from asyncbatch.cli.facts import check_config
+
+    return check_config(config, talk)
+
+
+@cli.command()
+@click.argument("batch", metavar="PROVIDER/BATCH_ID")
+@config_option
+@talk_options
+def status(talk: Talk, *, batch: str, config: str | None) -> int:
+    """Ask once where a batch stands."""
+    from asyncbatch.cli.batches import show_status
+
+    return show_status(batch, config, talk)
+
+
+@cli.command(epilog=EXIT_CODES)
+@click.argument("batch", metavar="PROVIDER/BATCH_ID")
+@click.option("--output", "-o", "out", type=click.Path(), help="Where the outcomes go; else standard output.")
+@click.option(
+    "--requests", type=click.Path(), metavar="FILE", help="The file that was sent: gives the rows their own ids back."
+)
+@click.option("--wait", is_flag=True, help="Wait for the end of the batch.")
+@click.option(
+    "--timeout", "timeout_s", type=click.FloatRange(min=0), metavar="SECONDS", help="Stop waiting after this long."
+)
+@click.option(
+    "--poll", "poll_s", type=click.FloatRange(min=0.01), metavar="SECONDS", help="The first wait between two questions."
+)
+@config_option
+@talk_options
+def results(talk: Talk, *, batch: str, **options: Any) -> int:
+    """Fetch the outcomes of a batch that is over."""
+    from asyncbatch.cli.batches import ResultsOptions, fetch_results
+
+    return fetch_results(ResultsOptions(name=batch, **options), talk)
+
+
+@cli.command()
+@click.argument("batch", metavar="PROVIDER/BATCH_ID")
+@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+@config_option
+@talk_options
+def cancel(talk: Talk, *, batch: str, yes: bool, config: str | None) -> int:
+    """Ask the provider to end a batch. What it has answered so far is kept."""
+    from asyncbatch.cli.batches import cancel_batch
+
+    return cancel_batch(batch, config, talk, yes=yes)

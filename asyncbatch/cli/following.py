@@ -1,6 +1,7 @@
 """A job that was accepted, followed to its end: its rows go to a sink while a view shows how it stands."""
 
 from collections.abc import Callable
+from typing import cast
 
 import anyio
 import anyio.to_thread
@@ -83,7 +84,5 @@ class Followed:
 
 def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
     """Give the error itself: one task has failed, and the others were cancelled for it."""
-    error: BaseException = errors
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
+    first = errors.exceptions[0]
+    return _first(cast("BaseExceptionGroup[BaseException]", first)) if isinstance(first, BaseExceptionGroup) else first

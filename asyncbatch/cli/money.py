@@ -4,7 +4,6 @@ import msgspec
 
 from asyncbatch.catalog import Catalog, Price
 from asyncbatch.cli.endings import CommandError
-from asyncbatch.cli.talk import Talk
 from asyncbatch.dto import UsageInfo
 
 BYTES_PER_TOKEN = 4
@@ -56,8 +55,8 @@ def describe(price: Price, size: int) -> str:
     return f"≈ {dollars(input_cost(price, size))} for the input (batch price{date}; the answers come on top)"
 
 
-def allow(price: Price | None, size: int, budget: Budget, talk: Talk, ask: bool) -> bool:
-    """Decide whether a price needs a yes that nobody has given yet; `ask` says whether somebody can be asked.
+def allow(price: Price | None, size: int, budget: Budget, *, can_ask: bool) -> bool:
+    """Decide whether a price needs a yes that nobody has given yet; `can_ask` says whether there is anybody to give it.
 
     Raises:
         CommandError: It is too dear, or needs a yes and nobody can be asked.
@@ -77,7 +76,7 @@ def allow(price: Price | None, size: int, budget: Budget, talk: Talk, ask: bool)
         return True
     if budget.yes or cost <= budget.confirm_over_usd:
         return True
-    if not ask:
+    if not can_ask:
         message = f"the input costs {describe(price, size)}, which needs a yes"
         raise CommandError(message, code="cost.unconfirmed", hint="say --yes, or set a limit with --max-cost")
     return False

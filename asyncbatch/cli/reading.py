@@ -13,7 +13,7 @@ import sys
 from array import array
 from bisect import bisect_right
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import IO, Any
+from typing import IO, Any, cast
 
 import anyio.from_thread
 import anyio.to_thread
@@ -140,12 +140,13 @@ def _read_waiting(stream: IO[bytes]) -> bytes:
 
 def decode_line(line: bytes) -> Any:
     """Give what a line holds, or the `BadRow` that says why it cannot be made out."""
+    item: Any
     try:
         item = msgspec.json.decode(line)
     except (msgspec.MsgspecError, ValueError, RecursionError):
         item = _decode_patiently(line)
     if isinstance(item, dict | str | BadRow):
-        return item
+        return cast("Any", item)
     what = f"a line is an object or a text in quotes, not {_shown(line)}"
     return BadRow(code="not_an_object", message=f"{what}{_array_hint(line)}")
 

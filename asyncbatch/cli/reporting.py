@@ -99,7 +99,7 @@ def _faults(outcome: ResultStatus, tally: Tally) -> Iterator[str]:
     found = [(count, code) for (status, code), count in tally.faults.items() if status is outcome]
     for count, code in sorted(found, reverse=True)[:_FAULTS]:
         message = printable(tally.samples[outcome, code]).replace("\n", " ")
-        yield f"{count:,} × {code}: {message[:160]}"
+        yield f"{count:,} {code}: {message[:160]}"
     if len(found) > _FAULTS:
         yield f"and {len(found) - _FAULTS} more codes"
 

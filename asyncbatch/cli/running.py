@@ -1,10 +1,9 @@
 """`asyncbatch run`: read, check, say what it costs, send, watch, collect."""
 
 import functools
-import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import anyio
 import anyio.to_thread
@@ -12,24 +11,26 @@ import click
 import msgspec
 
 from asyncbatch import (
+    BaseBatchProvider,
     BatchClient,
+    BatchMode,
     InvalidRequestsError,
-    JobStatus,
     Polling,
     ProviderPermanentError,
     ProviderTransientError,
     Retry,
     batch_provider_registry,
 )
-from asyncbatch.catalog import Catalog, Price, find_config, load_catalog
+from asyncbatch.catalog import Catalog, Price
+from asyncbatch.cli.config import load_config
 from asyncbatch.cli.endings import CommandError, Exit
 from asyncbatch.cli.following import Followed
-from asyncbatch.cli.money import Budget, allow, describe, price_of
+from asyncbatch.cli.money import Budget, allow, describe, input_cost, price_of
 from asyncbatch.cli.reading import RequestFile
 from asyncbatch.cli.reporting import bytes_of, count_of, report_detached, report_end
 from asyncbatch.cli.talk import Talk
 from asyncbatch.cli.writing import OutFile, Sink, Stdout
-from asyncbatch.exceptions import AsyncBatchError, ConfigError, RowProblem
+from asyncbatch.exceptions import AsyncBatchError, RowProblem
 
 _ACCOUNT = "command line"
 
@@ -50,11 +51,6 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
     dry_run: bool = False
     timeout_s: float | None = None
     poll_s: float | None = None
-
-
-def load_config(path: str | None) -> Catalog:
-    """Load the facts, with the file that was named laid over them, or the one that is found. Blocks."""
-    return load_catalog(path or find_config(Path.cwd(), os.environ))
 
 
 def run_file(options: RunOptions, talk: Talk) -> int:
@@ -87,21 +83,24 @@ class _Run:
         self._price: Price | None = None
         self._catalog = load_config(options.config)
 
-    @property
-    def _provider(self) -> str:
-        return self._model.partition("/")[0]
-
     async def go(self) -> int:
         self._source.open()
+        self._price = price_of(self._catalog, *self._split())
         if self._options.dry_run:
             return await self._prepare()
         self._followed.sink.open()
-        self._price = price_of(self._catalog, self._provider, self._model.partition("/")[2])
         try:
             return await self._send()
         except (AsyncBatchError, OSError):
             self._say_left()
             raise
+
+    def _split(self) -> tuple[str, str]:
+        provider, slash, model = self._model.partition("/")
+        if not (slash and provider and model):
+            hint = f"write PROVIDER/MODEL, such as openai/{self._model.strip('/') or 'gpt-4.1-mini'}"
+            raise CommandError(f"{self._model!r} names no provider", code="model.no_provider", hint=hint)
+        return provider, model
 
     async def _send(self) -> int:
         options, talk = self._options, self._talk
@@ -119,7 +118,9 @@ class _Run:
             )
             self._followed.job = job
             # The client's tasks have not had a turn yet: what is said here is said before anything is sent.
-            self._announce(job.status())
+            status = job.status()
+            sent = sum(batch.requests for batch in status.batches)
+            self._announce(status.requests, status.requests - sent, len(status.batches))
             with anyio.move_on_after(options.timeout_s) as waiting:
                 await self._followed.collect(job, talk)
         if waiting.cancelled_caught:
@@ -130,35 +131,47 @@ class _Run:
         """Hold the job until its price has a yes and the provider can be reached."""
         source, talk = self._source, self._talk
         can_ask = talk.can_ask and self._options.file != "-"
-        if not allow(self._price, source.size, self._options.budget, talk, can_ask):
+        if not allow(self._price, source.size, self._options.budget, can_ask=can_ask):
             assert self._price is not None
             question = f"{count_of(source.rows, 'request')}, {describe(self._price, source.size)}. Send them?"
             if not await anyio.to_thread.run_sync(functools.partial(click.confirm, question, err=True)):
                 raise CommandError("no yes, so nothing was sent", code="cost.declined")
-        await check_reachable(self._catalog, self._provider, self._config)
+        await check_reachable(self._catalog, self._split()[0], self._config)
 
-    def _announce(self, status: JobStatus) -> None:
-        refused = status.requests - sum(batch.requests for batch in status.batches)
+    def _announce(self, requests: int, refused: int, batches: int) -> None:
         price = f", {describe(self._price, self._source.size)}" if self._price else ", price not known"
-        batches = count_of(len(status.batches), "batch")
-        self._talk.say(
-            f"{count_of(status.requests, 'request')}, {bytes_of(self._source.size)} → {batches} at {self._model}{price}"
-        )
+        where = f"{count_of(batches, 'batch')} at {self._model}"
+        self._talk.say(f"{count_of(requests, 'request')}, {bytes_of(self._source.size)} → {where}{price}")
         if refused:
             self._talk.say(f"{count_of(refused, 'row')} cannot be sent and will end rejected")
-        self._talk.event(
-            "job_accepted",
-            job=status.job_id,
-            provider=status.provider,
-            model=status.model,
-            requests=status.requests,
-            rejected=refused,
-            bytes=self._source.size,
-            batches=len(status.batches),
-        )
+        fields: dict[str, Any] = {"model": self._model, "requests": requests, "rejected": refused}
+        cost = input_cost(self._price, self._source.size) if self._price else None
+        fields |= {"bytes": self._source.size, "batches": batches, "input_cost_usd": cost}
+        if self._options.dry_run:
+            self._talk.document("plan", **fields)
+        else:
+            self._talk.event("job_accepted", **fields)
 
     async def _prepare(self) -> int:
-        raise NotImplementedError
+        """Check everything as `submit` does, and send nothing."""
+        options = self._options
+        name, model = self._split()
+        refused: list[RowProblem] = []
+        async with batch_provider_registry.open(catalog=self._catalog) as scope:
+            provider = scope.create(name, self._config)
+            submissions = await provider.prepare_payloads(
+                batch_id=uuid4(),
+                model=model,
+                mode=_mode_of(provider, model, options.mode, options.endpoint),
+                requests=self._source.requests(),
+                endpoint=options.endpoint,
+                wire_ids="minted",
+                on_reject=refused.append if options.skip_bad else None,
+                options={"metadata": dict(options.metadata)} if options.metadata else None,
+            )
+        self._announce(self._source.rows, len(refused), len(submissions))
+        self._talk.say("a dry run: nothing was sent")
+        return Exit.OK
 
     def leave(self, code: Exit) -> int:
         """End before the job does: say what goes on without us."""
@@ -200,6 +213,19 @@ class _Run:
 
     def close(self) -> None:
         self._source.close()
+
+
+def _mode_of(provider: BaseBatchProvider, model: str, mode: str | None, endpoint: str | None) -> BatchMode:
+    """Give the mode that `submit` would choose: what the endpoint serves, else what the model can do, chat first."""
+    if mode is not None:
+        return BatchMode(mode)
+    if endpoint is not None:
+        serves = (
+            provider.facts.endpoint_for(BatchMode.CUSTOM, endpoint).mode if provider.has_facts else BatchMode.CUSTOM
+        )
+        return serves if provider.supports_model(model, serves) else BatchMode.CUSTOM
+    modes = (item for item in BatchMode if item is not BatchMode.CUSTOM and provider.supports_model(model, item))
+    return next(modes, BatchMode.CHAT)
 
 
 def _id(problem: Mapping[str, Any]) -> str:

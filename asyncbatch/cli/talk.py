@@ -11,9 +11,12 @@ import click
 from asyncbatch.cli.endings import Ending
 
 if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
+    from rich.console import Console
+    from rich.table import Table
 
 Form: TypeAlias = Literal["text", "json", "jsonl"]
+
+_NO_TERMINAL_WIDTH = 10_000
 
 _CONTROLS = {code: "�" for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\n\t"}
 
@@ -58,16 +61,20 @@ class Talk:
         if not self.quiet:
             click.echo(printable(text), err=True)
 
-    def show(self, picture: "RenderableType") -> None:
-        """Show a table, to whoever listens."""
-        if not self.quiet:
-            self.console.print(picture)
+    def tell(self, text: str) -> None:
+        """Print a line that is the command's answer, to stdout."""
+        click.echo(printable(text))
 
-    def table(self, picture: "RenderableType") -> None:
+    def show(self, table: "Table") -> None:
+        """Show a table as a part of the talk."""
+        if not self.quiet:
+            _print(self.console, table)
+
+    def table(self, table: "Table") -> None:
         """Print a table that is the command's answer, to stdout."""
         from rich.console import Console
 
-        Console(highlight=False, markup=False, emoji=False).print(picture)
+        _print(Console(highlight=False, markup=False, emoji=False), table)
 
     def event(self, kind: str, **fields: Any) -> None:
         """Tell a program what happened, where it asked for a stream."""
@@ -91,3 +98,11 @@ class Talk:
 
     def _data(self, kind: str, fields: dict[str, Any]) -> None:
         click.echo(json.dumps({"v": 1, "type": kind, **fields}))
+
+
+def _print(console: "Console", table: "Table") -> None:
+    """Print a table: fitted to a terminal; anywhere else with whole cells and no frame, fit for `grep`."""
+    if not console.is_terminal:
+        table.box = None
+        console.width = _NO_TERMINAL_WIDTH
+    console.print(table)

@@ -36,7 +36,8 @@ class OutputRow(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
 
 def encode_row(row: ProviderResultRow) -> bytes:
     """Give the line of a row. The provider's answer is copied as it came; one that is not JSON goes as a text under `raw`."""
-    response, raw = _NOTHING, msgspec.UNSET
+    response = _NOTHING
+    raw: str | msgspec.UnsetType = msgspec.UNSET
     if row.body and row.status is ResultStatus.UNDECODABLE and not _is_json(row.body):
         raw = bytes(row.body).decode("utf-8", "replace")
     elif row.body:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any, Literal
 
+import anyio
 import msgspec
 from aiohttp import web
 
@@ -17,6 +18,7 @@ from asyncbatch.emulator.life import Pace
 from asyncbatch.emulator.store import Store, StoredBatch
 from asyncbatch.emulator.work import Work
 
+HISTORY_S = 30.0  # real seconds that a reader of the history waits for validation; it takes one or two at most
 ACCOUNT = web.RequestKey("account", str)
 DOOM = web.RequestKey("doom", Doom)
 
@@ -94,8 +96,9 @@ class Desk:
 
     async def read_history(self) -> list[Record]:
         """Give the history, with each create's bill as far as validation has come."""
-        for batch in list(self.store.batches.values()):
-            await batch.examined_event.wait()
+        with anyio.move_on_after(HISTORY_S):
+            for batch in list(self.store.batches.values()):
+                await batch.examined_event.wait()
         return [self._bill(record) for record in self._history]
 
     def _bill(self, record: Record) -> Record:

@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeAlias, TypedDict, Unpack
 
 from msgspec import Struct
 
-from asyncbatch.emulator.shapes import is_array, is_object
+from asyncbatch.emulator.json_values import is_array, is_object
 
 When: TypeAlias = Literal["before", "after"]
 """Before: the request is not looked at. After: it has been accepted and its consequences stand."""

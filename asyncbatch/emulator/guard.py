@@ -140,8 +140,8 @@ def _rewritten(response: web.StreamResponse, armed: ArmedFault, now: float) -> w
     if not isinstance(response, web.Response) or response.content_type != "application/json":
         return response
     assert isinstance(response.body, bytes)
-    document = rewrite(msgspec.json.decode(response.body), armed, now)
-    return web.Response(status=response.status, body=msgspec.json.encode(document), content_type="application/json")
+    response.body = msgspec.json.encode(rewrite(msgspec.json.decode(response.body), armed, now))
+    return response
 
 
 def _record(desk: Desk, request: web.Request, response: web.StreamResponse, struck: Sequence[ArmedFault]) -> Record:

@@ -18,7 +18,7 @@ class Record(Struct, frozen=True, kw_only=True):
         account: A fingerprint of the key that was used; empty without one.
         is_paid: Of a create: whether rows run for it. Only a batch that fails validation, or is cancelled before its
             first row, costs nothing.
-        faults: The kinds of the scripted faults that touched this request.
+        faults: The kinds of the scripted faults that touched this request, but for those that looked at its answer.
     """
 
     kind: Literal["request", "upload", "create", "cancel", "delete"]

@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-from asyncbatch.emulator.shapes import is_array, is_object, objects_in
+from asyncbatch.emulator.json_values import is_array, is_object, objects_in
 
 MOST_CHARS = 1000  # of a text whose least length the schema gives
 LARGEST = 2**53  # what every reader of JSON takes for a number; larger bounds are left alone

@@ -8,10 +8,11 @@ import anyio
 import msgspec
 
 from asyncbatch.base_provider import BaseBatchProvider
-from asyncbatch.dto import PreparedSubmission, ProviderResultRow, ProviderStatus, UsageInfo
+from asyncbatch.dto import ProviderResultRow, ProviderStatus, UsageInfo
 from asyncbatch.engine import outcomes
 from asyncbatch.engine.create import Creates, create_once
 from asyncbatch.engine.ledger import Ledger
+from asyncbatch.engine.part import Part
 from asyncbatch.engine.recover import recover
 from asyncbatch.engine.settle import enter_answers
 from asyncbatch.enums import ResultStatus
@@ -30,7 +31,6 @@ from asyncbatch.journal import (
     Journal,
     Refused,
     Settled,
-    SubmissionRecord,
     SubmissionState,
     Uploaded,
     UploadIntended,
@@ -39,64 +39,14 @@ from asyncbatch.journal import (
 from asyncbatch.planning.recovery import Recovery
 from asyncbatch.planning.retry import Retry, next_delay
 from asyncbatch.planning.schedule import Polling, interval
-from asyncbatch.poller import BatchHandle, BatchPoller
+from asyncbatch.poller import BatchPoller
 from asyncbatch.runtime import Runtime, Signal, sleep_or
-from asyncbatch.spool import RequestIds, SpoolSpace
+from asyncbatch.spool import RequestIds
 
 _log = logging.getLogger("asyncbatch.engine")
 
 CREATE_RETRY = Retry(attempts=12, base_s=2.0, cap_s=120.0, patience_s=3600.0)
 """For creates that were refused and may be tried again (a full queue, a limit on creates): for about half an hour."""
-
-
-_NO_BATCH = frozenset({SubmissionState.ENDED, SubmissionState.SETTLED})
-
-
-class Part:
-    """One submission of a job while it is on its way.
-
-    Attributes:
-        submission: What is sent; its input is given back once a batch has it.
-        record: What the journal knows.
-        note: What is going on, where a state does not say it.
-        error: Why it has no batch, or why watching it cannot go on.
-        handle: Its batch, while it is watched.
-        ledger: How its requests ended; closed when each has an outcome.
-    """
-
-    def __init__(self, submission: PreparedSubmission, record: SubmissionRecord, space: SpoolSpace) -> None:
-        self.submission = submission
-        self.record = record
-        self.note: str | None = None
-        self.error: BaseException | None = None
-        self.handle: BatchHandle | None = None
-        self.ledger = Ledger(record.request_count, space.new())
-        self.refusals = 0
-        self.is_stopped = False
-
-    @property
-    def is_sent(self) -> bool:
-        """Whether it has a batch, or the certainty of having none."""
-        return self.record.provider_batch_id is not None or self.error is not None or self.record.state in _NO_BATCH
-
-    @property
-    def is_unsent(self) -> bool:
-        """Whether a create may be sent for it."""
-        return self.record.state in (SubmissionState.PLANNED, SubmissionState.UPLOADED)
-
-    @property
-    def is_lost(self) -> bool:
-        """Whether a create of it was sent and nobody knows what became of it."""
-        return self.record.state is SubmissionState.CREATE_UNKNOWN
-
-    @property
-    def is_settled(self) -> bool:
-        return self.record.state is SubmissionState.SETTLED
-
-    @property
-    def is_over(self) -> bool:
-        """Whether nothing more will happen to it here."""
-        return self.is_settled or self.is_stopped
 
 
 class Tools(msgspec.Struct, frozen=True, kw_only=True):

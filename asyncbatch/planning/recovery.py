@@ -42,6 +42,9 @@ WINDOWS_S = {
 }
 """Longer than a request in flight and the list's lag together: see `docs/decisions/lost-creates.md`."""
 
+_ROUNDING_S = 0.001
+"""Sums of seconds since 1970 round: a reading meant for the end of the watch may be made a moment before it."""
+
 
 class RecoveryState(msgspec.Struct, frozen=True, kw_only=True):
     """What is known so far.
@@ -110,6 +113,6 @@ def next_step(
 
 def _after_fence(policy: Recovery, state: RecoveryState, fenced_at: float, now: float) -> Look | SendAgain:
     watched_s = 0.0 if state.read_at is None else state.read_at - fenced_at
-    if state.reads_since_fence and watched_s >= policy.watch_s:
+    if state.reads_since_fence and watched_s >= policy.watch_s - _ROUNDING_S:
         return SendAgain()
     return Look(delay_s=min(policy.gap_s, max(policy.watch_s - (now - fenced_at), 0.0)))

@@ -13,7 +13,7 @@ PAGE = (Path(__file__).parents[2] / "docs/emulator.md").read_text(encoding="utf-
 FAULTS = [
     name
     for name, value in inspect.getmembers(faults, inspect.isfunction)
-    if "match" in inspect.signature(value).parameters
+    if not name.startswith("_") and "match" in inspect.signature(value).parameters
 ]
 CONDITIONS = sorted(set(Fault.__struct_fields__) - {"effect"})
 SETTINGS = sorted(set(inspect.signature(Emulator).parameters))

@@ -20,7 +20,7 @@ from asyncbatch.emulator.echo import (
 )
 from asyncbatch.emulator.families.openai_checks import texts_in, whole_number
 from asyncbatch.emulator.instances import make_instance
-from asyncbatch.emulator.shapes import is_array, is_object, objects_in
+from asyncbatch.emulator.json_values import is_array, is_object, objects_in
 
 REFUSAL = "I cannot help with that."
 PIXEL = (  # a transparent PNG of one pixel

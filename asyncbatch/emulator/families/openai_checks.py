@@ -8,7 +8,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from asyncbatch.emulator.shapes import is_array, is_object
+from asyncbatch.emulator.json_values import is_array, is_object
 
 ROLES = {"developer", "system", "user", "assistant", "tool", "function"}
 MOST_CHOICES = 128

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from asyncbatch.emulator.desk import RefusalError
-from asyncbatch.emulator.shapes import is_object
+from asyncbatch.emulator.json_values import is_object
 
 _FIELDS = {"input_file_id", "endpoint", "completion_window", "metadata", "output_expires_after"}
 

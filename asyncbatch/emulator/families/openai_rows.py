@@ -17,7 +17,7 @@ from msgspec import Struct
 from asyncbatch.emulator.echo import Marker, find_markers
 from asyncbatch.emulator.families.openai_answers import ANSWERS, Ask, Reply
 from asyncbatch.emulator.families.openai_checks import Endpoint, RowError, check_body, texts_in
-from asyncbatch.emulator.shapes import is_object
+from asyncbatch.emulator.json_values import is_object
 from asyncbatch.emulator.store import Examined, Problem
 
 BREATH_ROWS = 256  # how often the work looks whether it is still wanted

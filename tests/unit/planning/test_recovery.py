@@ -27,7 +27,8 @@ FENCED, TAGGED = SubmitSafety.TAGGED_FENCED, SubmitSafety.TAGGED
 
 
 def step(safety: SubmitSafety, now: float, policy: Recovery = POLICY, **known):
-    return next_step(policy, safety, RecoveryState(intended_at=0.0, **known), now)
+    """Decide right after a reading, unless told when the latest was made."""
+    return next_step(policy, safety, RecoveryState(intended_at=0.0, **{"read_at": now} | known), now)
 
 
 # --- step by step ------------------------------------------------------------------------------------------------------
@@ -35,7 +36,7 @@ def step(safety: SubmitSafety, now: float, policy: Recovery = POLICY, **known):
 
 @pytest.mark.parametrize("safety", [safety for safety in SubmitSafety if safety is not SubmitSafety.NONE])
 def test_the_list_is_read_at_once_and_then_every_twenty_seconds(safety):
-    assert step(safety, 0.0) == Look(delay_s=0.0)
+    assert step(safety, 0.0, read_at=None) == Look(delay_s=0.0)
     assert step(safety, 5.0, reads=1) == Look(delay_s=20.0)
 
 
@@ -56,8 +57,25 @@ def test_after_a_fence_the_list_is_watched_for_90_seconds_and_read_exactly_at_th
     assert step(FENCED, 400.0, reads=9, fenced_at=310.0, reads_since_fence=5) == SendAgain()
 
 
-def test_a_watch_that_went_by_without_a_reading_proves_nothing():
-    assert step(FENCED, 1000.0, reads=9, fenced_at=310.0) == Look(delay_s=0.0)
+@pytest.mark.parametrize("read_at", [None, 300.0, 399.9])
+def test_a_watch_without_a_reading_at_its_end_proves_nothing(read_at):
+    assert step(FENCED, 1000.0, reads=9, read_at=read_at, fenced_at=310.0, reads_since_fence=2) == Look(delay_s=0.0)
+
+
+def test_no_watch_at_all_still_reads_once_after_the_fence():
+    policy = Recovery(watch_s=0.0)
+
+    assert step(FENCED, 310.0, policy, reads=9, fenced_at=310.0) == Look(delay_s=0.0)
+    assert step(FENCED, 310.0, policy, reads=9, fenced_at=310.0, reads_since_fence=1) == SendAgain()
+
+
+@pytest.mark.parametrize("safety", [FENCED, TAGGED, SubmitSafety.INFERRED])
+def test_readings_made_before_a_list_failed_do_not_speak_for_the_time_after(safety):
+    assert step(safety, 10_000.0, reads=5, read_at=100.0) == Look(delay_s=20.0)
+
+
+def test_a_window_needs_at_least_one_reading():
+    assert step(FENCED, 10_000.0, Recovery(reads=0), read_at=None) == Look(delay_s=0.0)
 
 
 @pytest.mark.parametrize(
@@ -97,6 +115,10 @@ def test_every_class_has_a_window_and_the_caller_may_set_another():
 # --- whole worlds ------------------------------------------------------------------------------------------------------
 
 
+START = 1_795_300_000.0
+"""Seconds since 1970, as in life: their sums round."""
+
+
 class World(NamedTuple):
     """What became of one create, of which the client only knows that it was sent at 0 and when it was given up."""
 
@@ -110,7 +132,7 @@ class World(NamedTuple):
 
 def ends_with(policy: Recovery, safety: SubmitSafety, world: World, dice: random.Random) -> tuple[str, bool]:
     """Play a recovery to its end, as the engine does; gives how it ended, and whether that pays a second time."""
-    now, state = world.gave_up_at, RecoveryState(intended_at=0.0)
+    now, state = START + world.gave_up_at, RecoveryState(intended_at=START)
     for _ in range(10_000):
         decided = next_step(policy, safety, state, now)
         if isinstance(decided, Look):
@@ -118,15 +140,15 @@ def ends_with(policy: Recovery, safety: SubmitSafety, world: World, dice: random
             if dice.random() < world.lost_reads:
                 now += policy.gap_s
                 continue
-            is_fenced_off = state.fenced_at is not None and world.arrives_at > state.fenced_at
-            if not is_fenced_off and world.arrives_at + world.lag_s <= now:
+            is_fenced_off = state.fenced_at is not None and START + world.arrives_at > state.fenced_at
+            if not is_fenced_off and START + world.arrives_at + world.lag_s <= now:
                 return "found", False
             field = "reads" if state.fenced_at is None else "reads_since_fence"
-            state = msgspec.structs.replace(state, **{field: getattr(state, field) + 1})
+            state = msgspec.structs.replace(state, read_at=now, **{field: getattr(state, field) + 1})
         elif isinstance(decided, Fence):
             state = msgspec.structs.replace(state, fenced_at=now)
         elif isinstance(decided, SendAgain):
-            is_fenced_off = state.fenced_at is not None and world.arrives_at > state.fenced_at
+            is_fenced_off = state.fenced_at is not None and START + world.arrives_at > state.fenced_at
             return "sent again", math.isfinite(world.arrives_at) and not is_fenced_off
         else:
             return "unknowable", False

@@ -1,0 +1,187 @@
+"""`asyncbatch providers`, `models` and `config`: what is known, where it comes from, and whether your file is in order."""
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+from rich.table import Table
+from rich.text import Text
+
+from asyncbatch import batch_provider_registry
+from asyncbatch.catalog import Catalog, ModelFacts, describe_origins
+from asyncbatch.cli.config import config_path, load_config
+from asyncbatch.cli.endings import CommandError, Exit
+from asyncbatch.cli.talk import Talk, printable
+from asyncbatch.exceptions import ConfigError
+
+
+def show_providers(config: str | None, talk: Talk) -> int:
+    """Show every provider that is known here."""
+    catalog = load_config(config)
+    names = sorted({*catalog.names(), *batch_provider_registry.available()})
+    rows = [_provider_row(catalog, name) for name in names]
+    if talk.form != "text":
+        talk.document("providers", providers=rows)
+        return Exit.OK
+    table = _table("provider", "key", "rows a batch", "bytes a batch", "address", "facts of")
+    for row in rows:
+        key = f"{row['key_variable']} ({'set' if row['has_key'] else 'not set'})" if row["key_variable"] else ""
+        _add(
+            table,
+            row["name"],
+            key,
+            _number(row["max_requests"]),
+            _number(row["max_bytes"]),
+            row["base_url"],
+            row["checked"],
+        )
+    talk.table(table)
+    return Exit.OK
+
+
+def _provider_row(catalog: Catalog, name: str) -> dict[str, Any]:
+    if name not in catalog.names():  # a class from elsewhere, whose facts stand beside its own module
+        fields = (
+            "title",
+            "base_url",
+            "key_variable",
+            "has_key",
+            "max_requests",
+            "max_bytes",
+            "submit_safety",
+            "checked",
+            "docs",
+        )
+        return {"name": name, **dict.fromkeys(fields)}
+    facts, settings = catalog.provider(name), _settings(catalog, name)
+    variables = facts.credentials.env
+    return {
+        "name": name,
+        "title": facts.title,
+        "base_url": (settings and settings.base_url) or facts.base_url,
+        "key_variable": variables[0] if variables else None,
+        "has_key": bool(settings and settings.api_key),
+        "max_requests": facts.limits.requests.value,
+        "max_bytes": facts.limits.file_bytes.value,
+        "submit_safety": facts.submit_safety.value,
+        "checked": facts.checked,
+        "docs": facts.docs,
+    }
+
+
+def _settings(catalog: Catalog, name: str) -> Any:
+    try:
+        return catalog.settings(name).with_environment(catalog.provider(name), os.environ)
+    except ConfigError:  # a variable that the file names is not set: `config check` says which
+        return None
+
+
+def show_models(provider: str | None, config: str | None, talk: Talk) -> int:
+    """Show the patterns of models, of one provider or all."""
+    catalog = load_config(config)
+    names = [provider] if provider is not None else catalog.names()
+    rows = [row for name in names for row in _model_rows(catalog, name)]
+    if talk.form != "text":
+        talk.document("models", models=rows)
+        return Exit.OK
+    table = _table("model", "modes", "input $/M", "output $/M", "price of")
+    for row in rows:
+        price: dict[str, Any] = row["price"] or {}
+        amounts = (_amount(price.get(key)) for key in ("input_usd", "output_usd"))
+        _add(table, f"{row['provider']}/{row['match']}", ", ".join(row["modes"]), *amounts, price.get("date"))
+    talk.table(table)
+    talk.say("Prices are for batches. The most specific pattern that fits a model is meant.")
+    return Exit.OK
+
+
+def _model_rows(catalog: Catalog, name: str) -> Iterator[dict[str, Any]]:
+    for model in catalog.provider(name).models:
+        yield _model_row(name, model)
+
+
+def _model_row(name: str, model: ModelFacts) -> dict[str, Any]:
+    return {
+        "provider": name,
+        "match": model.match,
+        "modes": [mode.value for mode in model.modes],
+        "price": msgspec.to_builtins(model.price),
+    }
+
+
+def show_config(provider: str | None, config: str | None, talk: Talk, *, with_origin: bool) -> int:
+    """Show the settings and facts in force; no secret is among them."""
+    catalog = load_config(config)
+    names = [provider] if provider is not None else catalog.names()
+    rows = [(name, origin) for name in names for origin in describe_origins(catalog, name)]
+    path = config_path(config)
+    talk.say(
+        f"built-in facts, with {path} over them" if path else "built-in facts alone: there is no llm_config.yaml here"
+    )
+    if talk.form != "text":
+        values = [{"provider": name, **origin._asdict()} for name, origin in rows]
+        talk.document("config", file=str(path) if path else None, values=values)
+        return Exit.OK
+    table = _table("setting", "value", *(["from"] if with_origin else []))
+    for name, origin in rows:
+        _add(table, f"{name}.{origin.path}", origin.value, *([origin.where] if with_origin else []))
+    talk.table(table)
+    return Exit.OK
+
+
+def check_config(config: str | None, talk: Talk) -> int:
+    """Find every mistake in the user's file, and every variable that it names and nobody has set."""
+    path = config_path(config)
+    if path is None:
+        talk.say("there is no llm_config.yaml here, and ASYNCBATCH_CONFIG names none: the built-in facts are in force")
+        talk.document("config_checked", file=None, unused=[])
+        return Exit.OK
+    catalog = load_config(config)
+    mistakes = [mistake for name in catalog.names() for mistake in _mistakes_of(catalog, name)]
+    unused = [name for name in catalog.unused if not batch_provider_registry.is_registered(name)]
+    for name in catalog.unused:
+        if name not in unused:
+            mistakes += _mistakes_of_foreign(catalog, name)
+    if mistakes:
+        raise CommandError("\n".join(mistakes), code="config.invalid")
+    for name in unused:
+        talk.say(f"warning: {path} speaks of {name}, and no provider of that name is installed")
+    talk.say(f"{path} is in order")
+    talk.document("config_checked", file=str(path), unused=unused)
+    return Exit.OK
+
+
+def _mistakes_of(catalog: Catalog, name: str) -> Iterator[str]:
+    try:
+        catalog.settings(name).with_environment(catalog.provider(name), os.environ)
+    except ConfigError as error:
+        yield error.message
+
+
+def _mistakes_of_foreign(catalog: Catalog, name: str) -> Iterator[str]:
+    """Lay the file over the facts that a provider from elsewhere brings along."""
+    try:
+        provider = batch_provider_registry.get(name)(catalog=catalog)
+        if provider.has_facts:
+            yield from _mistakes_of(provider.catalog, name)
+    except ConfigError as error:
+        yield error.message
+
+
+def _table(*columns: str) -> Table:
+    table = Table(show_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
+
+
+def _add(table: Table, *cells: object) -> None:
+    table.add_row(*(Text(printable("" if cell is None else str(cell))) for cell in cells))
+
+
+def _number(value: int | None) -> str:
+    return f"{value:,}" if value is not None else ""
+
+
+def _amount(value: float | None) -> str:
+    return f"{value:g}" if value is not None else ""

@@ -1,0 +1,58 @@
+"""One submission of a job on its way: what is sent, what the journal knows, and how its requests ended."""
+
+from asyncbatch.dto import PreparedSubmission
+from asyncbatch.engine.ledger import Ledger
+from asyncbatch.journal import SubmissionRecord, SubmissionState
+from asyncbatch.poller import BatchHandle
+from asyncbatch.spool import SpoolSpace
+
+_NO_BATCH = frozenset({SubmissionState.ENDED, SubmissionState.SETTLED})
+
+
+class Part:
+    """One submission of a job while it is on its way.
+
+    Attributes:
+        submission: What is sent; its input is given back once a batch has it.
+        record: What the journal knows.
+        note: What is going on, where a state does not say it.
+        error: Why it has no batch, or why watching it cannot go on.
+        handle: Its batch, while it is watched.
+        ledger: How its requests ended; closed when each has an outcome.
+        refusals: How often it was refused for now.
+        is_stopped: Whether a fault ended its way before every request had an outcome; `error` says which.
+    """
+
+    def __init__(self, submission: PreparedSubmission, record: SubmissionRecord, space: SpoolSpace) -> None:
+        self.submission = submission
+        self.record = record
+        self.note: str | None = None
+        self.error: BaseException | None = None
+        self.handle: BatchHandle | None = None
+        self.ledger = Ledger(record.request_count, space.new())
+        self.refusals = 0
+        self.is_stopped = False
+
+    @property
+    def is_sent(self) -> bool:
+        """Whether it has a batch, or the certainty of having none."""
+        return self.record.provider_batch_id is not None or self.error is not None or self.record.state in _NO_BATCH
+
+    @property
+    def is_unsent(self) -> bool:
+        """Whether a create may be sent for it."""
+        return self.record.state in (SubmissionState.PLANNED, SubmissionState.UPLOADED)
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether a create of it was sent and nobody knows what became of it."""
+        return self.record.state is SubmissionState.CREATE_UNKNOWN
+
+    @property
+    def is_settled(self) -> bool:
+        return self.record.state is SubmissionState.SETTLED
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more will happen to it here."""
+        return self.is_settled or self.is_stopped
