@@ -160,7 +160,11 @@ class Owner:
         _owners.add(task)
         task.add_done_callback(_owners.discard)
         with anyio.CancelScope(shield=True):
-            await self._ready.wait()
+            try:
+                await self._ready.wait()
+            except BaseException:  # nobody will stop what nobody was given
+                self._stopping.set()
+                raise
 
     def spawn(self, func: Callable[..., Coroutine[Any, Any, object]], *args: object, name: str | None = None) -> None:
         """Run a coroutine function as a child."""
@@ -171,9 +175,15 @@ class Owner:
     async def stop(self) -> None:
         """Cancel the children and wait until each has cleaned up, whatever cancels the caller meanwhile."""
         self._stopping.set()
-        if self._group is not None:
-            with anyio.CancelScope(shield=True):
-                await self._done.wait()
+        cancelled: asyncio.CancelledError | None = None
+        with anyio.CancelScope(shield=True):
+            while self._group is not None and not self._done.is_set():
+                try:
+                    await self._done.wait()
+                except asyncio.CancelledError as error:  # a shield holds against anyio's scopes, not against Task.cancel()
+                    cancelled = error
+        if cancelled is not None:
+            raise cancelled
 
     async def _run(self) -> None:
         try:
