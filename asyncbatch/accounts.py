@@ -7,16 +7,17 @@ import hashlib
 import os
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
-from asyncbatch.catalog import ProviderFacts, ProviderSettings, mask
+from asyncbatch.catalog import Hidden, ProviderFacts, ProviderSettings, Secret, is_url, mask
 from asyncbatch.exceptions import ConfigError, MissingCredentialsError
 from asyncbatch.transport import Origin
 
 _KNOWN = ("api_key", "base_url", "headers", "allow_unknown_model")
 _PRINTABLE = re.compile(r"[\x21-\x7e]+(?: [\x21-\x7e]+)*")
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
 class Account(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,25 +32,39 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     fingerprint: str
 
 
-def settings_from_config(config: Mapping[str, Any] | None, facts: ProviderFacts) -> ProviderSettings:
+def hide(config: Any) -> Any:
+    """Give the same config, of which tracebacks that print local variables show nothing."""
+    if isinstance(config, Mapping):
+        return Hidden(cast("Mapping[str, Any]", config))
+    return Secret(config) if isinstance(config, str) else config
+
+
+def settings_from_config(config: object, facts: ProviderFacts) -> ProviderSettings:
     """Read a provider's `config=` argument: api_key, base_url, headers, allow_unknown_model, and the provider's own options.
 
     Raises:
         ConfigError: A key that nobody reads, or a value of the wrong type; the value of a key is never shown.
     """
-    given = dict(config or {})
-    for key, value in given.items():
+    if config is not None and not isinstance(config, Mapping):
+        message = f"{facts.name}: config is {type(config).__name__}, not a mapping"
+        raise ConfigError(message, code="config.type", hint='config={"api_key": …}')
+    config = given = Hidden(cast("Mapping[str, Any]", config or {}))
+    for key in given:
         if key not in (*_KNOWN, *facts.options):
             known = ", ".join((*_KNOWN, *facts.options))
             raise ConfigError(f"{facts.name}: config has no {key!r}", code="config.unknown", hint=f"it knows {known}")
         wanted = {"headers": Mapping, "allow_unknown_model": bool}.get(key, str)
-        if value is not None and not isinstance(value, wanted):
-            message = f"{facts.name}: config {key} is {type(value).__name__}, not {wanted.__name__.lower()}"
+        if given[key] is not None and not isinstance(given[key], wanted):
+            message = f"{facts.name}: config {key} is {type(given[key]).__name__}, not {wanted.__name__.lower()}"
             raise ConfigError(message, code="config.type")
+    headers = cast("Mapping[object, object]", Hidden(given.get("headers") or {}))
+    for name in headers:
+        if not isinstance(name, str) or not isinstance(headers[name], str):
+            raise _unfit_header(facts, name)
     return ProviderSettings(
         api_key=given.get("api_key"),
         base_url=(given.get("base_url") or "").rstrip("/") or None,
-        headers=dict(given.get("headers") or {}),
+        headers=dict(cast("Mapping[str, str]", headers)),
         options={name: given[name] for name in facts.options if given.get(name)},
         allow_unknown_model=bool(given.get("allow_unknown_model", False)),
     )
@@ -68,8 +83,8 @@ def resolve_account(
         MissingCredentialsError: There is no key; the message names the variable to set.
         ConfigError: The key or the address cannot be one.
     """
-    found = file.with_environment(facts, os.environ if env is None else env)
-    key = argument.api_key or found.api_key
+    found = file.with_environment(facts, Hidden(os.environ if env is None else env))
+    key = Secret(argument.api_key or found.api_key or "")
     if not key:
         variable = facts.credentials.env[0] if facts.credentials.env else "api_key"
         raise MissingCredentialsError(
@@ -82,23 +97,34 @@ def resolve_account(
         raise ConfigError(
             f"the API key for {facts.name} ({mask(key)}) is no header value", code="auth.malformed", hint=hint
         )
-    base_url = _checked_url(facts, argument.base_url or found.base_url or facts.base_url)
+    base_url = _checked_url(facts, Secret(argument.base_url or found.base_url or facts.base_url))
     credentials = facts.credentials
     scheme = f"{credentials.scheme} " if credentials.scheme else ""
     options = {**found.options, **argument.options}
     headers = {**facts.headers, **{facts.options[name].header: value for name, value in options.items()}}
-    origin = Origin(
-        base_url=base_url,
-        headers=headers,
-        # Headers of a user are treated as secrets too: a gateway's token travels in one.
-        secret_headers={**found.headers, **argument.headers, credentials.header: f"{scheme}{key}"},
-    )
+    # Headers of a user are treated as secrets too: a gateway's token travels in one.
+    secret_headers = Hidden({**found.headers, **argument.headers, credentials.header: f"{scheme}{key}"})
+    _check_headers(facts, Hidden({**headers, **secret_headers}))
+    origin = Origin(base_url=base_url, headers=headers, secret_headers=secret_headers)
     digest = hashlib.sha256(f"{base_url}\n{key}\n{sorted(options.items())}".encode()).hexdigest()
     return Account(origin=origin, fingerprint=digest[:16])
 
 
 def _checked_url(facts: ProviderFacts, url: str) -> str:
-    if not re.fullmatch(r"https?://[^\s/?#@]+(?:/[^\s?#]*)?", url):
+    if not is_url(url) or not url.isprintable() or " " in url:
+        shown = mask(url) if "@" in url or "?" in url else url  # a password, or a key in a query
         hint = "it looks like https://host/v1, without user, query or fragment"
-        raise ConfigError(f"{facts.name}: the base URL {url!r} is no address", code="config.base_url", hint=hint)
-    return url.rstrip("/")
+        raise ConfigError(f"{facts.name}: the base URL {shown!r} is no address", code="config.base_url", hint=hint)
+    return str(url).rstrip("/")
+
+
+def _check_headers(facts: ProviderFacts, headers: Mapping[str, str]) -> None:
+    """Refuse what no HTTP header can carry, before a call fails over it in the middle."""
+    for name in headers:
+        if not _HEADER_NAME.fullmatch(name) or not _PRINTABLE.fullmatch(headers[name] or "-"):
+            raise _unfit_header(facts, name)
+
+
+def _unfit_header(facts: ProviderFacts, name: object) -> ConfigError:
+    hint = "headers are printable ASCII, without a line break or a space around them"
+    return ConfigError(f"{facts.name}: the header {name!r} cannot be sent", code="config.header", hint=hint)

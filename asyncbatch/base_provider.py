@@ -16,9 +16,10 @@ from urllib.parse import quote
 from uuid import UUID
 
 import aiohttp
+import anyio
 import msgspec
 
-from asyncbatch.accounts import Account, resolve_account, settings_from_config
+from asyncbatch.accounts import Account, hide, resolve_account, settings_from_config
 from asyncbatch.catalog import Catalog, ProviderFacts, ProviderSettings, load_catalog, unknown_model_hint
 from asyncbatch.dto import (
     Match,
@@ -96,7 +97,7 @@ class BaseBatchProvider(ABC):
         http: Http | None = None,
         runtime: Runtime | None = None,
     ) -> None:
-        self._config = config
+        self._config = config = hide(config)
         self._catalog = catalog
         self._session = session
         self._http = http
@@ -292,6 +293,20 @@ class BaseBatchProvider(ABC):
         message = f"{self.PROVIDER_NAME}: no model of the catalog is called {model!r}"
         raise ConfigError(message, code="model.unknown", hint=hint)
 
+    def mode_for(self, model: str, mode: BatchMode | str | None = None, endpoint: str | None = None) -> BatchMode:
+        """Give the mode: the caller's, else what the endpoint serves, else what the model can do, chat first."""
+        if mode is not None:
+            try:
+                return BatchMode(mode.lower())
+            except ValueError:
+                known = ", ".join(item.value for item in BatchMode)
+                raise ConfigError(f"{mode!r} is no mode", code="mode.unknown", hint=f"there are {known}") from None
+        if endpoint is not None:
+            serves = self.facts.endpoint_for(BatchMode.CUSTOM, endpoint).mode if self.has_facts else BatchMode.CUSTOM
+            return serves if self.supports_model(model, serves) else BatchMode.CUSTOM
+        can = (item for item in BatchMode if item is not BatchMode.CUSTOM and self.supports_model(model, item))
+        return next(can, BatchMode.CHAT)
+
     async def cut(
         self,
         requests: Requests,
@@ -341,12 +356,13 @@ class BaseBatchProvider(ABC):
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Close what this provider opened for itself; a scope's connections stay open."""
+        """Close what this provider opened for itself, even if we are cancelled meanwhile; a scope's connections stay open."""
         context, self._own_context = self._own_context, None
         vars(self).pop("transport", None)
         if context is not None:
-            await context.sessions.close()
-            await context.space.discard()
+            with anyio.CancelScope(shield=True):
+                await context.sessions.close()
+                await context.space.discard()
 
     def _use_context(self) -> ProviderContext:
         if self._context is not None:

@@ -10,6 +10,7 @@ from weakref import WeakValueDictionary
 import aiohttp
 import anyio
 
+from asyncbatch.accounts import hide
 from asyncbatch.base_provider import BaseBatchProvider, Requests
 from asyncbatch.catalog import Catalog
 from asyncbatch.dto import PreparedSubmission, ProviderResultRow
@@ -75,7 +76,7 @@ class BatchClient(LoopBound):
         runtime: Runtime | None = None,
     ) -> None:
         super().__init__("the client")
-        self._accounts = accounts
+        self._accounts = hide(accounts)
         self._runtime = runtime or Runtime()
         self._polling = polling or Polling()
         self._recovery = recovery or Recovery()
@@ -167,7 +168,7 @@ class BatchClient(LoopBound):
         name, model_name = split_model(model)
         provider = await self._provider(name, account, allow_unknown_model=allow_unknown_model)
         job_id = uuid4()
-        wanted = infer_mode(provider, model_name, mode, endpoint)
+        wanted = provider.mode_for(model_name, mode, endpoint)
         problems: list[tuple[RowProblem, str]] | None = [] if on_bad_row == "reject" else None
         submissions = await provider.prepare_payloads(
             batch_id=job_id,
@@ -208,10 +209,7 @@ class BatchClient(LoopBound):
         if tools is None or owner is None:
             raise ClientClosedError("the client was closed while the job was accepted", code="client.closed")
         space = self._scope.context.space
-        parts = [
-            Part(item, SubmissionRecord(index=index, request_count=item.request_count), space)
-            for index, item in enumerate(submissions)
-        ]
+        parts = [Part(item, _submission_record(index, item), space) for index, item in enumerate(submissions)]
         rejects = None
         if problems:
             rejects = Ledger(len(problems), space.new())
@@ -251,7 +249,7 @@ class BatchClient(LoopBound):
 
     async def _provider(self, name: str, account: str | None, *, allow_unknown_model: bool) -> BaseBatchProvider:
         """Give the provider of an account; one whose key is the same as before is the same object, and shares its limits."""
-        config = dict(await self._credentials(name, account) or {})
+        config = hide(await self._credentials(name, account) or {})
         if allow_unknown_model:
             config["allow_unknown_model"] = True
         provider = self._scope.create(name, config)
@@ -261,7 +259,7 @@ class BatchClient(LoopBound):
     async def _credentials(self, provider: str, account: str | None) -> Mapping[str, Any] | None:
         if account is None:
             return None
-        accounts = self._accounts
+        accounts: Accounts | None = self._accounts
         if accounts is None:
             message = f"account {account!r} was asked for, and the client knows no accounts"
             raise ConfigError(message, code="account.unknown", hint="BatchClient(accounts={name: key})")
@@ -292,6 +290,16 @@ class BatchClient(LoopBound):
             run.close(closed)
 
 
+def _submission_record(index: int, submission: PreparedSubmission) -> SubmissionRecord:
+    return SubmissionRecord(
+        index=index,
+        request_count=submission.request_count,
+        first_row=submission.first_row,
+        wire_prefix=submission.wire_prefix,
+        input_bytes=submission.spool.size if submission.spool else 0,
+    )
+
+
 def _rejected(problems: list[tuple[RowProblem, str]], position: int, request_id: str) -> ProviderResultRow:
     return rejected(problems[position][0], request_id)
 
@@ -314,22 +322,3 @@ def split_model(model: str) -> tuple[str, str]:
             message, code="model.no_provider", hint=f"write provider/model, such as openai/{model or 'gpt-4.1-mini'}"
         )
     return provider, name
-
-
-def infer_mode(
-    provider: BaseBatchProvider, model: str, mode: BatchMode | str | None, endpoint: str | None
-) -> BatchMode:
-    """Give the mode: the caller's, else what the endpoint serves, else what the model can do, chat first."""
-    if mode is not None:
-        try:
-            return BatchMode(mode.lower())
-        except ValueError:
-            known = ", ".join(item.value for item in BatchMode)
-            raise ConfigError(f"{mode!r} is no mode", code="mode.unknown", hint=f"there are {known}") from None
-    if endpoint is not None:
-        serves = (
-            provider.facts.endpoint_for(BatchMode.CUSTOM, endpoint).mode if provider.has_facts else BatchMode.CUSTOM
-        )
-        return serves if provider.supports_model(model, serves) else BatchMode.CUSTOM
-    can = (item for item in BatchMode if item is not BatchMode.CUSTOM and provider.supports_model(model, item))
-    return next(can, BatchMode.CHAT)

@@ -18,7 +18,7 @@ import anyio
 from asyncbatch.base_provider import BaseBatchProvider
 from asyncbatch.dto import ProviderResultRow, ProviderStatus
 from asyncbatch.enums import BatchStatus
-from asyncbatch.exceptions import PollerClosedError, ProviderError, ProviderTransientError
+from asyncbatch.exceptions import PollerClosedError, ProviderError, ProviderTransientError, ScopeError
 from asyncbatch.planning.schedule import (
     Again,
     GaveUp,
@@ -239,6 +239,8 @@ class BatchPoller(LoopBound):
         self._owner: Owner | None = None
 
     async def __aenter__(self) -> Self:
+        if self._owner is not None:
+            raise ScopeError("this poller is open already", code="scope.open", hint="open another one: BatchPoller()")
         self.bind()
         self._owner = Owner("asyncbatch poller", self._crashed)
         await self._owner.start()

@@ -20,6 +20,7 @@ from weakref import WeakKeyDictionary
 import aiohttp
 import anyio
 
+from asyncbatch.accounts import hide
 from asyncbatch.base_provider import BaseBatchProvider, ProviderContext
 from asyncbatch.catalog import Catalog, load_catalog
 from asyncbatch.exceptions import ProviderNotRegisteredError, ScopeError
@@ -274,6 +275,7 @@ class RegistryScope:
             name: A registered or built-in name.
             config: See `BaseBatchProvider`; without a key in it, the environment's is used, when the first call needs it.
         """
+        config = hide(config)  # tracebacks that print local variables shall not show a key
         context = self.context
         return self._registry.get(name)(config=config).attach(context)
 

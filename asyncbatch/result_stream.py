@@ -8,6 +8,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, G
 from types import TracebackType
 from typing import Any, Self
 
+import anyio
 import msgspec
 
 from asyncbatch.codec.jsonl import LineSplitter
@@ -31,8 +32,9 @@ class Downloaded(msgspec.Struct, frozen=True, kw_only=True):
 class ResultStream(AsyncIterable[ProviderResultRow]):
     """Rows of one batch: iterate with `async for`, `await` it for a list, or enter it with `async with`.
 
-    The download happens once, on first use. The files go when the last row was taken, when the `async with` is left, and at
-    the latest with the provider's scope. A stream that is iterated again after its files went is downloaded again.
+    The download happens once, on first use, however many iterate. The files go when the last of them has taken the last row,
+    when the `async with` is left, and at the latest with the provider's scope. A stream that is iterated again after its files
+    went is downloaded again.
     """
 
     def __init__(self, fetch: Callable[[], Awaitable[Downloaded]], runtime: Runtime) -> None:
@@ -40,6 +42,8 @@ class ResultStream(AsyncIterable[ProviderResultRow]):
         self._runtime = runtime
         self._downloaded: Downloaded | None = None
         self._is_held = False
+        self._readers = 0
+        self._fetching = anyio.Lock()
 
     def __aiter__(self) -> "RowIterator":
         return RowIterator(self)
@@ -68,17 +72,25 @@ class ResultStream(AsyncIterable[ProviderResultRow]):
 
     async def slices(self) -> AsyncIterator[list[ProviderResultRow]]:
         """Give the rows in lists, as many as fit into a piece of the file: for those who handle many at once."""
-        if self._downloaded is None:
-            self._downloaded = await self._fetch()
-        downloaded = self._downloaded
-        for file in downloaded.files:
-            splitter = LineSplitter()
-            for offset in range(0, file.size, PIECE_BYTES):
-                rows = await self._runtime.offload(_decode_piece, file, offset, splitter, downloaded.decode)
-                if rows:
-                    yield rows
-        if not self._is_held:
+        self._readers += 1
+        try:
+            downloaded = await self._files()
+            for file in downloaded.files:
+                splitter = LineSplitter()
+                for offset in range(0, file.size, PIECE_BYTES):
+                    rows = await self._runtime.offload(_decode_piece, file, offset, splitter, downloaded.decode)
+                    if rows:
+                        yield rows
+        finally:
+            self._readers -= 1
+        if not self._is_held and not self._readers:
             await self.aclose()
+
+    async def _files(self) -> Downloaded:
+        async with self._fetching:
+            if self._downloaded is None:
+                self._downloaded = await self._fetch()
+            return self._downloaded
 
 
 def _decode_piece(

@@ -6,6 +6,7 @@ them it gets as one object, `Runtime`, so that a test can hand in another one an
 
 import asyncio
 import functools
+import logging
 import random
 import time
 from collections.abc import Awaitable, Callable, Coroutine
@@ -20,6 +21,8 @@ import msgspec
 from asyncbatch.exceptions import ScopeError
 
 T = TypeVar("T")
+
+_log = logging.getLogger("asyncbatch.runtime")
 
 OFFLOAD_THREADS = 4
 """Threads for our slices of work, apart from the application's own pool: neither can starve the other."""
@@ -180,7 +183,8 @@ class Owner:
             while self._group is not None and not self._done.is_set():
                 try:
                     await self._done.wait()
-                except asyncio.CancelledError as error:  # a shield holds against anyio's scopes, not against Task.cancel()
+                # A shield holds against anyio's scopes, not against Task.cancel().
+                except asyncio.CancelledError as error:
                     cancelled = error
         if cancelled is not None:
             raise cancelled
@@ -193,6 +197,7 @@ class Owner:
                 await self._stopping.wait()
                 group.cancel_scope.cancel()
         except BaseException as error:
+            _log.error("%s: a task of it crashed, and ended the others", self._name, exc_info=error)
             self._on_crash(error)
             if not isinstance(error, Exception):
                 raise

@@ -11,7 +11,7 @@ import shutil
 import struct
 import tempfile
 import weakref
-from collections.abc import AsyncIterator, Generator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Generator, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, overload
 
@@ -36,12 +36,18 @@ class SpoolSpace:
         self._remove: weakref.finalize[..., SpoolSpace] | None = None
         self._count = 0
         self._closed = False
+        self._files: weakref.WeakSet[SpoolFile] = weakref.WeakSet()
 
     def new(self) -> "SpoolFile":
         """Give an empty body to write into."""
+        self._refuse_closed()
+        file = SpoolFile(self)
+        self._files.add(file)
+        return file
+
+    def _refuse_closed(self) -> None:
         if self._closed:
             raise ScopeError("the place for large bodies is closed already", code="scope.closed")
-        return SpoolFile(self)
 
     @property
     def is_closed(self) -> bool:
@@ -49,6 +55,7 @@ class SpoolSpace:
 
     def new_path(self) -> Path:
         """Give a fresh file name. Blocks."""
+        self._refuse_closed()
         if self._directory is None:
             self._directory = Path(tempfile.mkdtemp(prefix="asyncbatch-", dir=self._parent))  # mkdtemp makes it 0700
             self._remove = weakref.finalize(self, shutil.rmtree, self._directory, ignore_errors=True)
@@ -56,10 +63,15 @@ class SpoolSpace:
         return self._directory / f"{self._count:06d}"
 
     async def discard(self) -> None:
-        """Remove everything; bodies of this space can no longer be read."""
+        """Remove everything; bodies that lay on disk can no longer be read."""
         self._closed = True
         if self._remove is not None:
-            await self.runtime.offload(self._remove)
+            await self.runtime.offload(self._clear, self._remove)
+
+    def _clear(self, remove: Callable[[], object]) -> None:
+        for file in list(self._files):
+            file.flush()
+        remove()
 
 
 class SpoolFile:

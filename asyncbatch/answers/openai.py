@@ -94,7 +94,7 @@ def _decode(decoder: "msgspec.json.Decoder[T]", body: bytes) -> T | None:
     """Read what we can: a body of another shape has no text, rather than being an error."""
     try:
         return decoder.decode(body)
-    except (msgspec.MsgspecError, RecursionError, ValueError):  # ValueError: bytes that are no UTF-8
+    except (ValueError, RecursionError):  # ValueError: no JSON, another shape, no UTF-8
         return None
 
 

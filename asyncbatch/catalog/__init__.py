@@ -25,10 +25,11 @@ from asyncbatch.catalog._facts import (
     Price,
     ProviderFacts,
     Retention,
+    is_url,
 )
 from asyncbatch.catalog._origins import Origin, describe
 from asyncbatch.catalog._read import fail, lower_status, overlay, read_facts, unknown_model_hint
-from asyncbatch.catalog._settings import ProviderSettings, check_settings, mask, read_settings, split
+from asyncbatch.catalog._settings import Hidden, ProviderSettings, Secret, check_settings, mask, read_settings, split
 from asyncbatch.catalog._typed import kind_of, nearest, note_unknown
 from asyncbatch.catalog._yaml import Mistake, Node, Place, from_python, parse
 from asyncbatch.enums import BatchStatus
@@ -39,6 +40,7 @@ __all__ = [
     "Credentials",
     "EndpointFacts",
     "ErrorRule",
+    "Hidden",
     "Limit",
     "Limits",
     "ModelFacts",
@@ -49,9 +51,11 @@ __all__ = [
     "ProviderFacts",
     "ProviderSettings",
     "Retention",
+    "Secret",
     "builtin_names",
     "describe_origins",
     "find_config",
+    "is_url",
     "load_catalog",
     "load_facts",
     "mask",
@@ -110,7 +114,7 @@ class Catalog:
         Raises:
             ConfigError: There are no facts under this name, or a variable is not set.
         """
-        return read_settings(self._entry(name).settings, f"providers.{name}", self._env)
+        return read_settings(self._entry(name).settings, f"providers.{name}", Hidden(self._env))
 
     def with_facts(self, text: str, *, file: str) -> "Catalog":
         """Add a provider from elsewhere, whose YAML stands beside its own module; the user's file is laid over it.
@@ -157,6 +161,8 @@ def load_catalog(
     Raises:
         ConfigError: The file cannot be read, or something in it is wrong. All its mistakes are named.
     """
+    if isinstance(config, Mapping):
+        config = Hidden(config)
     root, mistakes = _read_config(config)
     entries: dict[str, _Entry] = {}
     waiting: dict[str, Node] = {}

@@ -26,6 +26,22 @@ def mask(secret: str) -> str:
     return f"{secret[:3]}…{secret[-4:]}" if len(secret) >= 16 else "…"
 
 
+class Hidden(dict[str, Any]):
+    """A mapping that may hold secrets: tracebacks that print local variables show that it is there, and no more."""
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} hidden values>"
+
+
+class Secret(str):
+    """A text that tracebacks which print local variables do not show."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'…'"
+
+
 class ProviderSettings(Struct, frozen=True, kw_only=True):
     """How a user reaches a provider. None and empty: the file says nothing about it. Never shows a secret.
 
@@ -49,7 +65,7 @@ class ProviderSettings(Struct, frozen=True, kw_only=True):
         Raises:
             ConfigError: The variable for the address holds none.
         """
-        url = _first(env, [facts.base_url_env or ""])
+        url = Secret(_first(env, [facts.base_url_env or ""]))
         if url and not is_url(url):
             raise ConfigError(f"variable {facts.base_url_env}: {NOT_A_URL}", code="config.invalid")
         options = {name: env[option.env] for name, option in facts.options.items() if env.get(option.env)}
@@ -112,7 +128,7 @@ def read_settings(settings: Mapping[str, Node], path: str, env: Mapping[str, str
         ConfigError: A variable is not set, or the address is none.
     """
     mistakes: list[Mistake] = []
-    texts: dict[str, str] = {}
+    texts = Hidden()
     for key, node in settings.items():
         for where, leaf in leaves(node, key):
             if isinstance(leaf.value, str):
@@ -125,7 +141,7 @@ def read_settings(settings: Mapping[str, Node], path: str, env: Mapping[str, str
         api_key=texts.pop("api_key", None),
         base_url=url and url.rstrip("/"),
         headers={name[8:]: texts.pop(name) for name in list(texts) if name.startswith("headers.")},
-        options=texts,
+        options=dict(texts),
         allow_unknown_model="allow_unknown_model" in settings and settings["allow_unknown_model"].value is True,
     )
 

@@ -62,10 +62,13 @@ class Mistake(NamedTuple):
 
 
 class Node(NamedTuple):
-    """A value and its place. The line of an entry is its key's."""
+    """A value and its place. The line of an entry is its key's. Its repr shows no value: some are keys."""
 
     value: Value
     place: Place
+
+    def __repr__(self) -> str:
+        return f"<Node {self.place}>"
 
 
 class _Frame(NamedTuple):

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Sequence
-from importlib import import_module
+from importlib.util import find_spec
 
 _INSTALL = "pip install 'asyncbatch[cli]'"
 
@@ -13,13 +13,9 @@ def main(args: Sequence[str] | None = None) -> int:
     Args:
         args: The words after the program's name; those of the process by default.
     """
-    try:
-        for name in ("click", "rich"):
-            import_module(name)  # asked for here, so that its absence can be explained
-    except ModuleNotFoundError as error:
-        if error.name not in ("click", "rich"):
-            raise
-        print(f"error: the command line needs {error.name}, which is not installed", file=sys.stderr)
+    missing = [name for name in ("click", "rich") if find_spec(name) is None]
+    if missing:
+        print(f"error: the command line needs {' and '.join(missing)}, not installed here", file=sys.stderr)
         print(f"hint: {_INSTALL}", file=sys.stderr)
         return 2
     from asyncbatch.cli.commands import start

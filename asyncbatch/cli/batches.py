@@ -6,7 +6,6 @@ from typing import Any, TypeVar
 
 import anyio
 import anyio.to_thread
-import click
 import msgspec
 
 from asyncbatch import BaseBatchProvider, BatchPoller, Polling, ProviderStatus, batch_provider_registry
@@ -79,7 +78,7 @@ def cancel_batch(name: str, config: str | None, talk: Talk, *, yes: bool) -> int
     if not yes:
         if not talk.can_ask:
             raise CommandError(f"cancelling {name} needs a yes", code="cancel.unconfirmed", hint="say --yes")
-        if not click.confirm(f"Cancel {name}? Requests that were not reached will not be answered.", err=True):
+        if not talk.ask(f"Cancel {name}? Requests that were not reached will not be answered."):
             raise CommandError(f"no yes, so {name} goes on", code="cancel.declined")
     status = run_on_batch(name, config, lambda provider, batch_id: provider.cancel(batch_id))
     _show(name, status, talk)

@@ -1,6 +1,7 @@
 """The commands and their options. Only click is imported here: the shell's completion asks this module on every Tab."""
 
 import functools
+import logging
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -17,6 +18,9 @@ def start(args: list[str]) -> int:
     """Run a command and say how it ended."""
     from asyncbatch.exceptions import AsyncBatchError
 
+    # What the library logs, the views show in their own words.
+    if not logging.root.handlers:
+        logging.root.addHandler(logging.NullHandler())
     form: Form = "jsonl" if "--jsonl" in args else "json" if "--json" in args else "text"
     try:
         return int(cli.main(args, prog_name="asyncbatch", standalone_mode=False) or 0)

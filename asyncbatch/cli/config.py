@@ -8,7 +8,7 @@ from asyncbatch.catalog import Catalog, find_config, load_catalog
 
 def config_path(named: str | None) -> Path | None:
     """Give the file: the one on the command line, else `ASYNCBATCH_CONFIG`, else `llm_config.yaml` here, else none."""
-    return Path(named) if named is not None else find_config(Path.cwd(), os.environ)
+    return Path(named) if named is not None else find_config("", os.environ)
 
 
 def load_config(named: str | None) -> Catalog:

@@ -1,8 +1,10 @@
 """How a command ends: exit codes, and what an error says on its way out."""
 
+import os
+import signal
 from collections.abc import Mapping, Sequence
 from enum import IntEnum
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from asyncbatch.exceptions import (
     AsyncBatchError,
@@ -35,6 +37,25 @@ Exit codes:
   4    not authenticated
   8    still running when --timeout ended
   130  detached: the batches go on"""
+
+
+def leave_at_once_next_time() -> None:
+    """Let another Ctrl-C end the process on the spot: threads that still read or write cannot hold it."""
+
+    def leave(*_: object) -> None:
+        os._exit(Exit.DETACHED)
+
+    signal.signal(signal.SIGINT, leave)
+
+
+def first_error(errors: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Give the error itself: one task has failed, and the others of its group were cancelled for it."""
+    first = errors.exceptions[0]
+    return (
+        first_error(cast("BaseExceptionGroup[BaseException]", first))
+        if isinstance(first, BaseExceptionGroup)
+        else first
+    )
 
 
 class CommandError(Exception):
@@ -97,7 +118,5 @@ def _hint(error: AsyncBatchError) -> str | None:
             return f"export {variable}=…, or name a variable under api_key in llm_config.yaml"
         case ConfigError(code="model.unknown"):
             return f"use --any-model to send it anyway, or put this into llm_config.yaml:\n{error.hint}"
-        case InvalidRequestsError() if error.problems and error.problems[0].code != "empty":
-            return "mend them, or let the others go with --skip-bad"
         case _:
             return error.hint

@@ -1,13 +1,13 @@
 """A job that was accepted, followed to its end: its rows go to a sink while a view shows how it stands."""
 
 from collections.abc import Callable
-from typing import cast
 
 import anyio
 import anyio.to_thread
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 from asyncbatch import Job, JobStatus
+from asyncbatch.cli.endings import first_error
 from asyncbatch.cli.talk import Talk
 from asyncbatch.cli.watching import Stopwatch, view_for, watch
 from asyncbatch.cli.writing import Sink, Tally, write_rows
@@ -53,7 +53,7 @@ class Followed:
                 await self._write(receive, on_row)
                 group.cancel_scope.cancel()
         except BaseExceptionGroup as errors:
-            raise _first(errors) from None
+            raise first_error(errors) from None
         if self._error is not None:
             raise self._error
         await anyio.to_thread.run_sync(self.sink.finish)
@@ -80,9 +80,3 @@ class Followed:
             for row in rows if on_row is not None else ():
                 on_row(row)  # type: ignore[misc]
             await anyio.to_thread.run_sync(write_rows, rows, self.sink, self.tally)
-
-
-def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
-    """Give the error itself: one task has failed, and the others were cancelled for it."""
-    first = errors.exceptions[0]
-    return _first(cast("BaseExceptionGroup[BaseException]", first)) if isinstance(first, BaseExceptionGroup) else first

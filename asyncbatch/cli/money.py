@@ -71,12 +71,12 @@ def allow(price: Price | None, size: int, budget: Budget, *, can_ask: bool) -> b
     cost = input_cost(price, size)
     if budget.max_cost_usd is not None:
         if cost > budget.max_cost_usd:
-            message = f"the input alone costs {describe(price, size)}, more than --max-cost {budget.max_cost_usd:g}"
+            message = f"{describe(price, size)}: more than --max-cost {budget.max_cost_usd:g}"
             raise CommandError(message, code="cost.over", hint="send less, or allow more")
         return True
     if budget.yes or cost <= budget.confirm_over_usd:
         return True
     if not can_ask:
-        message = f"the input costs {describe(price, size)}, which needs a yes"
+        message = f"{describe(price, size)}: more than --confirm-over {budget.confirm_over_usd:g}, so it needs a yes"
         raise CommandError(message, code="cost.unconfirmed", hint="say --yes, or set a limit with --max-cost")
     return False

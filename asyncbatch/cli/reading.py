@@ -61,9 +61,8 @@ class RequestFile:
             raise CommandError(f"{self.path} is a directory, not a file", code="input.directory", hint=hint) from None
         except FileNotFoundError:
             raise CommandError(f"there is no file {self.path}", code="input.missing") from None
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise CommandError(f"{self.path} cannot be read: {reason}", code="input.unreadable") from None
+        except OSError as error:
+            raise CommandError(f"{self.path} cannot be read: {error.strerror}", code="input.unreadable") from None
 
     def close(self) -> None:
         """Close it; standard input stays open."""

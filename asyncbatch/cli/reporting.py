@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
 _FAULTS = 5
 
+UNSENT = frozenset({"planned", "uploading"})
+CREATING = frozenset({"uploaded", "creating", "create_unknown"})
+"""An uploaded input is created from at once: whoever leaves in between cannot say whether the create was sent."""
+
 
 def count_of(number: int, what: str) -> str:
     """Write a number and its noun, the plural's too."""
@@ -107,8 +111,7 @@ def _faults(outcome: ResultStatus, tally: Tally) -> Iterator[str]:
 def report_detached(status: JobStatus, followed: Followed, talk: Talk, *, requests: str, config: str | None) -> None:
     """Say what goes on without us, and how to come back to it."""
     kept = followed.sink.leave()
-    live = [batch for batch in status.batches if batch.state not in ("settled", "planned", "uploading", "uploaded")]
-    created = [batch for batch in live if batch.provider_batch_id is not None]
+    created = [batch for batch in status.batches if batch.provider_batch_id is not None and batch.state != "settled"]
     commands = [
         command for batch in created for command in _commands(status, batch, followed, requests=requests, config=config)
     ]
@@ -145,8 +148,8 @@ def _out_of(batch: BatchView, followed: Followed) -> str:
 
 
 def _say_unsent(status: JobStatus, talk: Talk) -> None:
-    unsent = sum(batch.requests for batch in status.batches if batch.state in ("planned", "uploading", "uploaded"))
-    unknown = [batch for batch in status.batches if batch.state in ("creating", "create_unknown")]
+    unsent = sum(batch.requests for batch in status.batches if batch.state in UNSENT)
+    unknown = [batch for batch in status.batches if batch.state in CREATING]
     if unsent:
         talk.say(f"{count_of(unsent, 'request')} had no batch yet and will not be sent.")
     for batch in unknown:

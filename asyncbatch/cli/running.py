@@ -1,20 +1,16 @@
 """`asyncbatch run`: read, check, say what it costs, send, watch, collect."""
 
-import functools
 from collections.abc import Mapping
 from typing import Any
 from uuid import uuid4
 
 import anyio
-import anyio.to_thread
-import click
 import msgspec
 
 from asyncbatch import (
-    BaseBatchProvider,
     BatchClient,
-    BatchMode,
     InvalidRequestsError,
+    Job,
     Polling,
     ProviderPermanentError,
     ProviderTransientError,
@@ -23,16 +19,14 @@ from asyncbatch import (
 )
 from asyncbatch.catalog import Catalog, Price
 from asyncbatch.cli.config import load_config
-from asyncbatch.cli.endings import CommandError, Exit
+from asyncbatch.cli.endings import CommandError, Exit, leave_at_once_next_time
 from asyncbatch.cli.following import Followed
 from asyncbatch.cli.money import Budget, allow, describe, input_cost, price_of
 from asyncbatch.cli.reading import RequestFile
-from asyncbatch.cli.reporting import bytes_of, count_of, report_detached, report_end
+from asyncbatch.cli.reporting import CREATING, bytes_of, count_of, report_detached, report_end
 from asyncbatch.cli.talk import Talk
 from asyncbatch.cli.writing import OutFile, Sink, Stdout
-from asyncbatch.exceptions import AsyncBatchError, RowProblem
-
-_ACCOUNT = "command line"
+from asyncbatch.exceptions import RowProblem
 
 
 class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,6 +58,7 @@ def run_file(options: RunOptions, talk: Talk) -> int:
     try:
         return anyio.run(run.go)
     except KeyboardInterrupt:
+        leave_at_once_next_time()
         return run.leave(Exit.DETACHED)
     except InvalidRequestsError as error:
         raise run.refusal(error) from None
@@ -91,7 +86,7 @@ class _Run:
         self._followed.sink.open()
         try:
             return await self._send()
-        except (AsyncBatchError, OSError):
+        except Exception:
             self._say_left()
             raise
 
@@ -105,16 +100,15 @@ class _Run:
     async def _send(self) -> int:
         options, talk = self._options, self._talk
         polling = Polling() if options.poll_s is None else Polling(first_s=options.poll_s)
-        accounts = {_ACCOUNT: self._config}
-        async with BatchClient(accounts=accounts, catalog=self._catalog, polling=polling) as client:
+        async with BatchClient(catalog=self._catalog, polling=polling) as client:
             job = await client.submit(
                 self._source.requests(self._before_sending),
                 model=self._model,
                 mode=options.mode,
                 endpoint=options.endpoint,
-                account=_ACCOUNT,
                 on_bad_row="reject" if options.skip_bad else "error",
                 metadata=options.metadata or None,
+                allow_unknown_model=options.any_model,
             )
             self._followed.job = job
             # The client's tasks have not had a turn yet: what is said here is said before anything is sent.
@@ -122,10 +116,18 @@ class _Run:
             sent = sum(batch.requests for batch in status.batches)
             self._announce(status.requests, status.requests - sent, len(status.batches))
             with anyio.move_on_after(options.timeout_s) as waiting:
-                await self._followed.collect(job, talk)
+                await self._collect(job)
         if waiting.cancelled_caught:
             return self.leave(Exit.STILL_RUNNING)
         return report_end(job.status(), self._followed, self._price, talk)
+
+    async def _collect(self, job: Job) -> None:
+        try:
+            await self._followed.collect(job, self._talk)
+        except anyio.get_cancelled_exc_class():
+            if any(batch.state in CREATING for batch in job.status().batches):
+                self._talk.say("a create is under way and gets some seconds to end; Ctrl-C again leaves at once")
+            raise
 
     async def _before_sending(self) -> None:
         """Hold the job until its price has a yes and the provider can be reached."""
@@ -134,7 +136,7 @@ class _Run:
         if not allow(self._price, source.size, self._options.budget, can_ask=can_ask):
             assert self._price is not None
             question = f"{count_of(source.rows, 'request')}, {describe(self._price, source.size)}. Send them?"
-            if not await anyio.to_thread.run_sync(functools.partial(click.confirm, question, err=True)):
+            if not talk.ask(question):  # it holds the loop, on which nothing has begun yet
                 raise CommandError("no yes, so nothing was sent", code="cost.declined")
         await check_reachable(self._catalog, self._split()[0], self._config)
 
@@ -162,7 +164,7 @@ class _Run:
             submissions = await provider.prepare_payloads(
                 batch_id=uuid4(),
                 model=model,
-                mode=_mode_of(provider, model, options.mode, options.endpoint),
+                mode=provider.mode_for(model, options.mode, options.endpoint),
                 requests=self._source.requests(),
                 endpoint=options.endpoint,
                 wire_ids="minted",
@@ -175,6 +177,8 @@ class _Run:
 
     def leave(self, code: Exit) -> int:
         """End before the job does: say what goes on without us."""
+        if code is Exit.STILL_RUNNING:
+            self._talk.say(f"still running after {self._options.timeout_s:g} s")
         self._say_left()
         if code is Exit.DETACHED and self._followed.job is None:
             self._talk.say("stopped; nothing was sent")
@@ -213,19 +217,6 @@ class _Run:
 
     def close(self) -> None:
         self._source.close()
-
-
-def _mode_of(provider: BaseBatchProvider, model: str, mode: str | None, endpoint: str | None) -> BatchMode:
-    """Give the mode that `submit` would choose: what the endpoint serves, else what the model can do, chat first."""
-    if mode is not None:
-        return BatchMode(mode)
-    if endpoint is not None:
-        serves = (
-            provider.facts.endpoint_for(BatchMode.CUSTOM, endpoint).mode if provider.has_facts else BatchMode.CUSTOM
-        )
-        return serves if provider.supports_model(model, serves) else BatchMode.CUSTOM
-    modes = (item for item in BatchMode if item is not BatchMode.CUSTOM and provider.supports_model(model, item))
-    return next(modes, BatchMode.CHAT)
 
 
 def _id(problem: Mapping[str, Any]) -> str:

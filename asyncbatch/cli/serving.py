@@ -8,7 +8,7 @@ import signal
 
 import anyio
 
-from asyncbatch.cli.endings import CommandError, Exit
+from asyncbatch.cli.endings import CommandError, Exit, first_error
 from asyncbatch.cli.talk import Talk
 from asyncbatch.emulator import serve
 
@@ -19,6 +19,9 @@ def serve_emulator(host: str, port: int, speed: float, talk: Talk) -> int:
         anyio.run(_serve, host, port, speed, talk)
     except KeyboardInterrupt:
         talk.say("stopped")
+    except BaseExceptionGroup as errors:
+        error = first_error(errors)
+        raise _refusal(error, host, port) if isinstance(error, OSError) else error from None
     return Exit.OK
 
 
@@ -26,10 +29,7 @@ async def _serve(host: str, port: int, speed: float, talk: Talk) -> None:
     async with anyio.create_task_group() as group:
         if os.name == "posix":
             group.start_soon(_stop_on_sigterm, group.cancel_scope)
-        try:
-            await serve(host=host, port=port, speed=speed, on_ready=functools.partial(_tell, talk, speed))
-        except OSError as error:
-            raise _refusal(error, host, port) from None
+        await serve(host=host, port=port, speed=speed, on_ready=functools.partial(_tell, talk, speed))
 
 
 def _tell(talk: Talk, speed: float, url: str, environments: dict[str, dict[str, str]]) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import sys
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -49,6 +50,14 @@ class Talk:
     def can_ask(self) -> bool:
         """Whether somebody sits there."""
         return sys.stdin.isatty() and sys.stderr.isatty()
+
+    def ask(self, question: str) -> bool:
+        """Ask for a yes. Blocks; Ctrl-C ends the command even under an event loop, which would only take note of it."""
+        previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            return click.confirm(printable(question), err=True)
+        finally:
+            signal.signal(signal.SIGINT, previous)
 
     @cached_property
     def console(self) -> "Console":

@@ -49,7 +49,7 @@ def word_of(batch: BatchView) -> str:
         return str(batch.status)
     if batch.state in ("ended", "settled") and batch.status is not None:
         return batch.status.value
-    return batch.raw_status or batch.state.replace("_", " ")
+    return batch.raw_status or ("creating" if batch.state == "uploaded" else batch.state.replace("_", " "))
 
 
 class LinesView:

@@ -111,13 +111,20 @@ class OutFile:
         self._size = 0
 
     def open(self) -> None:
+        try:
+            self._file = self._make()
+        except OSError as error:
+            message = f"{self.path} cannot be written: {error.strerror}"
+            raise CommandError(message, code="output.unwritable") from None
+
+    def _make(self) -> IO[bytes]:
         if self.path.is_dir():
             hint = f"name a file in it: -o {self.path / 'results.jsonl'}"
             raise CommandError(f"{self.path} is a directory", code="output.directory", hint=hint)
         if os.path.lexists(self.path):
             raise CommandError(f"{self.path} exists", code="output.exists", hint="give another name, or remove it")
         try:
-            self._file = self.partial.open("xb")
+            return self.partial.open("xb")
         except FileExistsError:
             hint = "it holds the rows of a run that did not end, or that is under way: give another name, or remove it"
             raise CommandError(f"{self.partial} exists", code="output.partial", hint=hint) from None
@@ -125,19 +132,15 @@ class OutFile:
             hint = f"make it first: mkdir -p {self.path.parent}"
             message = f"there is no directory {self.path.parent}"
             raise CommandError(message, code="output.no_directory", hint=hint) from None
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or error
-            message = f"{self.partial} cannot be written: {reason}"
-            raise CommandError(message, code="output.unwritable") from None
 
     def write(self, data: bytes) -> None:
         assert self._file is not None
         self._file.write(data)
+        self._file.flush()  # whoever interrupts us finds every row that was handed over
         self._size += len(data)
 
     def finish(self) -> None:
         assert self._file is not None
-        self._file.flush()
         os.fsync(self._file.fileno())
         self._file.close()
         if os.path.lexists(self.path):

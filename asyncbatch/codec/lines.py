@@ -15,5 +15,5 @@ def salvage_id(line: bytes) -> str:
         return ""
     try:
         return msgspec.json.decode(found[1], type=str)
-    except (msgspec.MsgspecError, ValueError):  # ValueError: bytes that are no UTF-8
+    except ValueError:  # no text of JSON, or no UTF-8
         return ""

@@ -37,6 +37,7 @@ def make_guard(family: Family, script: Callable[[], Script]) -> Middleware:
             response = await _answer(family, request, handler, struck, has_key=bool(key))
             response = await _spoil_after(family, request, response, struck)
         response.headers.setdefault("x-request-id", f"req_{uuid.uuid4().hex}")
+        response.headers["Date"] = email.utils.formatdate(desk.clock.client_wall(), usegmt=True)
         desk.note(_record(desk, request, response, struck))
         return response
 

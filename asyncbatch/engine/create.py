@@ -6,13 +6,14 @@ given up. A create without an answer is recorded as unknown, and is looked for.
 """
 
 import logging
+from collections.abc import Awaitable, Callable
 
 import anyio
 
 from asyncbatch.base_provider import BaseBatchProvider
 from asyncbatch.dto import PreparedSubmission
 from asyncbatch.exceptions import ProviderError, ProviderTransientError, SubmissionUnknownError
-from asyncbatch.journal import Accepted, CreateIntended, CreateUnknown, Event, Journal, Refused, SubmissionRecord
+from asyncbatch.journal import Accepted, CreateIntended, CreateUnknown, Event, Refused
 from asyncbatch.runtime import Runtime
 
 _log = logging.getLogger("asyncbatch.engine")
@@ -44,33 +45,37 @@ def make_tag(job_id: str, index: int, attempt: int, runtime: Runtime) -> str:
 
 
 async def create_once(
-    job_id: str,
     submission: PreparedSubmission,
-    record: SubmissionRecord,
     *,
     provider: BaseBatchProvider,
-    journal: Journal,
+    move: Callable[[Event], Awaitable[None]],
     runtime: Runtime,
     creates: Creates,
-) -> tuple[SubmissionRecord, PreparedSubmission, ProviderError | None]:
-    """Send the create and give the record after it, the submission with its tag, and the error if there was one."""
-    tag = make_tag(job_id, record.index, record.attempt + 1, runtime)
-    tagged = submission.replace(tag=tag)
-    await journal.move(job_id, record.index, CreateIntended(mark=tag, at=runtime.now()))
+) -> ProviderError | None:
+    """Send the create of a submission that has its tag; gives the error if there was one.
+
+    Args:
+        submission: What to send.
+        provider: Where to.
+        move: Journals an event; the intent through it comes first, and exactly one outcome follows.
+        runtime: For the time of the intent.
+        creates: Where it is entered while it is under way.
+    """
+    assert submission.tag is not None, "an attempt without a mark could not be found again"
+    await move(CreateIntended(mark=submission.tag, at=runtime.now()))
     event: Event = CreateUnknown(why="stopped before an answer came")
-    after = record
     failure: ProviderError | None = SubmissionUnknownError(
         "the client was left before the create was answered", provider=provider.PROVIDER_NAME, code="create_unknown"
     )
     scope = creates.enter()
     try:
         with scope:
-            event, failure = await _outcome(provider, tagged)
+            event, failure = await _outcome(provider, submission)
     finally:
         creates.leave(scope)
         with anyio.CancelScope(shield=True):
-            after = await journal.move(job_id, record.index, event)
-    return after, tagged, failure
+            await move(event)
+    return failure
 
 
 async def _outcome(provider: BaseBatchProvider, submission: PreparedSubmission) -> tuple[Event, ProviderError | None]:

@@ -1,6 +1,6 @@
 """The account of requests of one submission: every one of them against exactly one outcome.
 
-Thirteen bytes a request in memory; the rows themselves lie in a spooled body, each as a frame of four bytes of length and a
+Nine bytes a request in memory; the rows themselves lie in a spooled body, each as a frame of four bytes of length and a
 msgpack record. A row that is replaced (a conflict, a real answer after a notice of expiry) leaves its old frame behind, which
 readers skip because the ledger points elsewhere.
 """

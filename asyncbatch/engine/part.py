@@ -19,6 +19,7 @@ class Part:
         error: Why it has no batch, or why watching it cannot go on.
         handle: Its batch, while it is watched.
         ledger: How its requests ended; closed when each has an outcome.
+        is_fenced: Whether its batch was found only after its input had been deleted.
         refusals: How often it was refused for now.
         is_stopped: Whether a fault ended its way before every request had an outcome; `error` says which.
     """
@@ -31,6 +32,7 @@ class Part:
         self.handle: BatchHandle | None = None
         self.ledger = Ledger(record.request_count, space.new())
         self.refusals = 0
+        self.is_fenced = False
         self.is_stopped = False
 
     @property

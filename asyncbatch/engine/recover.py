@@ -23,10 +23,11 @@ async def recover(
     runtime: Runtime,
     policy: Recovery,
     tell: Callable[[str], None],
-) -> Event:
-    """Look for a lost create until it is found, proved absent, or cannot be known; gives what to journal.
+) -> tuple[Event, bool]:
+    """Look for a lost create until it is found, proved absent, or cannot be known.
 
-    A reading that fails counts for nothing: it is made again.
+    Gives what to journal, and whether the input was deleted on the way: a batch that is found after that may have come too
+    late for its own input, and then runs nothing. A reading that fails counts for nothing: it is made again.
     """
     state = RecoveryState(intended_at=intended_at)
     safety = provider.submit_safety(submission)
@@ -38,7 +39,7 @@ async def recover(
             read_at = runtime.now()
             matches = await _look(provider, submission, intended_at)
             if matches:
-                return _adopted(matches)
+                return _adopted(matches), state.fenced_at is not None
             if matches is None:
                 await runtime.sleep(policy.gap_s)
             else:
@@ -47,9 +48,9 @@ async def recover(
             tell("making sure that a late create fails")
             state = await _fenced(provider, submission, state, runtime)
         elif isinstance(step, Unknowable):
-            return Indeterminate(why=step.why)
+            return Indeterminate(why=step.why), False
         else:
-            return Fenced()
+            return Fenced(), True
 
 
 async def _look(provider: BaseBatchProvider, submission: PreparedSubmission, since: float) -> list[Match] | None:

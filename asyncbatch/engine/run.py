@@ -10,12 +10,12 @@ import msgspec
 from asyncbatch.base_provider import BaseBatchProvider
 from asyncbatch.dto import ProviderResultRow, ProviderStatus, UsageInfo
 from asyncbatch.engine import outcomes
-from asyncbatch.engine.create import Creates, create_once
+from asyncbatch.engine.create import Creates, create_once, make_tag
 from asyncbatch.engine.ledger import Ledger
 from asyncbatch.engine.part import Part
 from asyncbatch.engine.recover import recover
 from asyncbatch.engine.settle import enter_answers
-from asyncbatch.enums import ResultStatus
+from asyncbatch.enums import BatchStatus, ResultStatus
 from asyncbatch.exceptions import (
     ConfigError,
     ProviderError,
@@ -26,6 +26,7 @@ from asyncbatch.exceptions import (
 from asyncbatch.journal import (
     Ended,
     Event,
+    Fenced,
     Indeterminate,
     JobRecord,
     Journal,
@@ -34,6 +35,7 @@ from asyncbatch.journal import (
     SubmissionState,
     Uploaded,
     UploadIntended,
+    Voided,
     Withdrawn,
 )
 from asyncbatch.planning.recovery import Recovery
@@ -159,8 +161,10 @@ class JobRun:
     async def drive(self, part: Part) -> None:
         """Take one submission from where it stands to its end."""
         try:
-            await self._send(part)
-            await self._watch_and_settle(part)
+            is_settled = False
+            while not is_settled:
+                await self._send(part)
+                is_settled = await self._watch_and_settle(part)
         except Exception as error:  # noqa: BLE001 it ends no other part, and reaches whoever waits for the job
             _log.warning("submission %s of job %s stops: %r", part.record.index, self.record.job_id, error)
             part.error = error
@@ -203,17 +207,16 @@ class JobRun:
         if self.cancelled.is_set():
             await self._move(part, Withdrawn())
             return None
-        part.record, part.submission, failure = await create_once(
-            self.record.job_id,
+        tools = self._tools
+        tag = make_tag(self.record.job_id, part.record.index, part.record.attempt + 1, tools.runtime)
+        part.submission = part.submission.replace(tag=tag)
+        return await create_once(
             part.submission,
-            part.record,
             provider=self.provider,
-            journal=self._tools.journal,
-            runtime=self._tools.runtime,
-            creates=self._tools.creates,
+            move=partial(self._move, part),
+            runtime=tools.runtime,
+            creates=tools.creates,
         )
-        self.changed.notify()
-        return failure
 
     async def _upload(self, part: Part) -> ProviderError | None:
         self._tell(part, "uploading")
@@ -244,7 +247,7 @@ class JobRun:
         if record.attempt >= tools.recovery.attempts:
             event: Event = Indeterminate(why=f"{record.attempt} creates were lost")
         else:
-            event = await recover(
+            event, part.is_fenced = await recover(
                 part.submission,
                 record.intended_at or tools.runtime.now(),
                 provider=self.provider,
@@ -255,25 +258,38 @@ class JobRun:
         if isinstance(event, Indeterminate):
             part.error = error or SubmissionUnknownError(event.why, provider=self.provider.PROVIDER_NAME)
         self._tell(part, None)
+        if isinstance(event, Fenced):
+            await self._forget_attempt(part, event)
+        else:
+            await self._move(part, event)
+
+    async def _forget_attempt(self, part: Part, event: Event) -> None:
+        """Begin again: the next attempt has an input and a tag of its own."""
         await self._move(part, event)
-        if part.record.state is SubmissionState.PLANNED:  # fenced: the next attempt has an input of its own
-            part.submission = part.submission.replace(input_ref=None, tag=None)
+        part.submission = part.submission.replace(input_ref=None, tag=None)
+        part.is_fenced, part.handle = False, None
 
     # From a batch to outcomes.
 
-    async def _watch_and_settle(self, part: Part) -> None:
+    async def _watch_and_settle(self, part: Part) -> bool:
+        """Take a part to its outcomes; False if it has to be sent anew."""
         batch_id = part.record.provider_batch_id
         if batch_id is None:
             await self._settle_unsent(part)
-            return
-        await self._give_input_back(part)
+            return True
+        if not part.is_fenced:
+            await self._give_input_back(part)
         part.handle = self._tools.poller.watch(self.provider, batch_id)
         part.handle.on_reading(self.changed.notify)
         status = await part.handle.wait()
+        if part.is_fenced and status.status is BatchStatus.FAILED and not status.progress.done:
+            await self._forget_attempt(part, Voided())
+            return False
         await self._move(part, Ended(status=status.status))
         fill = outcomes.unanswered(status, self.provider.classify_error)
         gone = await self._fetch(part, status)
         await self._close(part, fill if gone is None else outcomes.lost(status, gone))
+        return True
 
     async def _fetch(self, part: Part, status: ProviderStatus) -> ProviderPermanentError | None:
         """Fetch the answers, as often as it takes; gives the error if they cannot be had any more."""

@@ -17,6 +17,7 @@ from asyncbatch.journal.records import (
     SubmissionState,
     Uploaded,
     UploadIntended,
+    Voided,
     Withdrawn,
     apply,
 )
@@ -38,6 +39,7 @@ __all__ = [
     "SubmissionState",
     "UploadIntended",
     "Uploaded",
+    "Voided",
     "Withdrawn",
     "apply",
 ]

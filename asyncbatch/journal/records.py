@@ -47,6 +47,9 @@ class SubmissionRecord(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         index: Its chunk index.
         request_count: How many requests it has.
+        first_row: Position of its first request among those of the job that were not refused.
+        wire_prefix: What stands before the row number in the ids on the wire; None where the requests' own travel.
+        input_bytes: Length of its input.
         state: How far it has come.
         attempt: Creates so far.
         tag: The mark of the latest attempt.
@@ -59,6 +62,9 @@ class SubmissionRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     index: int
     request_count: int
+    first_row: int = 0
+    wire_prefix: str | None = None
+    input_bytes: int = 0
     state: SubmissionState = SubmissionState.PLANNED
     attempt: int = 0
     tag: str | None = None
@@ -174,6 +180,15 @@ class Withdrawn(Event, frozen=True, kw_only=True, tag=True):
 
     def changes(self, record: SubmissionRecord) -> Changes:
         return {"state": _S.ENDED, "reason": "cancelled before it was sent"}
+
+
+class Voided(Event, frozen=True, kw_only=True, tag=True):
+    """The batch ran nothing because our own fence took its input away; the submission may be sent anew."""
+
+    AFTER = frozenset({_S.SUBMITTED})
+
+    def changes(self, record: SubmissionRecord) -> Changes:
+        return {"state": _S.PLANNED, "provider_batch_id": None, "input_ref": None}
 
 
 class Ended(Event, frozen=True, kw_only=True, tag=True):

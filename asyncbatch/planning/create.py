@@ -1,8 +1,7 @@
 """What the answer to a create proves: accepted, refused, or unknown. A create is never repeated by itself.
 
 Refused means proved not accepted: the provider says so in its own words. Everything in between, a 5xx, a timeout, a foreign
-page, a redirect that may follow an acceptance, is unknown and has to be reconciled. Source: `docs/reliability.md`, section
-"What a create can answer".
+page, a redirect that may follow an acceptance, is unknown and has to be reconciled. Why: `docs/decisions/lost-creates.md`.
 """
 
 from enum import StrEnum

@@ -90,12 +90,25 @@ def decode_retry_after(headers: Mapping[str, str], now: float) -> float | None:
     seconds = _number(value)
     if seconds is not None or value is None:
         return None if seconds is None else _clamp(seconds)
+    moment = _date(value)
+    return None if moment is None else _clamp(moment - now)
+
+
+def decode_lead(headers: Mapping[str, str], now: float, known: float = 0.0) -> float:
+    """Give the seconds by which our clock is ahead of the server's, by its `Date`; never negative.
+
+    Whoever compares a time of ours with a list of the server's reads back that much further.
+    """
+    moment = _date(headers.get("date", ""))
+    return known if moment is None else max(0.0, now - moment)
+
+
+def _date(value: str) -> float | None:
     try:
         date = parsedate_to_datetime(value)
-        moment = date.replace(tzinfo=date.tzinfo or UTC).timestamp()
+        return date.replace(tzinfo=date.tzinfo or UTC).timestamp()
     except (ValueError, TypeError, OverflowError):  # a year 99999 overflows; an empty text is no date
         return None
-    return _clamp(moment - now)
 
 
 def _number(value: str | None) -> float | None:

@@ -47,17 +47,22 @@ from asyncbatch.spool import SpoolFile
 
 TAG_KEY = "asyncbatch_tag"
 _SKEW_S = 300.0
-"""The list is read back to this long before a create: the provider's clock is not ours."""
+"""The list is read back to this long before a create, and further where the provider's clock is known to be behind ours."""
 _PAGES = 10_000
+_NULL = msgspec.Raw(b"null")
+_UNREADABLE = (msgspec.MsgspecError, RecursionError, ValueError)
+"""What reading JSON may raise: a ValueError comes of bytes that are no UTF-8."""
 _TOO_LATE = frozenset({400, 409})
 """What the family answers to the cancel of a batch that is ending or over."""
 
 
 class _Fault(msgspec.Struct, frozen=True):
-    code: str | None = None
-    message: str | None = None
-    line: int | None = None
-    param: str | None = None
+    """Of any types: members of the family write codes as numbers, and a reason that cannot be read must not hide an end."""
+
+    code: Any = None
+    message: Any = None
+    line: Any = None
+    param: Any = None
 
 
 class _Faults(msgspec.Struct, frozen=True):
@@ -73,6 +78,7 @@ class _Counts(msgspec.Struct, frozen=True):
 class _Batch(msgspec.Struct, frozen=True):
     id: str
     status: str
+    object: str | None = None
     endpoint: str | None = None
     errors: _Faults | None = None
     input_file_id: str | None = None
@@ -151,7 +157,14 @@ def decode_status(body: bytes, facts: ProviderFacts) -> ProviderStatus:
 
 
 def _error_item(fault: _Fault) -> BatchErrorItem:
-    return BatchErrorItem(code=fault.code or "", message=fault.message or "", line=fault.line, param=fault.param)
+    line = fault.line if isinstance(fault.line, int) else None
+    return BatchErrorItem(
+        code=_word(fault.code), message=_word(fault.message), line=line, param=_word(fault.param) or None
+    )
+
+
+def _word(value: Any) -> str:
+    return value if isinstance(value, str) else "" if value is None else str(value)
 
 
 def _batch_usage(body: bytes) -> UsageInfo | None:
@@ -159,12 +172,13 @@ def _batch_usage(body: bytes) -> UsageInfo | None:
     return usage if usage and usage.total_tokens else None  # zeros until the batch is over: nothing is known yet
 
 
-def is_created(body: bytes) -> bool:
-    """Whether an answer to a create is a batch with an id."""
+def is_created(body: bytes, submission: PreparedSubmission) -> bool:
+    """Whether an answer to a create is a batch with an id, and made of our input where it says of which."""
     try:
-        return bool(_BATCH.decode(body).id)
-    except msgspec.MsgspecError:
+        batch = _BATCH.decode(body)
+    except _UNREADABLE:
         return False
+    return bool(batch.id) and batch.object in (None, "batch") and batch.input_file_id in (None, submission.input_ref)
 
 
 def decode_page(body: bytes, facts: ProviderFacts) -> StatusPage:
@@ -179,7 +193,9 @@ def decode_line(line: bytes, *, format: str, facts: ProviderFacts) -> ProviderRe
     """Read a line of an output or error file; what cannot be read becomes an UNDECODABLE row with its raw bytes."""
     try:
         item = _LINE.decode(line)
-    except (msgspec.MsgspecError, RecursionError, ValueError) as error:
+        if not line.isascii():
+            line.decode()  # the answer's own bytes are carried raw, and nobody else looks whether they are UTF-8
+    except _UNREADABLE as error:
         return _undecodable(line, str(error))
     if item.response is not None and item.response.status_code:
         return _answered(item, item.response, format, facts)
@@ -198,7 +214,7 @@ def _undecodable(line: bytes, why: str) -> ProviderResultRow:
 def _answered(item: _Line, answer: _Answer, format: str, facts: ProviderFacts) -> ProviderResultRow:  # noqa: A002
     body = answer.body.copy()
     metadata = {"provider_request_id": answer.request_id} if answer.request_id else {}
-    if 200 <= answer.status_code < 300 and body:
+    if 200 <= answer.status_code < 300 and body and body != _NULL:
         usage = answers.usage(format, bytes(body))
         return ProviderResultRow(
             request_id=item.custom_id,
@@ -209,10 +225,11 @@ def _answered(item: _Line, answer: _Answer, format: str, facts: ProviderFacts) -
             metadata=metadata,
         )
     fault = _refusal(bytes(body))
-    is_retryable = facts.classify(answer.status_code, fault.code) is not ErrorClass.PERMANENT
+    code = _word(fault.code)
+    is_retryable = facts.classify(answer.status_code, code or None) is not ErrorClass.PERMANENT
     error = RowError(
-        code=fault.code or f"http_{answer.status_code}",
-        message=fault.message or "",
+        code=code or f"http_{answer.status_code}",
+        message=_word(fault.message),
         retryable=is_retryable,
         status=answer.status_code,
     )
@@ -224,7 +241,7 @@ def _answered(item: _Line, answer: _Answer, format: str, facts: ProviderFacts) -
 def _refusal(body: bytes) -> _Fault:
     try:
         return _fault(_REFUSAL.decode(body).error)
-    except msgspec.MsgspecError:
+    except _UNREADABLE:
         return _Fault(message=body[:200].decode("utf-8", "replace"))
 
 
@@ -236,9 +253,9 @@ _ENDS = {"batch_expired": ResultStatus.EXPIRED, "batch_cancelled": ResultStatus.
 
 
 def _never_ran(request_id: str, fault: _Fault, facts: ProviderFacts) -> ProviderResultRow:
-    code = fault.code or ""
+    code = _word(fault.code)
     retryable = facts.classify_batch_error(code) is not ErrorClass.PERMANENT
-    error = RowError(code=code, message=fault.message or "", retryable=retryable)
+    error = RowError(code=code, message=_word(fault.message), retryable=retryable)
     return ProviderResultRow(request_id=request_id, status=_ENDS.get(code, ResultStatus.ERRORED), error=error)
 
 
@@ -345,7 +362,8 @@ class OpenAICompatibleProvider(BaseBatchProvider):
     async def create(self, submission: PreparedSubmission) -> ProviderSubmitResult:
         # OpenAI bills each accepted POST and takes no idempotency key: it is sent once and never again by itself.
         body = encode_create(submission, self.facts)
-        status = decode_status(await self.transport.create("/batches", body, is_created=is_created), self.facts)
+        is_ours = partial(is_created, submission=submission)
+        status = decode_status(await self.transport.create("/batches", body, is_created=is_ours), self.facts)
         return ProviderSubmitResult(
             provider_batch_id=status.provider_batch_id,
             status=status.status,
@@ -376,18 +394,19 @@ class OpenAICompatibleProvider(BaseBatchProvider):
         body = await self.transport.get("/batches", params=params)
         try:
             return decode_page(body, self.facts)
-        except msgspec.MsgspecError as error:
+        except _UNREADABLE as error:
             raise self._foreign("GET /batches", error) from None
 
     async def find_submissions(self, submission: PreparedSubmission, *, since: float) -> list[Match]:
         """Walk the list back to shortly before `since`; our tag is certain, and so is an input that only this attempt uses."""
         matches: list[Match] = []
         cursor, seen = None, set[str]()
+        back_to = since - self.transport.lead_s - _SKEW_S
         for _ in range(_PAGES):
             page = await self.list_statuses(cursor=cursor)
             matches += [match for status in page.statuses if (match := _match(submission, status))]
             oldest = min((status.created_at or since for status in page.statuses), default=since)
-            if page.cursor is None or oldest < since - _SKEW_S:
+            if page.cursor is None or oldest < back_to:
                 return matches
             if page.cursor in seen:
                 message = f"{self.PROVIDER_NAME}: the list of batches names {page.cursor!r} as its own next page"
@@ -447,13 +466,13 @@ class OpenAICompatibleProvider(BaseBatchProvider):
     def _decoded_status(self, body: bytes, what: str) -> ProviderStatus:
         try:
             return decode_status(body, self.facts)
-        except msgspec.MsgspecError as error:
+        except _UNREADABLE as error:
             raise self._foreign(what, error) from None
 
     def _decoded(self, decoder: "msgspec.json.Decoder[_File]", body: bytes, what: str) -> _File:
         try:
             return decoder.decode(body)
-        except msgspec.MsgspecError as error:
+        except _UNREADABLE as error:
             raise self._foreign(what, error) from None
 
     def _foreign(self, what: str, error: Exception) -> ProviderTransientError:

@@ -1,9 +1,10 @@
 """Calls to one provider with one account's key: repeated when they may be, a create never."""
 
-from collections.abc import Awaitable, Callable, Collection, Mapping
-from typing import NamedTuple, TypeVar
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
+from typing import TypeVar
 
 import aiohttp
+import anyio
 import msgspec
 from yarl import URL
 
@@ -12,12 +13,19 @@ from asyncbatch.codec.errors import decode_error
 from asyncbatch.dto import Blob
 from asyncbatch.exceptions import ProviderError, ProviderPermanentError, ProviderTransientError, SubmissionUnknownError
 from asyncbatch.planning.create import CreateProof, judge_create
-from asyncbatch.planning.retry import Retry, RetryBudget, next_delay
+from asyncbatch.planning.retry import Retry, RetryBudget, decode_lead, next_delay
 from asyncbatch.runtime import Runtime
 from asyncbatch.transport.bodies import StreamedPayload, multipart
-from asyncbatch.transport.downloads import Sink, download
-from asyncbatch.transport.errors import WIRE_ERRORS, from_answer, from_wire, is_before_first_byte
-from asyncbatch.transport.sessions import USER_AGENT, Profile, Sessions
+from asyncbatch.transport.downloads import Answer, Sink, download
+from asyncbatch.transport.errors import (
+    WIRE_ERRORS,
+    UnfitAnswerError,
+    from_answer,
+    from_wire,
+    is_before_first_byte,
+    request_id_of,
+)
+from asyncbatch.transport.sessions import USER_AGENT, Headers, Profile, Sessions
 
 T = TypeVar("T")
 
@@ -25,14 +33,7 @@ ONCE = Retry(attempts=1)
 """For calls that somebody else repeats: the poller decides when to ask again, and one layer is enough."""
 
 _THROTTLED = 429
-
-
-class Answer(NamedTuple):
-    """A whole answer of moderate size."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
+_SECRET_CHARS = 6
 
 
 class Origin(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,11 +52,16 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True):
     def __repr__(self) -> str:
         return f"Origin({self.base_url!r})"
 
+    def __rich_repr__(self) -> Iterator[str]:  # type: ignore[override] # rich takes values too
+        yield self.base_url
+
     @property
     def secrets(self) -> tuple[str, ...]:
-        """Every value that must not appear anywhere, with and without its scheme."""
-        values = [value for value in self.secret_headers.values() if value]
-        return tuple(dict.fromkeys([*values, *(value.rpartition(" ")[2] for value in values)]))
+        """Every value that must not appear anywhere, with and without its scheme; longest first, whole values before parts."""
+        values = [*self.secret_headers.values(), *(value.rpartition(" ")[2] for value in self.secret_headers.values())]
+        # What is shorter is no secret, and taking every `1` or `on` out of a message would only garble it.
+        found = {value for value in values if len(value) >= _SECRET_CHARS}
+        return tuple(sorted(found, key=len, reverse=True))
 
 
 class Transport:
@@ -70,6 +76,8 @@ class Transport:
         self._origin = origin
         self._retry = retry or Retry()
         self._budget = RetryBudget()
+        self.lead_s = 0.0
+        """Seconds by which our clock was ahead of the server's at its last answer; never negative."""
 
     async def get(
         self, path: str, *, params: Mapping[str, str] | None = None, profile: Profile = Profile.CONTROL
@@ -107,11 +115,11 @@ class Transport:
         try:
             answer = await self._once("POST", path, body=body, profile=Profile.CONTROL)
         except WIRE_ERRORS as error:
-            ours = self._from_wire(error, what)
-            if is_before_first_byte(error):
-                raise ours from None
-            raise self._unknown(what, ours.message) from None
-        return self._judged(what, answer, is_created)
+            ours, is_sent = self._from_wire(error, what), not is_before_first_byte(error)
+        else:
+            return self._judged(what, answer, is_created)
+        # Raised out here, for then nothing of the wire's own error, which knows every header, hangs on ours.
+        raise self._unknown(what, ours.message) if is_sent else ours
 
     def _judged(self, what: str, answer: Answer, is_created: Callable[[bytes], bool]) -> bytes:
         is_success = 200 <= answer.status < 300
@@ -125,7 +133,7 @@ class Transport:
             )
         error = self._from_answer(what, answer)
         if proof is CreateProof.UNKNOWN:
-            raise self._unknown(what, error.message, answer) from None
+            raise self._unknown(what, error.message, answer)
         raise error
 
     async def upload(self, path: str, blob: Blob, *, filename: str, fields: Mapping[str, str]) -> bytes:
@@ -151,9 +159,12 @@ class Transport:
             try:
                 refused = await download(self._sessions, self._runtime, url, headers, sink)
             except WIRE_ERRORS as error:
-                raise self._from_wire(error, what) from None
-            if refused is not None:
-                raise self._from_answer(what, Answer(*refused))
+                failure = self._from_wire(error, what)
+            else:
+                if refused is None:
+                    return
+                failure = self._from_answer(what, refused)
+            raise failure
 
         await self._repeated(fetch, self._retry)
 
@@ -177,10 +188,12 @@ class Transport:
         try:
             answer = await send()
         except WIRE_ERRORS as error:
-            raise self._from_wire(error, what) from None
-        if not 200 <= answer.status < 300 and answer.status not in also:
-            raise self._from_answer(what, answer)
-        return answer
+            failure = self._from_wire(error, what)
+        else:
+            if 200 <= answer.status < 300 or answer.status in also:
+                return answer
+            failure = self._from_answer(what, answer)
+        raise failure
 
     async def _repeated(self, call: Callable[[], Awaitable[T]], policy: Retry) -> T:
         """Repeat a call that may be repeated while its errors are transient and the budget lasts."""
@@ -210,28 +223,31 @@ class Transport:
         profile: Profile,
     ) -> Answer:
         session = self._sessions.get(profile)
-        headers = self._headers() | ({"Content-Type": "application/json"} if isinstance(body, bytes) else {})
+        headers = self._headers()
+        if isinstance(body, bytes):
+            headers["Content-Type"] = "application/json"
         url = self._address(path, params)
         options = self._sessions.options(profile)
         async with session.request(method, url, data=body, headers=headers, **options) as response:
+            self.lead_s = decode_lead(response.headers, self._runtime.now(), self.lead_s)
             return Answer(response.status, response.headers, await self._read(response))
 
     async def _read(self, response: aiohttp.ClientResponse) -> bytes:
-        limit = self._sessions.http.answer_bytes
-        pieces: list[bytes] = []
-        async for piece in response.content.iter_any():
-            pieces.append(piece)
-            limit -= len(piece)
-            if limit < 0:
-                raise aiohttp.ClientPayloadError("the answer is larger than any that makes sense")
+        http, pieces, size = self._sessions.http, list[bytes](), 0
+        with anyio.fail_after(http.control_total_s):  # an upload has no limit in all, but what answers it is small
+            async for piece in response.content.iter_any():
+                pieces.append(piece)
+                size += len(piece)
+                if size > http.answer_bytes:
+                    raise UnfitAnswerError(f"the answer is larger than {http.answer_bytes} bytes")
         return b"".join(pieces)
 
     def _address(self, path: str, params: Mapping[str, str] | None = None) -> URL:
         url = URL(self._origin.base_url + path, encoded=True)
         return url.with_query(dict(params)) if params else url
 
-    def _headers(self) -> dict[str, str]:
-        return {"User-Agent": USER_AGENT, **self._origin.headers, **self._origin.secret_headers}
+    def _headers(self) -> Headers:
+        return Headers({"User-Agent": USER_AGENT, **self._origin.headers, **self._origin.secret_headers})
 
     def _from_wire(self, error: BaseException, what: str) -> ProviderError:
         origin = str(URL(self._origin.base_url).origin()) if "://" in self._origin.base_url else self._origin.base_url
@@ -247,6 +263,6 @@ class Transport:
             provider=self._facts.name,
             status=answer.status if answer else None,
             code="create_unknown",
-            request_id=answer.headers.get("x-request-id") if answer else None,
+            request_id=request_id_of(answer.headers, self._origin.secrets) if answer else None,
             hint="look for it at the provider before you send it again: `find_submissions`",
         )

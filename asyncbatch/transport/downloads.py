@@ -1,17 +1,30 @@
 """Large files into a sink: nothing decoded on the way, redirects by hand without the key, and no silent truncation."""
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import aiohttp
+import anyio
 from yarl import URL
 
 from asyncbatch.runtime import Runtime
-from asyncbatch.transport.sessions import USER_AGENT, Profile, Sessions
+from asyncbatch.transport.errors import UnfitAnswerError
+from asyncbatch.transport.sessions import USER_AGENT, Headers, Profile, Sessions
 
 _PIECE = 256 * 1024
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _ERROR_BYTES = 64 * 1024
+
+
+class Answer(NamedTuple):
+    """A whole answer of moderate size; its repr shows no body, since a server may echo the key it refuses."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    def __repr__(self) -> str:
+        return f"<Answer {self.status}, {len(self.body)} bytes>"
 
 
 class Sink(Protocol):
@@ -26,42 +39,50 @@ class Sink(Protocol):
 
 async def download(
     sessions: Sessions, runtime: Runtime, url: URL, headers: Mapping[str, str], sink: Sink
-) -> tuple[int, Mapping[str, str], bytes] | None:
+) -> Answer | None:
     """Fetch a file into an empty sink; gives None, or the answer that refuses it.
 
     Raises:
         aiohttp.ClientError, OSError, TimeoutError: The wire failed, or the file is not whole; it may be fetched again.
     """
-    asked = {**headers, "Accept-Encoding": "identity", "Accept": "*/*"}
+    asked = Headers({**headers, "Accept-Encoding": "identity", "Accept": "*/*"})
     session, options = sessions.get(Profile.BULK), sessions.options(Profile.BULK)
     for _ in range(sessions.http.redirects + 1):
-        async with session.get(url, headers=asked, **options) as response:
+        with anyio.fail_after(sessions.http.header_s):  # early hints without end are no silence
+            response = await session.get(url, headers=asked, **options)
+        async with response:
             if response.status in _REDIRECTS:
                 url, asked = _next_hop(url, response, asked)
                 continue
             if not 200 <= response.status < 300:
-                return response.status, response.headers, await response.content.read(_ERROR_BYTES)
+                return Answer(response.status, response.headers, await response.content.read(_ERROR_BYTES))
             await _pour(response, sink, sessions, runtime)
             return None
-    raise aiohttp.ClientPayloadError(f"more than {sessions.http.redirects} redirects")
+    raise UnfitAnswerError(f"more than {sessions.http.redirects} redirects")
 
 
-def _next_hop(url: URL, response: aiohttp.ClientResponse, asked: dict[str, str]) -> tuple[URL, dict[str, str]]:
+def _next_hop(url: URL, response: aiohttp.ClientResponse, asked: Headers) -> tuple[URL, Headers]:
     """Follow a redirect: to another origin go only headers that carry nothing, and never from https to http."""
-    target = url.join(URL(response.headers.get("Location", ""), encoded=True))
+    try:
+        target = url.join(URL(response.headers["Location"], encoded=True))
+        has_user = target.user is not None or target.password is not None  # ValueError: a port that is none
+    except (KeyError, ValueError):
+        raise UnfitAnswerError("a redirect to nowhere") from None
     if target.scheme not in ("http", "https") or (url.scheme == "https" and target.scheme != "https"):
-        raise aiohttp.ClientPayloadError(f"a redirect to {target.scheme or 'nowhere'}, which is not followed")
+        raise UnfitAnswerError(f"a redirect to {target.scheme}, which is not followed")
+    if has_user:
+        raise UnfitAnswerError("a redirect that brings credentials of its own, which is not followed")
     if target.origin() == url.origin():
         return target, asked
-    return target, {"User-Agent": USER_AGENT, "Accept-Encoding": "identity", "Accept": "*/*"}
+    return target, Headers({"User-Agent": USER_AGENT, "Accept-Encoding": "identity", "Accept": "*/*"})
 
 
 async def _pour(response: aiohttp.ClientResponse, sink: Sink, sessions: Sessions, runtime: Runtime) -> None:
     coding = response.headers.get("Content-Encoding", "identity").lower()
     if coding != "identity":
-        raise aiohttp.ClientPayloadError(f"the file came in the coding {coding!r} though identity was asked for")
+        raise UnfitAnswerError(f"the file came in the coding {coding[:40]!r} though identity was asked for")
     http, pieces, held = sessions.http, list[bytes](), 0
-    since, moved, last = runtime.now(), 0, b"\n"
+    since, moved, last = runtime.now(), 0, b""
     async for piece in response.content.iter_any():
         pieces.append(piece)
         held, moved, last = held + len(piece), moved + len(piece), piece
@@ -69,7 +90,7 @@ async def _pour(response: aiohttp.ClientResponse, sink: Sink, sessions: Sessions
             await runtime.offload(sink.append, b"".join(pieces))
             pieces, held = [], 0
         if sink.size + held > http.file_bytes:
-            raise aiohttp.ClientPayloadError(f"the file is larger than {http.file_bytes} bytes")
+            raise UnfitAnswerError(f"the file is larger than {http.file_bytes} bytes")
         since, moved = _keep_pace(http.slowest_bytes, http.slowest_s, runtime.now(), since, moved)
     await runtime.offload(sink.append, b"".join(pieces))
     await runtime.offload(sink.flush)
@@ -89,9 +110,10 @@ def _check_whole(response: aiohttp.ClientResponse, size: int, last: bytes) -> No
     declared = response.headers.get("Content-Length")
     if declared is not None:
         if declared.isdigit() and int(declared) != size:
-            raise aiohttp.ClientPayloadError(f"{size} bytes came of {declared}")
+            raise UnfitAnswerError(f"{size} bytes came of {declared}")
         return
     is_chunked = "chunked" in response.headers.get("Transfer-Encoding", "").lower()
     if not is_chunked and not last.endswith(b"\n"):
-        # A body that ends with the connection carries no proof that it is whole; a JSONL file ends with a newline.
-        raise aiohttp.ClientPayloadError("the connection ended in the middle of a line")
+        # A body that ends with the connection carries no proof that it is whole; a JSONL file ends with a newline,
+        # and a provider names no empty one.
+        raise UnfitAnswerError("the connection ended in the middle of a line")

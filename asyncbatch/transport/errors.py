@@ -14,6 +14,11 @@ from asyncbatch.enums import ErrorClass
 from asyncbatch.exceptions import ProviderError, ProviderPermanentError, ProviderTransientError
 from asyncbatch.planning.retry import decode_retry_after, wants_retry
 
+
+class UnfitAnswerError(aiohttp.ClientPayloadError):
+    """An answer that we do not take; the text is ours, and may be shown."""
+
+
 WIRE_ERRORS = (aiohttp.ClientError, OSError, TimeoutError)
 """What a call may raise besides cancellation; anything else is a fault of ours and stays as it is."""
 
@@ -34,6 +39,7 @@ _WORDS: tuple[tuple[type[BaseException], str, str, str | None], ...] = (
     (aiohttp.ClientHttpProxyError, "the proxy refuses", "proxy", "look at Http(proxy=…)"),
     (TimeoutError, "no answer in time", "timeout", None),
     (aiohttp.ServerDisconnectedError, "the server closed the connection without an answer", "disconnected", None),
+    (UnfitAnswerError, "{}", "unfit_answer", None),
     (aiohttp.ClientPayloadError, "the answer was cut off", "cut", None),
 )
 
@@ -63,6 +69,8 @@ def _describe(error: BaseException) -> tuple[str, str, str | None]:
 
 
 def _reason(error: BaseException) -> str:
+    if isinstance(error, UnfitAnswerError):
+        return str(error)
     cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
     return (isinstance(cause, OSError) and cause.strerror) or type(cause).__name__
 
@@ -83,15 +91,22 @@ def from_answer(
     kind = facts.classify(status, report.code, report.kind)
     is_transient = kind is not ErrorClass.PERMANENT if retry is None else retry
     cls = ProviderTransientError if is_transient else ProviderPermanentError
+    code = report.code or report.kind
     return cls(
         redact(_message(facts.name, what, status, report), secrets),
         provider=facts.name,
         status=status,
-        code=report.code or report.kind,
-        request_id=headers.get("x-request-id") or headers.get("request-id"),
+        code=redact(code, secrets) if code else None,
+        request_id=request_id_of(headers, secrets),
         retry_after=decode_retry_after(headers, now),
         hint=_hint(status, facts),
     )
+
+
+def request_id_of(headers: Mapping[str, str], secrets: tuple[str, ...] = ()) -> str | None:
+    """Give the provider's own name for a call, which its support asks for."""
+    found = headers.get("x-request-id") or headers.get("request-id")
+    return redact(found, secrets)[:200] if found else None
 
 
 def _message(provider: str, what: str, status: int, report: ErrorReport) -> str:

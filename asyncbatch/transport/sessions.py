@@ -20,6 +20,13 @@ USER_AGENT = f"asyncbatch/{__version__}"
 _HINT = "open it first: `async with registry.open() as scope`, or `async with provider`"
 
 
+class Headers(dict[str, str]):
+    """Headers of a call, which tracebacks that print local variables name without what they say."""
+
+    def __repr__(self) -> str:
+        return f"<headers {', '.join(self)}>"
+
+
 class Profile(StrEnum):
     """What a call is for; each has a session of its own."""
 
@@ -38,6 +45,7 @@ class Http(msgspec.Struct, frozen=True, kw_only=True):
         control_total_s: Longest life of a control call.
         poll_total_s: Longest life of a status or list call.
         connect_s: Longest wait for a connection.
+        header_s: Longest wait for the beginning of a download, with the wait for a free connection.
         read_s: Longest silence in an upload or download.
         limit_per_host: Connections to one host, for each profile.
         answer_bytes: Largest JSON answer that is read.
@@ -52,6 +60,7 @@ class Http(msgspec.Struct, frozen=True, kw_only=True):
     control_total_s: float = 60.0
     poll_total_s: float = 30.0
     connect_s: float = 15.0
+    header_s: float = 900.0
     read_s: float = 60.0
     limit_per_host: int = 8
     answer_bytes: int = 8 * 1024 * 1024
@@ -84,10 +93,10 @@ class Sessions(LoopBound):
         self._sessions: dict[Profile, aiohttp.ClientSession] = {}
 
     async def open(self) -> None:
-        self.bind()
         if self._given is None:
             context = self._ssl_context()
             self._sessions = {profile: self._make(profile, context) for profile in Profile}
+        self.bind()
 
     async def close(self) -> None:
         """Close what we opened; harmless when repeated."""

@@ -1,17 +1,18 @@
 """Every example that a reader can copy runs: Python against the emulator, data through whatever reads it."""
 
 import json
+import re
 import tomllib
 
 import pytest
 from starlette.testclient import TestClient
 
 from asyncbatch import load_catalog
-from tests.docs.pages import PAGES, blocks, pages_with, read, run_page
+from tests.docs.pages import PAGES, ROOT, blocks, pages_with, read, run_block, run_page
 
-LANGUAGES = {"python", "console", "json", "yaml", "toml", "text", ""}
+LANGUAGES = {"python", "console", "json", "yaml", "text", ""}
 
-SPECIFIED = '''
+SPECIFIED = """
 from uuid import uuid4
 from asyncbatch import BatchMode, batch_provider_registry
 from asyncbatch.dto import UsageInfo
@@ -23,7 +24,7 @@ provider = provider_class(config={"api_key": "your-key"})
 if provider.supports_model("gpt-4.1-mini"):
     submissions = await provider.prepare_payloads(batch_id=uuid4(), model="gpt-4.1-mini", mode=BatchMode.CHAT,
                                                   requests=[{"messages": [{"role": "user", "content": "Hello"}]}])
-'''
+"""
 
 
 @pytest.mark.parametrize("page", pages_with("python"))
@@ -37,10 +38,16 @@ def test_the_specified_example_stands_in_the_readme_word_for_word():
     assert SPECIFIED.strip() in [block.parsed.strip() for block in blocks("README.md", "python")]
 
 
-def test_the_web_server_takes_work_and_streams_the_answers(world, request):
-    app = run_page("README.md", request.getfixturevalue)["app"]
+def run_example(words):
+    """Run the one example of the README that holds these words, by itself."""
+    (example,) = (block for block in blocks("README.md", "python") if words in block.parsed)
+    namespace = {}
+    run_block(example, namespace)
+    return namespace
 
-    with TestClient(app) as http:
+
+def test_the_web_server_takes_work_and_streams_the_answers(world):
+    with TestClient(run_example("FastAPI(")["app"]) as http:
         accepted = http.post("/jobs", json=["one", "two"])
         job = accepted.json()["job"]
         answers = http.get(f"/jobs/{job}/answers").text.splitlines()
@@ -54,11 +61,21 @@ def test_the_web_server_takes_work_and_streams_the_answers(world, request):
     assert "nobody" in unknown.json()["detail"]
 
 
-def test_the_agent_is_cancelled_and_its_job_goes_on(world, request):
-    namespace = run_page("README.md", request.getfixturevalue)
+def test_the_watching_script_sees_the_batches_of_both_accounts(world, capsys):
+    run_example("key-of-search")
 
-    assert namespace["answer"].startswith("not yet: ")
-    assert "How long is the Danube?" in str([row for row in world.history if row.kind == "create"]) or True
+    payers = {record.account for record in world.history if record.kind == "create"}
+    printed = capsys.readouterr().out.splitlines()
+    assert len(payers) == 2
+    assert sorted(line.split()[0] for line in printed) == ["ads", "search"]
+    assert all(line.endswith(" completed") for line in printed)
+
+
+def test_the_agent_is_cancelled_and_its_job_goes_on(world, capsys):
+    run_example("TaskGroup")
+
+    assert capsys.readouterr().out.startswith("not yet: ")
+    assert len([record for record in world.history if record.kind == "create"]) == 1
 
 
 @pytest.mark.parametrize("page", pages_with("json"))
@@ -69,12 +86,6 @@ def test_json_is_json(page):
         except ValueError:  # a document for each line
             for line in block.parsed.splitlines():
                 json.loads(line)
-
-
-@pytest.mark.parametrize("page", pages_with("toml"))
-def test_toml_is_toml(page):
-    for block in blocks(page, "toml"):
-        tomllib.loads(block.parsed)
 
 
 @pytest.mark.parametrize("page", pages_with("yaml"))
@@ -92,3 +103,37 @@ def test_every_block_is_in_a_language_that_somebody_tries(page):
     assert len(fences) % 2 == 0
     assert {fence.removeprefix("```") for fence in fences[::2]} <= LANGUAGES
     assert set(fences[1::2]) <= {"```"}
+
+
+def test_a_broken_example_fails_where_it_stands(tmp_path, monkeypatch):
+    page = tmp_path / "page.md"
+    page.write_text(
+        "# Page\n\n```python\nnumber = 1\n```\n\n```python\nimport asyncio\n\nawait asyncio.sleep(0)\n1 / (number - 1)\n```\n"
+    )
+    monkeypatch.setitem(PAGES, "page.md", page)
+
+    with pytest.raises(ZeroDivisionError) as caught:
+        run_page("page.md", {}.get)
+
+    assert (str(caught.traceback[-1].path), caught.traceback[-1].lineno + 1) == (str(page), 11)
+
+
+def test_a_test_on_a_page_is_run_with_its_fixtures(tmp_path, monkeypatch):
+    page = tmp_path / "page.md"
+    page.write_text("```python\nasync def test_it(number):\n    assert number == 2\n```\n")
+    monkeypatch.setitem(PAGES, "page.md", page)
+
+    with pytest.raises(AssertionError):
+        run_page("page.md", {"number": 1}.get)
+
+
+def test_the_picture_of_the_house_is_the_one_that_is_checked():
+    (picture,) = re.findall(r"^```\ncli\n.*?^```$", read("docs/concepts.md"), re.DOTALL | re.MULTILINE)
+    drawn = [set(re.split(r"\s{2,}", line)[0].split(", ")) for line in picture.splitlines()[1:-1] if line[0] != "-"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    (layers,) = (
+        contract["layers"] for contract in project["tool"]["importlinter"]["contracts"] if contract["id"] == "layers"
+    )
+    there = [{name for name in layer.split(" | ") if name[0] not in "(_"} for layer in layers]
+
+    assert drawn == there

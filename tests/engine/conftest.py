@@ -24,8 +24,14 @@ def limits():
 
 
 @pytest.fixture
-def emulator(clock, monkeypatch):
-    with Emulator(clock=clock.now) as emulator:
+def pace():
+    """How long things take at the emulator, where a test wants it otherwise."""
+    return {}
+
+
+@pytest.fixture
+def emulator(clock, pace, monkeypatch):
+    with Emulator(clock=clock.now, pace=pace) as emulator:
         for name, value in emulator.env("openai").items():
             monkeypatch.setenv(name, value)
         yield emulator

@@ -23,7 +23,7 @@ from asyncbatch import (
     SubmissionUnknownError,
 )
 from asyncbatch.emulator import faults, paid_twice
-from asyncbatch.journal import Accepted, CreateIntended, CreateUnknown, Fenced, SubmissionState
+from asyncbatch.journal import Accepted, CreateIntended, CreateUnknown, Fenced, SubmissionState, Voided
 
 CHAT = "openai/gpt-4.1-mini"
 
@@ -333,3 +333,21 @@ async def test_where_nobody_can_know_the_requests_are_indeterminate(runtime):
             await job.wait()
 
     assert job.status().outcomes == {ResultStatus.INDETERMINATE: 2}
+
+
+class TestAFenceThatHitsOurOwnBatch:
+    @pytest.fixture
+    def pace(self):
+        return {"validating_s": 600}
+
+    async def test_the_batch_runs_nothing_and_the_requests_are_sent_anew(self, client, emulator):
+        """The create arrives, and the list shows it only after its input was deleted, long before it is validated."""
+        emulator.add(faults.accept_then_drop(), faults.list_lag(310))
+        job = await client.submit(["hi"], model=CHAT)
+
+        rows = await job.results()
+
+        kinds = [type(event) for event in await client._journal.events(job.id, 0)]
+        assert [row.status for row in rows] == [ResultStatus.SUCCEEDED]
+        assert kinds.count(Voided) == 1 and kinds.count(CreateIntended) == 2
+        assert [record.is_paid for record in creates(emulator)] == [False, True]

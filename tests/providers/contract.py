@@ -4,6 +4,7 @@ No list names the providers: `registry.available()` finds them, the catalog says
 shares no code and no facts with them, says whether it is so.
 """
 
+import anyio
 import pytest
 
 from asyncbatch import (
@@ -28,12 +29,12 @@ from tests.providers.world import BODIES, DAY_S, JOB, MODEL, statuses, world
 REGISTRY = BatchProviderRegistry()
 NAMES = REGISTRY.available()
 FACTS = {name: load_catalog().provider(name) for name in NAMES}
+MODES = {name: {endpoint.mode for endpoint in FACTS[name].endpoints} for name in NAMES}
 ENDPOINTS = [
     pytest.param(name, endpoint, id=f"{name}-{endpoint.path}") for name in NAMES for endpoint in FACTS[name].endpoints
 ]
 FENCED = [name for name in NAMES if FACTS[name].submit_safety is SubmitSafety.TAGGED_FENCED]
 TAGGED = [name for name in NAMES if FACTS[name].submit_safety in (SubmitSafety.TAGGED, SubmitSafety.TAGGED_FENCED)]
-
 
 
 def chat(prompt):
@@ -51,7 +52,7 @@ OUTLIVES_ITS_WINDOW = {"row_s": 10_000.0, "run_cap_s": None}
 async def test_the_provider_is_found_by_its_name_alone(name):
     cls = REGISTRY.get(name)
 
-    assert cls.PROVIDER_NAME == name
+    assert name == cls.PROVIDER_NAME
     assert REGISTRY.list() == []
 
 
@@ -70,11 +71,11 @@ async def test_every_endpoint_of_the_catalog_takes_a_batch_to_its_answers(name, 
     assert all(isinstance(row.response, dict) for row in rows)
 
 
-@every_provider
-@pytest.mark.parametrize("mode", [BatchMode.CHAT, BatchMode.COMPLETION])
+@pytest.mark.parametrize(
+    ("name", "mode"),
+    [(name, mode) for name in NAMES for mode in (BatchMode.CHAT, BatchMode.COMPLETION) if mode in MODES[name]],
+)
 async def test_a_mode_that_makes_text_answers_a_bare_prompt_with_text_and_usage(name, mode):
-    if not any(endpoint.mode is mode for endpoint in FACTS[name].endpoints):
-        pytest.xfail(f"{name} has no mode {mode.value}")
     async with world(name) as here:
         _, (row,) = await here.run(["What is the time?"], mode=mode)
 
@@ -82,7 +83,7 @@ async def test_a_mode_that_makes_text_answers_a_bare_prompt_with_text_and_usage(
     assert row.usage.total_tokens == row.usage.prompt_tokens + row.usage.completion_tokens > 0
 
 
-@every_provider
+@pytest.mark.parametrize("name", [name for name in NAMES if BatchMode.EMBEDDING in MODES[name]])
 async def test_an_embedding_is_a_vector_for_each_text(name):
     async with world(name) as here:
         _, rows = await here.run(["one", {"input": ["two", "three"]}], mode=BatchMode.EMBEDDING)
@@ -242,7 +243,17 @@ async def test_a_batch_in_which_every_row_failed_is_completed_and_gives_every_ro
 
 @every_provider
 async def test_each_row_of_a_mixed_batch_ends_in_its_own_way(name):
-    troubles = ["error:400", "error:429", "error:500", "expire", "missing", "garbage", "duplicate", "conflict", "stranger"]
+    troubles = [
+        "error:400",
+        "error:429",
+        "error:500",
+        "expire",
+        "missing",
+        "garbage",
+        "duplicate",
+        "conflict",
+        "stranger",
+    ]
     requests = [{"custom_id": word, "body": chat(f"[[{word}]]")} for word in troubles]
     async with world(name) as here:
         status, rows = await here.run([{"custom_id": "fine", "body": chat("hello")}, *requests])
@@ -491,7 +502,7 @@ async def test_answers_left_early_are_given_back_by_async_with(name):
 @every_provider
 async def test_two_readers_of_one_stream_get_every_row_each(name):
     async with world(name) as here:
-        batch = await here.start([f"prompt {n}" for n in range(6)])
+        batch = await here.start([f"{n} {'x' * 1000}" for n in range(400)])  # several pieces of a file
         await here.end(batch.provider_batch_id)
         stream = here.provider.fetch_results(batch.provider_batch_id)
         slow = aiter(stream)
@@ -500,7 +511,27 @@ async def test_two_readers_of_one_stream_get_every_row_each(name):
         rest = [row async for row in slow]
 
     assert [first, *rest] == quick
-    assert len(quick) == 6
+    assert len(quick) == 400
+    assert len(here.calls("GET", "/content")) == 1
+
+
+@every_provider
+async def test_readers_who_begin_at_once_share_one_download(name):
+    async with world(name) as here:
+        batch = await here.start(["a", "b"])
+        await here.end(batch.provider_batch_id)
+        stream = here.provider.fetch_results(batch.provider_batch_id)
+        read = []
+
+        async def reader():
+            read.append(await stream)
+
+        async with anyio.create_task_group() as group:
+            for _ in range(3):
+                group.start_soon(reader)
+
+    assert [len(rows) for rows in read] == [2, 2, 2]
+    assert len(here.calls("GET", "/content")) == 1
 
 
 @every_provider
@@ -546,10 +577,12 @@ async def test_a_lost_create_is_found_by_its_input_where_no_tag_was_set(name):
 
 @every_tagged_provider
 async def test_nothing_is_found_where_nothing_was_accepted(name):
-    async with world(name, faults=[faults.drop(path="/batches", method="POST")]) as here:
-        submission = await here.provider.upload((await here.prepare_one(["a"])).replace(tag="mine"))
+    async with world(name, faults=[faults.drop(path="/batches", method="POST", first=2)]) as here:
         await here.start(["another"], options={"metadata": {"k": "v"}})
+        submission = await here.provider.upload((await here.prepare_one(["a"])).replace(tag="mine"))
         since = here.clock.now()
+        with pytest.raises(SubmissionUnknownError):
+            await here.provider.create(submission)
         match = await here.provider.find_submission(submission, since=since)
 
     assert match is None

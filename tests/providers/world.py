@@ -39,7 +39,9 @@ class World(NamedTuple):
     scope: RegistryScope
     provider: BaseBatchProvider
 
-    async def prepare(self, requests: Any, mode: BatchMode = BatchMode.CHAT, **options: Any) -> list[PreparedSubmission]:
+    async def prepare(
+        self, requests: Any, mode: BatchMode = BatchMode.CHAT, **options: Any
+    ) -> list[PreparedSubmission]:
         return await self.provider.prepare_payloads(batch_id=JOB, model=MODEL, mode=mode, requests=requests, **options)
 
     async def prepare_one(self, requests: Any, **options: Any) -> PreparedSubmission:

@@ -20,7 +20,7 @@ from asyncbatch import (
 )
 from asyncbatch.emulator import faults, paid_twice
 from tests.providers.world import world
-from tests.transport.wire import answer, closing, hang_up, here, reset, serve, silence
+from tests.transport.wire import answer, closing, hang_up, here, listen, reset, serve, silence
 
 BATCH = (
     b'{"id":"batch_1","object":"batch","endpoint":"/v1/chat/completions","errors":null,"input_file_id":"file-in",'
@@ -45,7 +45,8 @@ def expected(status, *, is_own):
 async def test_every_refusing_status_has_its_class_and_one_post(is_own):
     statuses = [*range(300, 309), *range(400, 600)]
     body, kind = (OWN, "application/json") if is_own else (PORTAL, "text/html")
-    script = [answer(body, status, "Location: /elsewhere", content_type=kind) for status in statuses]
+    bodies = {status: b"" if status == 304 else body for status in statuses}  # a 304 has none
+    script = [answer(bodies[status], status, "Location: /elsewhere", content_type=kind) for status in statuses]
     found, messages = {}, {}
     async with serve(*script, b"") as server, here(server.url) as client:
         for status in statuses:
@@ -57,7 +58,7 @@ async def test_every_refusing_status_has_its_class_and_one_post(is_own):
     assert found == {status: expected(status, is_own=is_own) for status in statuses}
     assert posts == len(server.asked) == len(statuses)
     assert client.clock.slept_s == []
-    assert all(str(status) in messages[status] for status in statuses)
+    assert {status for status in statuses if str(status) not in messages[status]} == set()
     assert all("find_submissions" in messages[status] for status, cls in found.items() if cls is SubmissionUnknownError)
 
 
@@ -135,7 +136,6 @@ BROKEN = {
     "a cut chunk": closing(CHUNKED),
     "two lengths": closing(answer(BATCH, 200, "Content-Length: 3")),
     "a broken coding": closing(answer(b"\x1f\x8bbroken", 200, "Content-Encoding: gzip")),
-    "an unknown coding": closing(answer(BATCH, 200, "Content-Encoding: x-own")),
     "a switch of protocols": closing(b"HTTP/1.1 101 Switching\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\n"),
 }
 
@@ -222,26 +222,24 @@ async def test_an_unknown_host_is_transient_for_nothing_was_sent():
 
 
 async def test_a_server_that_speaks_no_tls_is_transient_for_nothing_was_sent():
-    async with serve(b"") as server, here(server.url.replace("http:", "https:")) as client:
+    async def speak(reader, writer):
+        writer.write(answer(BATCH))
+        await reader.read()
+
+    async with listen(speak) as url, here(url.replace("http:", "https:")) as client:
         with pytest.raises(ProviderTransientError, match="TLS") as caught:
             await client.create()
 
     assert caught.value.code == "tls"
-    assert server.asked == []
 
 
 async def test_a_connection_that_is_not_made_in_time_is_transient_for_nothing_was_sent():
     async def accept(reader, writer):  # and never answer the handshake
         await reader.read()
-        writer.close()
 
-    listener = await asyncio.start_server(accept, "127.0.0.1", 0)
-    port = listener.sockets[0].getsockname()[1]
-    async with here(f"https://127.0.0.1:{port}", http=Http(connect_s=0.1)) as client:
+    async with listen(accept) as url, here(url.replace("http:", "https:"), http=Http(connect_s=0.1)) as client:
         with pytest.raises(ProviderTransientError, match="in time") as caught:
             await client.create()
-    listener.close()
-    await listener.wait_closed()
 
     assert caught.value.code == "timeout"
 

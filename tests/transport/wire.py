@@ -55,29 +55,17 @@ class Server:
         self.asked: list[Asked] = []
         self.connections = 0
         self.url = ""
-        self._writers: set[asyncio.StreamWriter] = set()
 
     def count(self, method: str, path: str | None = None) -> int:
         return sum(asked.method == method and path in (None, asked.path) for asked in self.asked)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
-        self._writers.add(writer)
-        try:
-            while not writer.is_closing() and (asked := await read_request(reader)):
-                self.asked.append(asked)
-                answer = self.answers[0] if len(self.answers) == 1 else self.answers.pop(0)
-                talk = Talk(writer)
-                await (talk.say(answer) if isinstance(answer, bytes) else answer(talk, asked))
-        except (ConnectionError, asyncio.IncompleteReadError):
-            pass
-        finally:
-            self._writers.discard(writer)
-            writer.close()
-
-    async def close(self) -> None:
-        for writer in list(self._writers):
-            writer.transport.abort()
+        while not writer.is_closing() and (asked := await read_request(reader)):
+            self.asked.append(asked)
+            answer = self.answers[0] if len(self.answers) == 1 else self.answers.pop(0)
+            talk = Talk(writer)
+            await (talk.say(answer) if isinstance(answer, bytes) else answer(talk, asked))
 
 
 async def read_request(reader: asyncio.StreamReader) -> Asked | None:
@@ -92,18 +80,42 @@ async def read_request(reader: asyncio.StreamReader) -> Asked | None:
     return Asked(method, target, headers, body)
 
 
+Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+@asynccontextmanager
+async def listen(handler: Handler, *, ssl: Any = None, limit: int = 2**16) -> AsyncIterator[str]:
+    """Serve connections on loopback and give the URL; at the end every connection is gone."""
+    writers: set[asyncio.StreamWriter] = set()
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers.add(writer)
+        try:
+            await handler(reader, writer)
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            writers.discard(writer)
+            writer.close()
+
+    listener = await asyncio.start_server(handle, "127.0.0.1", 0, ssl=ssl, limit=limit)
+    host, port = listener.sockets[0].getsockname()[:2]
+    try:
+        yield f"{'https' if ssl else 'http'}://{host}:{port}"
+    finally:
+        listener.close()
+        for writer in list(writers):
+            writer.transport.abort()
+        await listener.wait_closed()
+        for _ in range(10):  # those on the other side hear of it
+            await asyncio.sleep(0)
+
+
 @asynccontextmanager
 async def serve(*answers: Answer, ssl: Any = None) -> AsyncIterator[Server]:
     server = Server(answers)
-    listener = await asyncio.start_server(server.serve, "127.0.0.1", 0, ssl=ssl)
-    host, port = listener.sockets[0].getsockname()[:2]
-    server.url = f"{'https' if ssl else 'http'}://{host}:{port}"
-    try:
+    async with listen(server.serve, ssl=ssl) as server.url:
         yield server
-    finally:
-        listener.close()
-        await server.close()
-        await listener.wait_closed()
 
 
 def answer(
@@ -180,4 +192,6 @@ async def here(base_url: str, *, config: dict[str, Any] | None = None, **scope_o
     clock = VirtualClock()
     options = {"runtime": virtual_runtime(clock), **scope_options}
     async with BatchProviderRegistry().open(**options) as scope:
-        yield Here(clock, scope.create("openai", {"api_key": KEY, "base_url": f"{base_url}/v1", **(config or {})}), scope)
+        yield Here(
+            clock, scope.create("openai", {"api_key": KEY, "base_url": f"{base_url}/v1", **(config or {})}), scope
+        )

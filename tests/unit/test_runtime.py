@@ -241,7 +241,7 @@ async def test_an_owner_may_stand_on_an_exit_stack_and_outlive_the_scope_it_was_
     assert child.cleaned_up
 
 
-async def test_a_child_that_crashes_ends_the_others_and_never_the_users_task(crashes):
+async def test_a_child_that_crashes_ends_the_others_and_never_the_users_task(crashes, caplog):
     sibling = Child()
 
     async def crash() -> None:
@@ -260,6 +260,7 @@ async def test_a_child_that_crashes_ends_the_others_and_never_the_users_task(cra
             owner.spawn(sibling)
 
     (group,) = crashes
+    assert "the owner: a task of it crashed" in caplog.text
     assert isinstance(group, ExceptionGroup)
     assert [str(error) for error in group.exceptions] == ["boom"]
 

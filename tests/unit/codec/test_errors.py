@@ -22,12 +22,18 @@ OWN_SHAPES = [
     (b'{"error":"model is gone","code":"gone"}', ("gone", None, "model is gone")),
     (b'{"code":"E1","message":"bad"}', ("E1", None, "bad")),
     (b'{"type":"ValidationException","Message":"bad"}', (None, "ValidationException", "bad")),
-    (b'{"detail":[{"loc":["body"],"msg":"field required"}]}', (None, None, "[{'loc': ['body'], 'msg': 'field required'}]")),
+    (
+        b'{"detail":[{"loc":["body"],"msg":"field required"}]}',
+        (None, None, "[{'loc': ['body'], 'msg': 'field required'}]"),
+    ),
     (b'{"error":null,"message":"bad"}', (None, None, "bad")),
     (b'{"error":{"message":null,"code":true,"type":""}}', (None, None, "")),
 ]
 FOREIGN = {
-    "a page": (b"<html><head><style>p{}</style></head><body><h1>502</h1>\n  Bad Gateway</body></html>", "502 Bad Gateway"),
+    "a page": (
+        b"<html><head><style>p{}</style></head><body><h1>502</h1>\n  Bad Gateway</body></html>",
+        "502 Bad Gateway",
+    ),
     "a script": (b"<script>alert('x')</script>sign in<br>here", "sign in here"),
     "a text": (b"upstream connect error", "upstream connect error"),
     "nothing": (b"", ""),
@@ -112,7 +118,21 @@ def test_a_secret_in_the_code_is_taken_out_too():
     assert decode_error(b'{"error":{"code":"k1k2k3k4","message":"m"}}', ("k1k2k3k4",)).code == "[secret]"
 
 
-PIECES = [b'{"error":', b"{", b"}", b'"message":', b'"code":', b"[", b"]", b'"x"', b"\xff", b"9" * 5000, b'"\\ud800"', b",", b"<"]
+PIECES = [
+    b'{"error":',
+    b"{",
+    b"}",
+    b'"message":',
+    b'"code":',
+    b"[",
+    b"]",
+    b'"x"',
+    b"\xff",
+    b"9" * 5000,
+    b'"\\ud800"',
+    b",",
+    b"<",
+]
 
 
 @given(st.lists(st.sampled_from(PIECES) | st.binary(), max_size=30).map(b"".join))

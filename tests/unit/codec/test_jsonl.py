@@ -1,5 +1,7 @@
 """Cutting bytes into lines: only at 0x0A, wherever the reads happen to end."""
 
+from itertools import pairwise
+
 import msgspec
 import pytest
 from hypothesis import example, given
@@ -26,7 +28,7 @@ def split(*pieces: bytes, max_line_bytes: int = 1000) -> list[bytes]:
 
 def cut(data: bytes, borders: list[int]) -> list[bytes]:
     at = sorted({0, len(data), *(border % (len(data) + 1) for border in borders)})
-    return [data[a:b] for a, b in zip(at, at[1:], strict=False)]
+    return [data[a:b] for a, b in pairwise(at)]
 
 
 @pytest.mark.parametrize("char", NOT_LINE_ENDS.values(), ids=NOT_LINE_ENDS)
@@ -78,7 +80,8 @@ def test_a_line_that_never_ends_takes_no_more_memory_than_the_cap():
 
 
 ODD_BYTES = st.lists(
-    st.sampled_from([b"\n", b"\r", b"\r\n", BOM, b"\xe2\x80\xa8", b"\xc2\x85", b"{}", b" ", b"\x0b", b'"\xff"']) | st.binary()
+    st.sampled_from([b"\n", b"\r", b"\r\n", BOM, b"\xe2\x80\xa8", b"\xc2\x85", b"{}", b" ", b"\x0b", b'"\xff"'])
+    | st.binary()
 ).map(b"".join)
 
 

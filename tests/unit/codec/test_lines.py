@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from asyncbatch.codec.lines import salvage_id
 
-LINE = '{"id":"batch_req_68f0c1","custom_id":"row-0001","response":{"status_code":200,"body":{"id":"chatcmpl-9a"}}}'.encode()
+LINE = b'{"id":"batch_req_68f0c1","custom_id":"row-0001","response":{"status_code":200,"body":{"id":"chatcmpl-9a"}}}'
 
 
 @pytest.mark.parametrize(
@@ -39,6 +39,10 @@ def test_a_line_cut_anywhere_gives_its_own_id_or_none(end):
     assert salvage_id(LINE[:end]) == ("row-0001" if end >= LINE.index(b'"row-0001"') + 10 else "")
 
 
-@given(st.lists(st.sampled_from([b'"custom_id"', b":", b'"', b"\\", b"\xff", b"x", b"\\ud8", b"\n"]) | st.binary()).map(b"".join))
+@given(
+    st.lists(st.sampled_from([b'"custom_id"', b":", b'"', b"\\", b"\xff", b"x", b"\\ud8", b"\n"]) | st.binary()).map(
+        b"".join
+    )
+)
 def test_no_bytes_at_all_make_it_raise(line):
     assert isinstance(salvage_id(line), str)

@@ -20,7 +20,9 @@ def test_no_rows_make_no_chunk():
     assert cut(OPENAI, []) == ()
 
 
-@pytest.mark.parametrize(("rows", "chunks"), [(1, [1]), (50_000, [50_000]), (50_001, [50_000, 1]), (120_000, [50_000, 50_000, 20_000])])
+@pytest.mark.parametrize(
+    ("rows", "chunks"), [(1, [1]), (50_000, [50_000]), (50_001, [50_000, 1]), (120_000, [50_000, 50_000, 20_000])]
+)
 def test_rows_are_cut_at_the_limit(rows, chunks):
     assert [chunk.rows for chunk in cut(OPENAI, [(100, 1)] * rows)] == chunks
 
@@ -42,9 +44,7 @@ def test_inputs_are_cut_where_the_provider_counts_them():
     assert [chunk.rows for chunk in cut(ChunkLimits(rows=100, file_bytes=100), rows)] == [3]
 
 
-@pytest.mark.parametrize(
-    ("size", "inputs", "fits"), [(10, 5, True), (11, 5, False), (10, 6, False), (0, 0, True)]
-)
+@pytest.mark.parametrize(("size", "inputs", "fits"), [(10, 5, True), (11, 5, False), (10, 6, False), (0, 0, True)])
 def test_a_row_that_no_chunk_could_hold_does_not_fit_alone(size, inputs, fits):
     assert ChunkLimits(rows=1, file_bytes=10, inputs=5).fits_alone(size, inputs) is fits
 

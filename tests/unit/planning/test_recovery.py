@@ -57,6 +57,20 @@ def test_after_a_fence_the_list_is_watched_for_90_seconds_and_read_exactly_at_th
     assert step(FENCED, 400.0, reads=9, fenced_at=310.0, reads_since_fence=5) == SendAgain()
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_the_watch_ends_at_its_end_although_sums_of_seconds_round(seed):
+    fenced_at = random.Random(seed).uniform(200.0, 256.0)  # sums beyond 256 have one digit less
+    state, now = RecoveryState(intended_at=0.0, reads=3, fenced_at=fenced_at), fenced_at
+    looks = 0
+    while isinstance(decided := next_step(POLICY, FENCED, state, now), Look):
+        now, looks = now + decided.delay_s, looks + 1
+        state = msgspec.structs.replace(state, read_at=now, reads_since_fence=looks)
+        assert looks <= 5
+
+    assert decided == SendAgain()
+    assert now - fenced_at == pytest.approx(90.0)
+
+
 @pytest.mark.parametrize("read_at", [None, 300.0, 399.9])
 def test_a_watch_without_a_reading_at_its_end_proves_nothing(read_at):
     assert step(FENCED, 1000.0, reads=9, read_at=read_at, fenced_at=310.0, reads_since_fence=2) == Look(delay_s=0.0)

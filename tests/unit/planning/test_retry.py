@@ -12,6 +12,7 @@ from asyncbatch.planning.retry import (
     MAX_RETRY_AFTER_S,
     Retry,
     RetryBudget,
+    decode_lead,
     decode_retry_after,
     next_delay,
     wants_retry,
@@ -21,7 +22,8 @@ NOW = datetime(2026, 11, 25, 12, 0, 0, tzinfo=UTC).timestamp()
 
 
 @pytest.mark.parametrize(
-    ("tried", "u", "delay"), [(1, 0.0, 0.0), (1, 0.5, 0.25), (2, 0.5, 0.5), (3, 0.5, 1.0), (4, 0.5, 2.0), (5, 0.5, None)]
+    ("tried", "u", "delay"),
+    [(1, 0.0, 0.0), (1, 0.5, 0.25), (2, 0.5, 0.5), (3, 0.5, 1.0), (4, 0.5, 2.0), (5, 0.5, None)],
 )
 def test_waits_are_drawn_from_twice_as_much_each_time_until_the_tries_are_spent(tried, u, delay):
     assert next_delay(Retry(), tried, u) == delay
@@ -92,6 +94,7 @@ def test_clean_calls_give_back_one_token_and_repeated_ones_what_they_paid_up_to_
         ({"retry-after": "Fri, 31 Dec 9999 23:59:59 -2359"}, 3600.0),
         ({"retry-after": "Mon, 01 Jan 0001 00:00:00 +2359"}, 0.0),
         ({"retry-after": "Wed, 25 Nov 99999 12:00:00 GMT"}, None),
+        ({"retry-after": "Wed, 25 Nov 2026 12:00:00 +99999999999999"}, None),
         ({"retry-after": "nan"}, None),
         ({"retry-after": "inf"}, None),
         ({"retry-after": "-Infinity"}, None),
@@ -107,7 +110,22 @@ def test_retry_after_is_read_in_both_forms_and_nonsense_is_none(headers, seconds
     assert decode_retry_after(headers, NOW) == seconds
 
 
-WORDS = st.sampled_from(["nan", "inf", "1e400", "Mon, ", "25 Nov ", "99999", "GMT", "+9999", "-", ":", "1_0", "٣", "\x00"])
+@pytest.mark.parametrize(
+    ("headers", "known", "lead"),
+    [
+        ({"date": "Wed, 25 Nov 2026 11:59:30 GMT"}, 0.0, 30.0),
+        ({"date": "Wed, 25 Nov 2026 12:00:30 GMT"}, 7.0, 0.0),  # behind the server we need not read back further
+        ({}, 7.0, 7.0),
+        ({"date": "yesterday"}, 7.0, 7.0),
+    ],
+)
+def test_the_servers_date_tells_by_how_much_our_clock_is_ahead(headers, known, lead):
+    assert decode_lead(headers, NOW, known) == lead
+
+
+WORDS = st.sampled_from(
+    ["nan", "inf", "1e400", "Mon, ", "25 Nov ", "99999", "GMT", "+9999", "-", ":", "1_0", "٣", "\x00"]
+)
 VALUES = (
     st.text()
     | st.floats().map(str)

@@ -23,7 +23,9 @@ DICE = st.floats(0, 1, exclude_max=True)
 START = PollState()
 
 
-@pytest.mark.parametrize(("polls", "seconds"), [(0, 5.0), (1, 7.5), (2, 11.25), (10, 288.325), (11, 300.0), (10_000, 300.0)])
+@pytest.mark.parametrize(
+    ("polls", "seconds"), [(0, 5.0), (1, 7.5), (2, 11.25), (10, 288.325), (11, 300.0), (10_000, 300.0)]
+)
 def test_the_interval_grows_by_half_up_to_five_minutes(polls, seconds):
     assert interval(POLICY, polls, 0.5) == pytest.approx(seconds, rel=1e-3)
 

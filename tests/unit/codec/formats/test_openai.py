@@ -14,7 +14,9 @@ CHAT = {"messages": [{"role": "user", "content": "Say hi"}]}
 
 
 def encode(body, *, url=None, kind="chat", wire_id="row-0001", endpoint="/v1/chat/completions"):
-    return encode_request(Request("mine", body, url), wire_id=wire_id, model="gpt-4.1-mini", endpoint=endpoint, kind=kind)
+    return encode_request(
+        Request("mine", body, url), wire_id=wire_id, model="gpt-4.1-mini", endpoint=endpoint, kind=kind
+    )
 
 
 def test_a_line_is_what_the_service_documents():
@@ -80,7 +82,11 @@ def test_a_row_that_names_the_jobs_own_endpoint_passes():
 
 @pytest.mark.parametrize("kind", ["responses", "moderation", ""])
 def test_other_formats_are_the_callers_business(kind):
-    assert check_body({"anything": 1, "stream": False}, model="m", kind=kind) == {"anything": 1, "stream": False, "model": "m"}
+    assert check_body({"anything": 1, "stream": False}, model="m", kind=kind) == {
+        "anything": 1,
+        "stream": False,
+        "model": "m",
+    }
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,74 @@
+"""The command line at an emulator: in this process, with stdout and stderr apart, or as a program of its own."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from asyncbatch.cli import main
+from tests.cli.words import MODEL, QUICK, Done
+
+_START = "import sys; sys.argv[0] = 'asyncbatch'; from asyncbatch.cli import main; sys.exit(main())"
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """The working directory: batches are asked about as often as possible."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "llm_config.yaml").write_text(QUICK)
+    return tmp_path
+
+
+@pytest.fixture
+def cli(place, capfdbinary, asyncbatch_emulator):
+    """Run a command in this process, at the emulator."""
+
+    def run(*args):
+        code = main([str(arg) for arg in args])
+        out, err = capfdbinary.readouterr()
+        return Done(code, out.decode(), err.decode())
+
+    return run
+
+
+@pytest.fixture
+def run(cli):
+    """Run `asyncbatch run` with the model that the tests use, asking as often as possible."""
+    return lambda *args, model=MODEL: cli("run", *args, "-m", model, "--poll", "0.02")
+
+
+@pytest.fixture
+def write(place):
+    """Write a file of requests: texts as they are, anything else as JSON."""
+
+    def write_lines(*lines, name="requests.jsonl", end="\n"):
+        texts = [line if isinstance(line, bytes) else json.dumps(line, ensure_ascii=False).encode() for line in lines]
+        (place / name).write_bytes(end.encode().join(texts) + (end.encode() if texts else b""))
+        return name
+
+    return write_lines
+
+
+@pytest.fixture
+def start(place, asyncbatch_emulator):
+    """Start a command as a program of its own; whatever still runs at the end of the test is ended."""
+    started = []
+
+    def start_command(*args, **options):
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "PYTHONWARNINGS": "error"}
+        process = subprocess.Popen(
+            [sys.executable, "-c", _START, *map(str, args)],
+            env=environment,
+            cwd=place,
+            **(dict.fromkeys(["stdin", "stdout", "stderr"], subprocess.PIPE) | options),
+        )
+        started.append(process)
+        return process
+
+    yield start_command
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()

@@ -1,0 +1,184 @@
+"""`asyncbatch providers`, `models` and `config`."""
+
+import pytest
+
+from asyncbatch import BaseBatchProvider, batch_provider_registry
+
+
+class Stranger(BaseBatchProvider):
+    """A provider from elsewhere, with six methods and no facts."""
+
+    PROVIDER_NAME = "stranger"
+
+    def supports_model(self, model, mode=None):
+        return True
+
+    async def prepare_payloads(self, **options):
+        return []
+
+    async def submit(self, submission):
+        raise AssertionError
+
+    async def poll_status(self, provider_batch_id):
+        raise AssertionError
+
+    def fetch_results(self, provider_batch_id):
+        raise AssertionError
+
+    async def cancel(self, provider_batch_id):
+        raise AssertionError
+
+
+@pytest.fixture
+def stranger():
+    batch_provider_registry.register(Stranger)
+    yield
+    batch_provider_registry.unregister("stranger")
+
+
+def test_providers_are_shown_with_their_key_and_limits(cli, asyncbatch_emulator):
+    done = cli("providers")
+
+    (line,) = [line for line in done.out.split("\n") if line.split()[:1] == ["openai"]]
+    assert done.code == 0
+    assert "OPENAI_API_KEY (set)" in line
+    assert "50,000" in line
+    assert asyncbatch_emulator.base_url("openai") in line
+
+
+def test_a_key_that_is_missing_is_told_and_a_key_never_shown(cli, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-very-secret-0123456789")
+    document = cli("providers", "--json").document
+    monkeypatch.delenv("OPENAI_API_KEY")
+
+    assert "OPENAI_API_KEY (not set)" in cli("providers").out
+    assert document["providers"][0]["has_key"] is True
+    assert "secret" not in str(document)
+
+
+def test_a_provider_from_elsewhere_is_listed_too(cli, stranger):
+    names = [row["name"] for row in cli("providers", "--json").document["providers"]]
+
+    assert names == ["openai", "stranger"]
+    assert "stranger" in cli("providers").out
+
+
+def test_a_file_that_names_a_missing_variable_does_not_hide_the_providers(cli, place):
+    (place / "llm_config.yaml").write_text("providers: {openai: {api_key: '${NOBODY_SET_THIS}'}}\n")
+
+    assert cli("providers").code == 0
+
+
+def test_models_are_shown_with_modes_and_batch_prices(cli):
+    done = cli("models", "openai")
+
+    (line,) = [line for line in done.out.split("\n") if line.split()[:1] == ["openai/gpt-4.1-mini"]]
+    assert line.split()[1:4] == ["chat", "0.2", "0.8"]
+
+
+def test_models_in_json_have_no_price_where_none_is_known(cli):
+    models = {row["match"]: row for row in cli("models", "--json").document["models"]}
+
+    assert models["gpt-*"]["price"] is None
+    assert models["gpt-4.1-mini"]["price"]["input_usd"] == 0.2
+
+
+def test_models_of_a_provider_that_is_not_known(cli):
+    done = cli("models", "opnai")
+
+    assert done.code == 2
+    assert "'opnai'" in done.err
+
+
+def test_the_user_s_file_is_laid_over_the_facts_and_its_lines_are_named(cli, place):
+    (place / "llm_config.yaml").write_text("providers:\n  openai:\n    limits:\n      requests: 7\n")
+
+    done = cli("config", "show", "openai", "--origin")
+
+    (line,) = [line for line in done.out.split("\n") if line.split()[:1] == ["openai.limits.requests"]]
+    assert line.split()[1:] == ["7", "llm_config.yaml:4"]
+    assert "built-in facts, with llm_config.yaml over them" in done.err
+
+
+def test_config_show_masks_secrets(cli, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-very-secret-0123456789")
+
+    done = cli("config", "show", "--json")
+
+    assert "secret" not in done.out
+    assert {"path": "api_key", "value": "sk-…6789", "where": "variable OPENAI_API_KEY", "provider": "openai"} in (
+        done.document["values"]
+    )
+
+
+def test_config_show_without_origins_has_two_columns(cli):
+    assert "variable OPENAI_API_KEY" not in cli("config", "show").out
+
+
+def test_the_file_is_found_through_the_variable_or_the_option(cli, place, monkeypatch):
+    (place / "llm_config.yaml").unlink()
+    (place / "mine.yaml").write_text("providers: {openai: {limits: {requests: 5}}}\n")
+    by_option = cli("config", "show", "--config", "mine.yaml", "--json").document
+    nothing = cli("config", "show", "--json").document
+    monkeypatch.setenv("ASYNCBATCH_CONFIG", "mine.yaml")
+
+    assert by_option["file"] == "mine.yaml"
+    assert nothing["file"] is None
+    assert cli("config", "show", "--json").document["file"] == "mine.yaml"
+
+
+def test_a_good_file_is_in_order(cli):
+    done = cli("config", "check", "--json")
+
+    assert done.code == 0
+    assert "llm_config.yaml is in order" in done.err
+    assert done.document == {"v": 1, "type": "config_checked", "file": "llm_config.yaml", "unused": []}
+
+
+def test_no_file_is_in_order_too(cli, place):
+    (place / "llm_config.yaml").unlink()
+
+    done = cli("config", "check")
+
+    assert done.code == 0
+    assert "there is no llm_config.yaml here" in done.err
+
+
+def test_config_check_finds_every_mistake(cli, place):
+    (place / "llm_config.yaml").write_text(
+        "providers:\n  openai:\n    limts: {}\n    limits: {requests: many}\n    base_url: nowhere\n"
+    )
+
+    done = cli("config", "check")
+
+    assert done.code == 2
+    assert [line in done.err for line in ("llm_config.yaml:3:", "llm_config.yaml:4:", "llm_config.yaml:5:")] == [
+        True
+    ] * 3
+
+
+def test_config_check_names_variables_that_are_not_set(cli, place):
+    (place / "llm_config.yaml").write_text("providers: {openai: {api_key: '${NOBODY_SET_THIS}'}}\n")
+
+    done = cli("config", "check", "--json")
+
+    assert done.code == 2
+    assert "NOBODY_SET_THIS" in done.document["error"]["message"]
+
+
+def test_config_check_warns_of_providers_that_nobody_brings(cli, place):
+    (place / "llm_config.yaml").write_text("providers: {acme: {api_key: x}}\n")
+
+    done = cli("config", "check", "--json")
+
+    assert done.code == 0
+    assert done.document["unused"] == ["acme"]
+    assert "speaks of acme" in done.err
+
+
+def test_config_check_knows_providers_from_elsewhere(cli, place, stranger):
+    (place / "llm_config.yaml").write_text("providers: {stranger: {api_key: x}}\n")
+
+    done = cli("config", "check", "--json")
+
+    assert (done.code, done.document["unused"]) == (0, [])

@@ -1,0 +1,44 @@
+"""Every test that a page names is there, so no promise outlives its proof."""
+
+import ast
+import re
+
+import pytest
+
+from tests.docs.pages import PAGES, ROOT, read
+
+NAMED = re.compile(r"`(tests/[a-z0-9_/]+\.py)((?:::\w+)*)`")
+PROMISES = "docs/promises.md"
+
+
+def is_there(path, names):
+    file = ROOT / path
+    body = ast.parse(file.read_text(encoding="utf-8")).body if file.exists() else None
+    for name in names:
+        found = [node for node in body or () if getattr(node, "name", None) == name]
+        if not found:
+            return False
+        body = found[0].body
+    return body is not None
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if NAMED.search(read(page))])
+def test_every_test_that_a_page_names_is_there(page):
+    named = [(path, names.split("::")[1:]) for path, names in NAMED.findall(read(page))]
+
+    assert [(path, *names) for path, names in named if not is_there(path, names)] == []
+
+
+def test_every_promise_names_a_test():
+    kept, _, later = read(PROMISES).partition("## Later")
+    rows = [line for line in kept.splitlines() if line.startswith("| **")]
+
+    assert rows
+    assert later
+    assert [row for row in rows if not NAMED.search(row)] == []
+
+
+def test_a_test_that_is_not_there_would_be_noticed():
+    assert is_there("tests/docs/test_promises.py", ["test_every_promise_names_a_test"])
+    assert not is_there("tests/docs/test_promises.py", ["test_that_nobody_wrote"])
+    assert not is_there("tests/docs/test_nothing.py", [])

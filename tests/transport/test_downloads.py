@@ -1,0 +1,402 @@
+"""A download is whole or it is made again: nothing is cut in silence, decoded on the way, or carried to a stranger.
+
+Truncation follows the matrix of reliability.md, section 9 (T9); hostile servers T10.
+"""
+
+import asyncio
+import gzip
+import json
+import zlib
+
+import pytest
+
+from asyncbatch import Http, ProviderPermanentError, ProviderTransientError, Retry
+from tests.transport.wire import KEY, answer, closing, hang_up, here, reset, serve, silence
+
+LINES = b"".join(b'{"custom_id":"row-%d","text":"%s"}\n' % (n, b"x" * 100) for n in range(400))
+WHOLE = answer(LINES, content_type="application/octet-stream")
+HEAD = WHOLE[: WHOLE.index(b"\r\n\r\n") + 4]
+ONCE = Retry(attempts=1)
+CUTS = {
+    "nothing": 0,
+    "a byte": 1,
+    "half": len(LINES) // 2,
+    "nearly all": len(LINES) - 50,
+    "all but a byte": len(LINES) - 1,
+}
+
+
+def chunked(body, size=1000, *, end=b"0\r\n\r\n"):
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    pieces = [body[at : at + size] for at in range(0, len(body), size)]
+    return head + b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces) + end
+
+
+def by_length(kept):
+    return HEAD + LINES[:kept]
+
+
+def by_chunks(kept):
+    return chunked(LINES[:kept], end=b"")
+
+
+def in_a_chunk(kept):
+    return chunked(LINES, size=len(LINES), end=b"")[
+        : len(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nffff\r\n") + kept
+    ]
+
+
+def by_closing(kept):
+    return b"HTTP/1.0 200 OK\r\nContent-Type: application/octet-stream\r\n\r\n" + LINES[:kept]
+
+
+async def test_a_file_comes_as_it_is():
+    async with serve(WHOLE) as server, here(server.url) as client:
+        got = await client.fetch()
+
+    assert got == LINES
+    (asked,) = server.asked
+    assert (asked.method, asked.target) == ("GET", "/v1/files/file-1/content")
+    assert asked.headers["accept-encoding"] == "identity"
+    assert asked.headers["authorization"] == f"Bearer {KEY}"
+
+
+async def test_a_file_in_chunks_comes_as_it_is():
+    async with serve(chunked(LINES)) as server, here(server.url) as client:
+        assert await client.fetch() == LINES
+
+
+async def test_a_file_that_ends_with_the_connection_is_taken_if_it_ends_with_a_line():
+    async with serve(closing(by_closing(len(LINES)))) as server, here(server.url) as client:
+        assert await client.fetch() == LINES
+
+
+@pytest.mark.parametrize("kept", CUTS.values(), ids=CUTS)
+@pytest.mark.parametrize("framed", [by_length, by_chunks, in_a_chunk, by_closing])
+async def test_a_cut_file_is_fetched_again_from_its_start(framed, kept):
+    async with serve(closing(framed(kept)), closing(framed(kept)), WHOLE) as server, here(server.url) as client:
+        got = await client.fetch()
+
+    assert got == LINES
+    assert server.count("GET") == 3
+    assert len(client.clock.slept_s) == 2
+    assert "range" not in server.asked[-1].headers
+
+
+@pytest.mark.parametrize("kept", CUTS.values(), ids=CUTS)
+@pytest.mark.parametrize("framed", [by_length, by_chunks, in_a_chunk, by_closing])
+async def test_a_file_that_stays_cut_is_an_error_and_never_a_shorter_file(framed, kept):
+    async with serve(closing(framed(kept))) as server, here(server.url, retry=Retry(attempts=3)) as client:
+        with pytest.raises(ProviderTransientError, match="openai: GET /files/file-1/content failed"):
+            await client.fetch()
+
+    assert server.count("GET") == 3
+
+
+CODED = {
+    "gzip": gzip.compress(LINES),
+    "a cut gzip": gzip.compress(LINES)[:-2000],
+    "gzip in two members": gzip.compress(LINES[:100]) + gzip.compress(LINES[100:]),
+    "deflate": zlib.compress(LINES),
+    "a cut deflate": zlib.compress(LINES)[:-500],
+    "br": LINES,
+    "x-own": LINES,
+    "a bomb": gzip.compress(b"\n" * 50_000_000),
+}
+
+
+@pytest.mark.parametrize("coding", CODED)
+async def test_a_coding_that_was_not_asked_for_is_refused_rather_than_decoded(coding):
+    name = {"a bomb": "gzip"}.get(coding, coding.removeprefix("a cut ").partition(" ")[0])
+    coded = answer(CODED[coding], 200, f"Content-Encoding: {name}")
+    async with serve(coded) as server, here(server.url, retry=ONCE) as client:
+        with pytest.raises(ProviderTransientError, match=f"coding '{name}'") as caught:
+            await client.fetch()
+
+    assert caught.value.code == "unfit_answer"
+
+
+async def test_a_coding_that_says_identity_is_none():
+    async with serve(answer(LINES, 200, "Content-Encoding: Identity")) as server, here(server.url) as client:
+        assert await client.fetch() == LINES
+
+
+# Slow and hostile servers
+
+
+async def test_a_file_that_drips_is_given_up_by_the_clock():
+    async def drip(talk, asked):
+        await talk.say(HEAD)
+        while not talk.writer.is_closing():
+            await talk.say(b"x" * 10)
+            client.clock.advance(5)
+            await asyncio.sleep(0)
+
+    async with serve(drip, WHOLE) as server, here(server.url) as client:
+        started = client.clock.now()
+        got = await client.fetch()
+        spent = client.clock.now() - started
+
+    assert got == LINES
+    assert server.count("GET") == 2
+    assert spent < 60
+
+
+async def test_a_file_that_is_slow_but_moves_is_waited_for():
+    async def amble(talk, asked):
+        await talk.say(HEAD)
+        for at in range(0, len(LINES), 10_000):
+            await talk.say(LINES[at : at + 10_000])
+            client.clock.advance(10)
+            await asyncio.sleep(0.001)
+
+    async with serve(amble) as server, here(server.url) as client:
+        assert await client.fetch() == LINES
+    assert server.count("GET") == 1
+
+
+@pytest.mark.parametrize("start", [b"", HEAD + LINES[:1000]], ids=["before the answer", "in the middle"])
+async def test_a_file_that_falls_silent_is_given_up(start):
+    async def stop(talk, asked):
+        await talk.say(start)
+        await silence(talk, asked)
+
+    async with serve(stop, WHOLE) as server, here(server.url, http=Http(read_s=0.1)) as client:
+        assert await client.fetch() == LINES
+
+    assert server.count("GET") == 2
+
+
+async def test_early_hints_without_end_are_given_up():
+    async def hints(talk, asked):
+        while not talk.writer.is_closing():
+            await talk.say(b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n")
+            await asyncio.sleep(0.01)
+
+    async with serve(hints, WHOLE) as server, here(server.url, http=Http(header_s=0.1)) as client:
+        assert await client.fetch() == LINES
+
+
+async def test_a_file_larger_than_the_cap_is_refused():
+    async with serve(WHOLE) as server, here(server.url, retry=ONCE, http=Http(file_bytes=1000)) as client:
+        with pytest.raises(ProviderTransientError, match="larger than 1000 bytes"):
+            await client.fetch()
+
+    assert server.count("GET") == 1
+
+
+async def test_a_connection_that_breaks_is_made_again():
+    async with serve(hang_up, reset, closing(b"HTTP/1.1 2"), WHOLE) as server, here(server.url) as client:
+        assert await client.fetch() == LINES
+
+    # aiohttp itself asks once more where a GET was dropped without an answer.
+    assert server.count("GET") >= 4
+
+
+async def test_a_file_that_is_not_there_is_a_permanent_error_in_the_providers_words():
+    body = (
+        b'{"error":{"message":"No such File object: file-1","type":"invalid_request_error","param":"id","code":null}}'
+    )
+    async with serve(answer(body, 404)) as server, here(server.url) as client:
+        with pytest.raises(ProviderPermanentError, match="No such File object") as caught:
+            await client.fetch()
+
+    assert caught.value.status == 404
+    assert server.count("GET") == 1
+
+
+async def test_a_busy_server_is_asked_again_when_it_said():
+    async with serve(answer(b"{}", 503, "Retry-After: 7"), WHOLE) as server, here(server.url) as client:
+        assert await client.fetch() == LINES
+
+    (waited,) = client.clock.slept_s
+    assert 7 <= waited < 7.5
+
+
+# Redirects
+
+
+def to(location, status=302):
+    return answer(b"", status, f"Location: {location}")
+
+
+SECRETS = ("authorization", "api-key", "x-api-key", "openai-organization", "x-gateway")
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_a_redirect_to_another_origin_is_followed_without_any_credential(status):
+    headers = {"api-key": KEY, "x-gateway": "token-of-a-gateway"}
+    async with serve(WHOLE) as stranger, serve(to(f"{stranger.url}/blob?sig=1", status)) as server:
+        async with here(server.url, config={"headers": headers, "organization": "org-1"}) as client:
+            got = await client.fetch()
+
+    (asked,) = stranger.asked
+    assert got == LINES
+    assert asked.target == "/blob?sig=1"
+    assert set(asked.headers) == {"host", "user-agent", "accept", "accept-encoding"}
+    assert all(name in server.asked[0].headers for name in SECRETS if name != "x-api-key")
+    assert KEY not in str(asked)
+
+
+async def test_a_credential_does_not_come_back_after_a_detour():
+    async with serve(b"") as stranger, serve(b"") as server:
+        server.answers = [to(f"{stranger.url}/a"), WHOLE]
+        stranger.answers = [to(f"{server.url}/v1/files/file-2/content")]
+        async with here(server.url) as client:
+            assert await client.fetch() == LINES
+
+    first, second = server.asked
+    assert "authorization" in first.headers
+    assert "authorization" not in second.headers
+
+
+async def test_a_redirect_within_the_origin_keeps_the_key():
+    async with serve(to("/v1/files/file-2/content?part=a%2Fb"), WHOLE) as server, here(server.url) as client:
+        assert await client.fetch() == LINES
+
+    assert server.asked[1].target == "/v1/files/file-2/content?part=a%2Fb"
+    assert server.asked[1].headers["authorization"] == f"Bearer {KEY}"
+
+
+async def test_a_redirect_to_another_port_is_to_a_stranger():
+    async with serve(WHOLE) as stranger, serve(to(stranger.url.replace("127.0.0.1", "LOCALHOST"))) as server:
+        async with here(server.url) as client:
+            assert await client.fetch() == LINES
+
+    assert "authorization" not in stranger.asked[0].headers
+
+
+@pytest.mark.parametrize("hops", [3, 4])
+async def test_three_redirects_are_followed_and_no_fourth(hops):
+    async with serve(*[to(f"/hop/{n}") for n in range(hops)], WHOLE) as server:
+        async with here(server.url, retry=ONCE) as client:
+            if hops == 3:
+                assert await client.fetch() == LINES
+            else:
+                with pytest.raises(ProviderTransientError, match="more than 3 redirects"):
+                    await client.fetch()
+
+    assert server.count("GET") == 4
+
+
+async def test_a_loop_of_redirects_ends():
+    async with serve(to("/v1/files/file-1/content")) as server, here(server.url, retry=Retry(attempts=2)) as client:
+        with pytest.raises(ProviderTransientError, match="redirects"):
+            await client.fetch()
+
+    assert server.count("GET") == 8
+
+
+NOWHERE = {
+    "file": ("file:///etc/passwd", "redirect to file"),
+    "ftp": ("ftp://127.0.0.1/x", "redirect to ftp"),
+    "javascript": ("javascript:alert(1)", "redirect to javascript"),
+    "a port that is none": ("http://127.0.0.1:99999/x", "nowhere"),
+    "a broken address": ("http://[::1/x", "nowhere"),
+    "with a password": ("http://user:password@127.0.0.1:9/x", "credentials of its own"),
+}
+
+
+@pytest.mark.parametrize("where", NOWHERE)
+async def test_a_redirect_that_leads_astray_is_not_followed(where):
+    location, words = NOWHERE[where]
+    async with serve(to(location)) as server, here(server.url, retry=ONCE) as client:
+        with pytest.raises(ProviderTransientError, match=words):
+            await client.fetch()
+
+    assert server.count("GET") == 1
+
+
+async def test_a_redirect_without_an_address_leads_nowhere():
+    async with serve(answer(b"", 302)) as server, here(server.url, retry=ONCE) as client:
+        with pytest.raises(ProviderTransientError, match="a redirect to nowhere"):
+            await client.fetch()
+
+    assert server.count("GET") == 1
+
+
+async def test_a_redirect_from_https_to_http_is_not_followed(self_signed):
+    async with serve(WHOLE) as plain, serve(to(f"{plain.url}/x"), ssl=self_signed.server) as server:
+        async with here(server.url, retry=ONCE, http=Http(ca_file=self_signed.ca_file)) as client:
+            with pytest.raises(ProviderTransientError, match="a redirect to http, which is not followed"):
+                await client.fetch()
+
+    assert plain.asked == []
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_no_other_call_follows_a_redirect(status):
+    async with serve(b"") as stranger, serve(to(f"{stranger.url}/x", status)) as server, here(server.url) as client:
+        for call in (
+            client.provider.poll_status("batch_1"),
+            client.provider.cancel("batch_1"),
+            client.provider.list_statuses(),
+            client.transport.delete("/files/file-1"),
+            client.provider.upload(await client.prepared()),
+        ):
+            with pytest.raises(ProviderPermanentError, match="base URL points elsewhere"):
+                await call
+
+    assert stranger.asked == []
+    assert len(server.asked) == 5
+
+
+# Ids that steer
+
+
+STEERING = [
+    "../files/file-1",
+    "..",
+    ".",
+    "a/b",
+    "batch_1/cancel",
+    "%2e%2e/files",
+    "batch_1%2Fcancel",
+    "batch_1?limit=1",
+    "batch_1#x",
+    "batch_1\x00",
+    "batch_1\r\nX-Evil: 1",
+    "batch_1 ",
+    " batch_1",
+    "\\\\host",
+    "bätch",
+    "",
+    "b" * 256,
+    ":batch",
+]
+
+
+@pytest.mark.parametrize("steering", STEERING)
+async def test_an_id_that_could_steer_the_address_is_refused_before_anything_is_sent(steering):
+    async with serve(answer()) as server, here(server.url) as client:
+        submission = (await client.prepared()).replace(input_ref=steering)
+        for call in (
+            lambda: client.provider.poll_status(steering),
+            lambda: client.provider.cancel(steering),
+            lambda: client.provider.delete_artifacts(steering),
+            lambda: client.provider.fetch_results(steering),
+            lambda: client.provider.fence(submission),
+        ):
+            with pytest.raises(ProviderPermanentError, match="is no id") as caught:
+                await call()
+            assert caught.value.code == "bad_id"
+
+    assert server.asked == []
+
+
+@pytest.mark.parametrize("steering", ["../../v1/models", "file/../x", "file%2e", "http://127.0.0.1/x"])
+async def test_a_file_id_of_the_server_that_could_steer_is_refused(steering):
+    counts = {"total": 1, "completed": 1, "failed": 0}
+    batch = {"id": "batch_1", "status": "completed", "output_file_id": steering, "request_counts": counts}
+    async with serve(answer(json.dumps(batch).encode())) as server, here(server.url) as client:
+        with pytest.raises(ProviderPermanentError, match="is no id"):
+            await client.provider.fetch_results("batch_1")
+
+    assert server.count("GET") == 1
+
+
+async def test_a_cursor_is_a_value_and_not_a_part_of_the_address():
+    async with serve(answer(b'{"data":[]}')) as server, here(server.url) as client:
+        await client.provider.list_statuses(cursor="a&limit=9/../?#é")
+
+    assert server.asked[0].target == "/v1/batches?limit=100&after=a%26limit%3D9/../?%23%C3%A9"

@@ -1,0 +1,55 @@
+"""From the ids that travelled back to positions."""
+
+from uuid import uuid4
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from asyncbatch.codec.requests import mint_id
+from asyncbatch.dto import PreparedSubmission
+from asyncbatch.engine.places import place_of
+from asyncbatch.enums import BatchMode
+
+SUBMISSION = PreparedSubmission(
+    batch_id=uuid4(), provider_name="openai", model="m", mode=BatchMode.CHAT, endpoint="/v1/chat/completions"
+)
+
+
+def minted(first: int, count: int):
+    return place_of(SUBMISSION.replace(wire_prefix="8f3a-", first_row=first, request_count=count), [])
+
+
+@given(first=st.integers(0, 10**8), count=st.integers(1, 1000), data=st.data())
+def test_a_minted_id_leads_back_to_its_row(first, count, data):
+    position = data.draw(st.integers(0, count - 1))
+
+    assert minted(first, count)(f"8f3a-{mint_id(first + position)}") == position
+
+
+@pytest.mark.parametrize(
+    "wire_id",
+    [
+        "8f3a-0000099",  # of the submission before
+        "8f3a-0000103",  # of the one after
+        "0000100",
+        "ffff-0000100",
+        "8f3a-",
+        "8f3a-mine",
+        "8f3a--100",
+        "8f3a-1e2",
+        "8f3a-" + "9" * 5000,
+        "",
+    ],
+)
+def test_any_other_id_is_not_ours(wire_id):
+    place = minted(100, 3)
+
+    assert place("8f3a-0000102") == 2
+    assert place(wire_id) is None
+
+
+def test_ids_of_the_requests_own_are_looked_up():
+    place = place_of(SUBMISSION.replace(request_count=2), ["a", "b"])
+
+    assert [place("b"), place("a"), place("c")] == [1, 0, None]
