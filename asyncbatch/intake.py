@@ -6,7 +6,7 @@ in a thread, about a megabyte at a time. What is held in memory is one such slic
 
 import re
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Iterator, Mapping
-from contextlib import aclosing
+from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
 from typing import Any, TypeAlias
 
 import msgspec
@@ -108,17 +108,23 @@ def _refuse_single(given: Any) -> None:
 async def _slices(requests: Requests, runtime: Runtime, rows: Callable[[], int]) -> AsyncGenerator[list[Any], None]:
     if isinstance(requests, AsyncIterable):
         items: list[Any] = []
-        async for item in requests:
-            items.append(item)
-            if len(items) >= rows():
-                yield items
-                items = []
+        async with _closing(requests):
+            async for item in requests:
+                items.append(item)
+                if len(items) >= rows():
+                    yield items
+                    items = []
         yield items
         return
     iterator = iter(requests)
     while items := _pull(iterator, rows(), runtime):
         yield items
         await checkpoint()
+
+
+def _closing(requests: AsyncIterable[Any]) -> AbstractAsyncContextManager[object]:
+    """Close a generator that we do not read to its end: what it holds open should not wait for the collector."""
+    return aclosing(requests) if isinstance(requests, AsyncGenerator) else nullcontext()
 
 
 def _pull(iterator: Iterator[Any], rows: int, runtime: Runtime) -> list[Any]:

@@ -1,16 +1,27 @@
 """What can still be learnt from a result line that cannot be read as a whole: whose it is."""
 
 import re
+from functools import cache
 
 import msgspec
 
-_ID = re.compile(rb'"(?:custom_id|key|recordId|batch_request_id)"\s*:\s*("(?:[^"\\]|\\.)*")')
 _SEARCHED_BYTES = 64 * 1024
 
 
-def salvage_id(line: bytes) -> str:
-    """Give the request id in a broken line; empty where there is none to be found."""
-    found = _ID.search(line[:_SEARCHED_BYTES]) or _ID.search(line[-_SEARCHED_BYTES:])
+@cache
+def _pattern(field: str) -> re.Pattern[bytes]:
+    return re.compile(rb'"%b"\s*:\s*("(?:[^"\\]|\\.)*")' % re.escape(field.encode()))
+
+
+def salvage_id(line: bytes, field: str) -> str:
+    """Give the request id in a broken line; empty where there is none to be found.
+
+    Args:
+        line: The line, or what there is of it.
+        field: Where the provider puts the id, such as `custom_id`.
+    """
+    find = _pattern(field).search
+    found = find(line[:_SEARCHED_BYTES]) or find(line[-_SEARCHED_BYTES:])
     if found is None:
         return ""
     try:

@@ -14,6 +14,10 @@ MAX_RETRY_AFTER_S = 3600.0
 """A server may ask us to wait an hour at most; beyond that the value is taken for a mistake and cut."""
 
 
+_MAX_LEAD_S = 86400.0
+"""A server whose clock is behind ours by more than a day is taken for one that has none."""
+
+
 class Retry(msgspec.Struct, frozen=True, kw_only=True):
     """How often and how long a call that may be repeated is tried.
 
@@ -95,12 +99,12 @@ def decode_retry_after(headers: Mapping[str, str], now: float) -> float | None:
 
 
 def decode_lead(headers: Mapping[str, str], now: float, known: float = 0.0) -> float:
-    """Give the seconds by which our clock is ahead of the server's, by its `Date`; never negative.
+    """Give the seconds by which our clock is ahead of the server's, by its `Date`; from 0 to a day.
 
     Whoever compares a time of ours with a list of the server's reads back that much further.
     """
     moment = _date(headers.get("date", ""))
-    return known if moment is None else max(0.0, now - moment)
+    return known if moment is None else min(max(now - moment, 0.0), _MAX_LEAD_S)
 
 
 def _date(value: str) -> float | None:

@@ -207,7 +207,7 @@ def decode_line(line: bytes, *, format: str, facts: ProviderFacts) -> ProviderRe
 def _undecodable(line: bytes, why: str) -> ProviderResultRow:
     error = RowError(code="undecodable", message=f"the answer cannot be read: {why}")
     return ProviderResultRow(
-        request_id=salvage_id(line), status=ResultStatus.UNDECODABLE, body=msgspec.Raw(line), error=error
+        request_id=salvage_id(line, "custom_id"), status=ResultStatus.UNDECODABLE, body=msgspec.Raw(line), error=error
     )
 
 

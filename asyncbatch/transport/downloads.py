@@ -65,7 +65,8 @@ def _next_hop(url: URL, response: aiohttp.ClientResponse, asked: Headers) -> tup
     """Follow a redirect: to another origin go only headers that carry nothing, and never from https to http."""
     try:
         target = url.join(URL(response.headers["Location"], encoded=True))
-        has_user = target.user is not None or target.password is not None  # ValueError: a port that is none
+        has_user = target.user is not None or target.password is not None  # ValueError: a port that is none …
+        (target.host or "").encode("idna")  # … or a host that no name server can be asked for
     except (KeyError, ValueError):
         raise UnfitAnswerError("a redirect to nowhere") from None
     if target.scheme not in ("http", "https") or (url.scheme == "https" and target.scheme != "https"):

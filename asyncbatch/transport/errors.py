@@ -19,8 +19,9 @@ class UnfitAnswerError(aiohttp.ClientPayloadError):
     """An answer that we do not take; the text is ours, and may be shown."""
 
 
-WIRE_ERRORS = (aiohttp.ClientError, OSError, TimeoutError)
-"""What a call may raise besides cancellation; anything else is a fault of ours and stays as it is."""
+WIRE_ERRORS = (aiohttp.ClientError, OSError, TimeoutError, UnicodeError)
+"""What a call may raise besides cancellation (a UnicodeError: a host that no name server can be asked for); anything else is a
+fault of ours and stays as it is."""
 
 _NEVER_LEFT = (
     aiohttp.ClientConnectorError,
@@ -28,6 +29,7 @@ _NEVER_LEFT = (
     aiohttp.ClientHttpProxyError,
     aiohttp.InvalidURL,
     aiohttp.NonHttpUrlClientError,
+    UnicodeError,
 )
 """Raised before the first byte of a request left: refused, no such host, no TLS, no connection in time."""
 
@@ -53,7 +55,7 @@ def is_before_first_byte(error: BaseException) -> bool:
 
 def from_wire(error: BaseException, *, provider: str, what: str, origin: str) -> ProviderError:
     """Make an error of the wire ours: what failed, towards which host; no URL, no header."""
-    if isinstance(error, aiohttp.InvalidURL | aiohttp.NonHttpUrlClientError):
+    if isinstance(error, aiohttp.InvalidURL | aiohttp.NonHttpUrlClientError | UnicodeError):
         return ProviderPermanentError(f"{provider}: {origin!r} is no address", provider=provider, code="bad_url")
     message, code, hint = _describe(error)
     return ProviderTransientError(
@@ -96,7 +98,7 @@ def from_answer(
         redact(_message(facts.name, what, status, report), secrets),
         provider=facts.name,
         status=status,
-        code=redact(code, secrets) if code else None,
+        code=_cleared(code, secrets) if code else None,
         request_id=request_id_of(headers, secrets),
         retry_after=decode_retry_after(headers, now),
         hint=_hint(status, facts),
@@ -106,7 +108,14 @@ def from_answer(
 def request_id_of(headers: Mapping[str, str], secrets: tuple[str, ...] = ()) -> str | None:
     """Give the provider's own name for a call, which its support asks for."""
     found = headers.get("x-request-id") or headers.get("request-id")
-    return redact(found, secrets)[:200] if found else None
+    return _cleared(found, secrets)[:200] if found else None
+
+
+def _cleared(word: str, secrets: tuple[str, ...]) -> str:
+    """Take out the secrets themselves; what only looks like one stays, for a code may well be called `key_expired`."""
+    for secret in secrets:
+        word = word.replace(secret, "[secret]")
+    return word
 
 
 def _message(provider: str, what: str, status: int, report: ErrorReport) -> str:

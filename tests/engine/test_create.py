@@ -65,11 +65,11 @@ async def test_a_create_that_never_arrived_is_sent_again_only_after_a_fence(clie
 
     job = await client.submit(["hi"], model=CHAT)
     await job.submitted()
-    (first, *_, last) = kinds = [type(event) for event in await client._journal.events(job.id, 0)]
+    kinds = [type(event) for event in await client._journal.events(job.id, 0)]
 
     assert Fenced in kinds and kinds.index(CreateUnknown) < kinds.index(Fenced) < kinds.index(Accepted)
     assert kinds.count(CreateIntended) == 2
-    assert clock.now() - started >= 360, "the window of 300 s and the watch of 60 s after the fence"
+    assert clock.now() - started >= 390, "the window of 300 s and the watch of 90 s after the fence"
     deletes = [record for record in emulator.history if record.kind == "delete"]
     assert len(deletes) == 1
     assert paid_twice(emulator.history) == {} and len(creates(emulator)) == 1

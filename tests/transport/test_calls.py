@@ -206,3 +206,12 @@ async def test_a_page_of_a_firewall_is_quoted_in_one_short_line_without_markup()
     assert "<" not in str(caught.value)
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 700
+
+
+async def test_a_code_that_looks_like_a_key_is_still_a_code():
+    body = b'{"error":{"message":"Your key has expired.","type":"auth","param":null,"code":"key_expired_long_ago"}}'
+    async with serve(answer(body, 401, "x-request-id: key-0123456789")) as server, here(server.url) as client:
+        with pytest.raises(ProviderPermanentError) as caught:
+            await client.provider.poll_status("batch_1")
+
+    assert (caught.value.code, caught.value.request_id) == ("key_expired_long_ago", "key-0123456789")

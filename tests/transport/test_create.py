@@ -221,6 +221,15 @@ async def test_an_unknown_host_is_transient_for_nothing_was_sent():
     assert "look at the base URL" in str(caught.value)
 
 
+@pytest.mark.parametrize("host", ["a..b", "a" * 64, "2130706433", "1.2.3"])
+async def test_a_host_that_cannot_be_one_is_permanent_for_nothing_was_sent(host):
+    async with here(f"http://{host}") as client:
+        with pytest.raises(ProviderPermanentError, match="is no address") as caught:
+            await client.create()
+
+    assert caught.value.code == "bad_url"
+
+
 async def test_a_server_that_speaks_no_tls_is_transient_for_nothing_was_sent():
     async def speak(reader, writer):
         writer.write(answer(BATCH))

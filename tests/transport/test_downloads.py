@@ -9,6 +9,7 @@ import json
 import zlib
 
 import pytest
+from aioresponses import aioresponses
 
 from asyncbatch import Http, ProviderPermanentError, ProviderTransientError, Retry
 from tests.transport.wire import KEY, answer, closing, hang_up, here, reset, serve, silence
@@ -119,6 +120,16 @@ async def test_a_coding_that_was_not_asked_for_is_refused_rather_than_decoded(co
 async def test_a_coding_that_says_identity_is_none():
     async with serve(answer(LINES, 200, "Content-Encoding: Identity")) as server, here(server.url) as client:
         assert await client.fetch() == LINES
+
+
+async def test_a_length_that_the_wire_did_not_enforce_is_compared_all_the_same():
+    with aioresponses() as server:  # which knows no framing, as a middleware of an application may not
+        server.get(
+            "http://127.0.0.1:9/v1/files/file-1/content", body=LINES, headers={"Content-Length": str(len(LINES) + 1)}
+        )
+        async with here("http://127.0.0.1:9", retry=ONCE) as client:
+            with pytest.raises(ProviderTransientError, match=rf"{len(LINES)} bytes came of {len(LINES) + 1}"):
+                await client.fetch()
 
 
 # Slow and hostile servers
@@ -293,6 +304,7 @@ NOWHERE = {
     "javascript": ("javascript:alert(1)", "redirect to javascript"),
     "a port that is none": ("http://127.0.0.1:99999/x", "nowhere"),
     "a broken address": ("http://[::1/x", "nowhere"),
+    "a host that is none": ("http://a..b/x", "nowhere"),
     "with a password": ("http://user:password@127.0.0.1:9/x", "credentials of its own"),
 }
 

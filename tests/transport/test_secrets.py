@@ -68,7 +68,10 @@ def assert_clean(error, caplog):
 ECHO = f"Incorrect API key provided: {KEY} with {TOKEN}. Find yours at https://example.com."
 ECHOED = f'{{"error":{{"message":"{ECHO}","type":"invalid_request_error","param":null,"code":"{KEY}"}}}}'.encode()
 
+ESCAPED = ECHOED.replace(b"/", b"\\/").replace(b"canary", b"\\u0063anary")
+
 ANSWERS = {
+    "an echo with escapes": answer(ESCAPED, 401),
     "an echo of the key": answer(ECHOED, 401, f"x-request-id: {KEY}"),
     "an echo as text": answer(ECHO.encode(), 403, content_type="text/plain"),
     "an echo as a page": answer(f"<b>{ECHO}</b>".encode(), 400, content_type="text/html"),

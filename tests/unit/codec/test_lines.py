@@ -14,9 +14,7 @@ LINE = b'{"id":"batch_req_68f0c1","custom_id":"row-0001","response":{"status_cod
     [
         (LINE, "row-0001"),
         (b'{"custom_id" : "spaced", NaN', "spaced"),
-        (b'{"key":"gemini-1","response":', "gemini-1"),
-        (b'{"recordId":"bedrock-1"', "bedrock-1"),
-        (b'{"batch_request_id":"xai-1"', "xai-1"),
+        (b'{"response":{"key":"not this"},"custom_id":"this"', "this"),
         (b'{"custom_id":"a \\"quoted\\" id\\u00e9","response":nope}', 'a "quoted" idé'),
         ('{"custom_id":"línea","response":nope}'.encode(), "línea"),
         (b'{"response":{"text":"say \\"custom_id\\":\\"no\\""},"custom_id":"yes"', "yes"),
@@ -31,12 +29,16 @@ LINE = b'{"id":"batch_req_68f0c1","custom_id":"row-0001","response":{"status_cod
     ],
 )
 def test_the_id_is_found_where_there_is_one(line, request_id):
-    assert salvage_id(line) == request_id
+    assert salvage_id(line, "custom_id") == request_id
+
+
+def test_each_provider_names_its_own_field():
+    assert salvage_id(b'{"recordId":"bedrock-1","custom_id":"no"', "recordId") == "bedrock-1"
 
 
 @pytest.mark.parametrize("end", range(len(LINE)))
 def test_a_line_cut_anywhere_gives_its_own_id_or_none(end):
-    assert salvage_id(LINE[:end]) == ("row-0001" if end >= LINE.index(b'"row-0001"') + 10 else "")
+    assert salvage_id(LINE[:end], "custom_id") == ("row-0001" if end >= LINE.index(b'"row-0001"') + 10 else "")
 
 
 @given(
@@ -45,4 +47,4 @@ def test_a_line_cut_anywhere_gives_its_own_id_or_none(end):
     )
 )
 def test_no_bytes_at_all_make_it_raise(line):
-    assert isinstance(salvage_id(line), str)
+    assert isinstance(salvage_id(line, "custom_id"), str)
