@@ -117,6 +117,7 @@ def test_retry_after_is_read_in_both_forms_and_nonsense_is_none(headers, seconds
         ({"date": "Wed, 25 Nov 2026 12:00:30 GMT"}, 7.0, 0.0),  # behind the server we need not read back further
         ({}, 7.0, 7.0),
         ({"date": "yesterday"}, 7.0, 7.0),
+        ({"date": "Thu, 01 Jan 1970 00:00:00 GMT"}, 7.0, 86400.0),
     ],
 )
 def test_the_servers_date_tells_by_how_much_our_clock_is_ahead(headers, known, lead):
