@@ -22,7 +22,7 @@ as "failed". No error carries a secret.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 
 class AsyncBatchError(Exception):
@@ -41,6 +41,16 @@ class AsyncBatchError(Exception):
 
     def __str__(self) -> str:
         return f"{self.message} ({self.hint})" if self.hint else self.message
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # An error may cross a process border, and its constructor takes other arguments than it leaves in `args`.
+        return _restored, (type(self), self.args, self.__dict__.copy())
+
+
+def _restored(kind: type[AsyncBatchError], args: tuple[Any, ...], fields: dict[str, Any]) -> AsyncBatchError:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(fields)
+    return error
 
 
 class RowProblem(NamedTuple):

@@ -7,7 +7,7 @@ in a thread, about a megabyte at a time. What is held in memory is one such slic
 import re
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import msgspec
 
@@ -124,7 +124,9 @@ async def _slices(requests: Requests, runtime: Runtime, rows: Callable[[], int])
 
 def _closing(requests: AsyncIterable[Any]) -> AbstractAsyncContextManager[object]:
     """Close a generator that we do not read to its end: what it holds open should not wait for the collector."""
-    return aclosing(requests) if isinstance(requests, AsyncGenerator) else nullcontext()
+    if isinstance(requests, AsyncGenerator):
+        return aclosing(cast("AsyncGenerator[Any, None]", requests))
+    return nullcontext()
 
 
 def _pull(iterator: Iterator[Any], rows: int, runtime: Runtime) -> list[Any]:

@@ -148,15 +148,21 @@ class JobRun:
     async def cancel(self) -> None:
         """Ask for the end: parts that were not sent are withdrawn, batches are cancelled at the provider."""
         self.cancelled.set()
-        failures: list[ProviderError] = []
-        for part in self.parts:
-            if part.record.state is SubmissionState.SUBMITTED and part.record.provider_batch_id is not None:
-                try:
-                    await self.provider.cancel(part.record.provider_batch_id)
-                except ProviderError as error:  # the others are asked all the same
-                    failures.append(error)
+        failures = [error for part in self.parts if (error := await self._cancel_batch(part)) is not None]
         if failures:
             raise failures[0]
+
+    async def _cancel_batch(self, part: Part) -> ProviderError | None:
+        """Ask for the end of a part's batch, if it has one that runs; a refusal ends neither the others nor the watch."""
+        batch_id = part.record.provider_batch_id
+        if batch_id is None or part.record.state is not SubmissionState.SUBMITTED:
+            return None
+        try:
+            await self.provider.cancel(batch_id)
+        except ProviderError as error:
+            _log.warning("cancelling batch %s: %s", batch_id, error)
+            return error
+        return None
 
     async def drive(self, part: Part) -> None:
         """Take one submission from where it stands to its end."""
@@ -196,8 +202,8 @@ class JobRun:
                 await self._wait_or_give_up(part, error)
             elif error is not None:
                 part.error = error
-        if part.record.provider_batch_id is not None and self.cancelled.is_set():
-            await self.provider.cancel(part.record.provider_batch_id)
+        if self.cancelled.is_set():
+            await self._cancel_batch(part)
 
     async def _send_once(self, part: Part) -> ProviderError | None:
         if part.record.state is SubmissionState.PLANNED:
@@ -244,24 +250,26 @@ class JobRun:
 
     async def _recover(self, part: Part, error: ProviderError | None) -> None:
         tools, record = self._tools, part.record
-        if record.attempt >= tools.recovery.attempts:
-            event: Event = Indeterminate(why=f"{record.attempt} creates were lost")
-        else:
-            event, part.is_fenced = await recover(
-                part.submission,
-                record.intended_at or tools.runtime.now(),
-                provider=self.provider,
-                runtime=tools.runtime,
-                policy=tools.recovery,
-                tell=partial(self._tell, part),
-            )
+        event, part.is_fenced = await recover(
+            part.submission,
+            record.intended_at or tools.runtime.now(),
+            provider=self.provider,
+            runtime=tools.runtime,
+            policy=tools.recovery,
+            tell=partial(self._tell, part),
+        )
+        self._tell(part, None)
         if isinstance(event, Indeterminate):
             part.error = error or SubmissionUnknownError(event.why, provider=self.provider.PROVIDER_NAME)
-        self._tell(part, None)
-        if isinstance(event, Fenced):
-            await self._forget_attempt(part, event)
-        else:
+        if not isinstance(event, Fenced):
             await self._move(part, event)
+            return
+        await self._forget_attempt(part, event)
+        if record.attempt >= tools.recovery.attempts:
+            name = self.provider.PROVIDER_NAME
+            message = f"{name}: {record.attempt} creates were lost on their way, each proved not to have arrived"
+            part.error = ProviderTransientError(message, provider=name, code="create_lost")
+            await self._move(part, Refused(why=message, is_final=True))
 
     async def _forget_attempt(self, part: Part, event: Event) -> None:
         """Begin again: the next attempt has an input and a tag of its own."""

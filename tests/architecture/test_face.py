@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import os
 import subprocess
 import sys
 
@@ -66,7 +67,9 @@ NAMES = [
 def modules_after(statement):
     """Name what a fresh interpreter has loaded after one statement."""
     code = f"import sys; {statement}; import json; print(json.dumps(sorted(sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    # Without what a coverage run would load into it.
+    env = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE")}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env)
     return set(json.loads(done.stdout))
 
 

@@ -13,6 +13,7 @@ from asyncbatch import (
     BatchProviderRegistry,
     BatchStatus,
     ClientClosedError,
+    Match,
     PreparedSubmission,
     ProviderResultRow,
     ProviderStatus,
@@ -21,6 +22,7 @@ from asyncbatch import (
     Recovery,
     ResultStatus,
     SubmissionUnknownError,
+    SubmitSafety,
 )
 from asyncbatch.emulator import faults, paid_twice
 from asyncbatch.journal import Accepted, CreateIntended, CreateUnknown, Fenced, SubmissionState, Voided
@@ -276,6 +278,31 @@ async def test_cancelling_submit_at_any_await_leaves_no_half_accepted_job(client
     assert len(creates(emulator)) == len(client.jobs()) <= 1
 
 
+async def test_creates_that_never_arrive_are_given_up_after_five_and_the_requests_may_be_sent_again(client, emulator):
+    emulator.add(faults.drop(method="POST", path="/batches", times=None))
+    job = await client.submit(["hi"], model=CHAT)
+
+    with pytest.raises(ProviderTransientError, match="5 creates were lost on their way"):
+        await job.wait()
+
+    kinds = [type(event) for event in await client._journal.events(job.id, 0)]
+    assert kinds.count(CreateIntended) == kinds.count(Fenced) == 5
+    assert job.status().outcomes == {ResultStatus.ERRORED: 1}
+    assert creates(emulator) == []
+
+
+async def test_where_the_fence_is_refused_the_longer_window_has_to_pass(client, emulator, clock):
+    emulator.add(faults.drop(method="POST", path="/batches"))
+    emulator.add(faults.refuse(403, method="DELETE", path="/files/*", times=None))
+    started = clock.now()
+
+    job = await client.submit(["hi"], model=CHAT)
+    await job.submitted()
+
+    assert clock.now() - started >= 900
+    assert len(creates(emulator)) == 1
+
+
 class SixMethods(BaseBatchProvider):
     """A provider of somebody else's: the specification's six methods, no YAML, and a create that is always lost."""
 
@@ -322,6 +349,58 @@ async def test_a_provider_of_six_methods_runs_jobs(runtime):
         rows = await (await client.submit(["a", "b", "c"], model="six/m")).results()
 
     assert collections.Counter(row.status for row in rows) == {ResultStatus.SUCCEEDED: 1, ResultStatus.MISSING: 2}
+
+
+class TestProvidersThatFailInTheirOwnWay:
+    async def run(self, runtime, provider_class):
+        registry = BatchProviderRegistry()
+        registry.register(provider_class)
+        async with BatchClient(runtime=runtime, registry=registry) as client:
+            job = await client.submit(["a", "b"], model="six/m")
+            with pytest.raises(SubmissionUnknownError) as caught:
+                await job.wait()
+            return job.status(), caught.value
+
+    async def test_a_create_that_raises_something_foreign_proves_nothing(self, runtime):
+        class Crashing(SixMethods):
+            async def submit(self, submission):
+                raise KeyError("id")
+
+        status, error = await self.run(runtime, Crashing)
+
+        assert status.outcomes == {ResultStatus.INDETERMINATE: 2}
+        assert "KeyError" in str(error)
+
+    async def test_two_batches_that_may_be_ours_are_for_a_human_to_look_at(self, runtime):
+        class Doubled(SixMethods):
+            LOST = True
+
+            def submit_safety(self, submission=None):
+                return SubmitSafety.TAGGED
+
+            async def find_submissions(self, submission, *, since):
+                status = ProviderStatus(provider_batch_id="b", status=BatchStatus.IN_PROGRESS)
+                return [
+                    Match(provider_batch_id=name, why="tag", is_certain=True, status=status) for name in ("b1", "b2")
+                ]
+
+        status, _ = await self.run(runtime, Doubled)
+
+        assert status.outcomes == {ResultStatus.INDETERMINATE: 2}
+        assert status.batches[0].provider_batch_id is None
+
+
+async def test_rows_of_a_foreign_stream_are_taken_in_slices(runtime):
+    class Wordy(SixMethods):
+        async def fetch_results(self, provider_batch_id):
+            for number in range(600):
+                yield ProviderResultRow(request_id=f"r{number}", status=ResultStatus.SUCCEEDED)
+
+    registry = BatchProviderRegistry()
+    registry.register(Wordy)
+    async with BatchClient(runtime=runtime, registry=registry) as client:
+        job = await client.submit(["x"] * 600, model="six/m")
+        assert (await job.wait()).outcomes == {ResultStatus.SUCCEEDED: 600}
 
 
 async def test_where_nobody_can_know_the_requests_are_indeterminate(runtime):

@@ -253,6 +253,38 @@ async def test_a_download_that_breaks_off_is_made_again(client, emulator):
     assert collections.Counter(row.status for row in rows) == {ResultStatus.SUCCEEDED: 40}
 
 
+async def test_answers_are_fetched_however_long_the_provider_is_down(client, emulator):
+    job = await client.submit(prompts(5), model=CHAT)
+    await job.submitted()
+    emulator.add(faults.refuse(503, path="/files/*/content", times=60))
+
+    rows = await job.results()
+
+    assert {row.status for row in rows} == {ResultStatus.SUCCEEDED}
+
+
+async def test_a_key_that_is_refused_while_fetching_stops_the_job_and_leaves_the_answers_there(client, emulator):
+    emulator.add(faults.refuse(403, path="/files/*/content", times=None))
+    job = await client.submit(prompts(5), model=CHAT)
+
+    with pytest.raises(ProviderPermanentError, match="403"):
+        await job.wait()
+
+    assert job.status().outcomes == {}
+    assert job.status().batches[0].state == "ended"
+
+
+async def test_a_cancel_that_is_refused_is_told_and_the_batch_is_watched_on(client, emulator):
+    emulator.add(faults.refuse(403, path="/batches/*/cancel", times=1))
+    job = await client.submit(["[[expire]] slow"], model=CHAT)
+    await job.submitted()
+
+    with pytest.raises(ProviderPermanentError, match="cancel was answered 403"):
+        await job.cancel()
+
+    assert (await job.wait()).outcomes == {ResultStatus.EXPIRED: 1}
+
+
 async def test_a_job_can_be_discarded_when_it_is_over(client):
     job = await client.submit(prompts(3), model=CHAT)
     with pytest.raises(ConfigError, match="still running"):

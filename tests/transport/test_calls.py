@@ -187,7 +187,7 @@ async def test_an_answer_that_is_a_bomb_is_refused_after_the_cap():
 
 
 async def test_an_answer_that_never_comes_is_given_up():
-    http = Http(poll_total_s=0.1, control_total_s=0.1)
+    http = Http(poll_total_s=0.25, control_total_s=0.25)
     async with serve(silence) as server, here(server.url, http=http, retry=Retry(attempts=2)) as client:
         with pytest.raises(ProviderTransientError, match="in time"):
             await client.provider.poll_status("batch_1")

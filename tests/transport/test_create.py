@@ -169,7 +169,7 @@ async def endless_hints(talk, asked):
 
 @pytest.mark.parametrize("slow", [silence, stop_in_the_body, drip, endless_hints])
 async def test_an_answer_that_does_not_come_in_time_is_unknown_and_the_create_is_not_repeated(slow):
-    async with serve(slow) as server, here(server.url, http=Http(control_total_s=0.15)) as client:
+    async with serve(slow) as server, here(server.url, http=Http(control_total_s=0.3)) as client:
         with pytest.raises(SubmissionUnknownError, match="in time"):
             await client.create()
 

@@ -172,7 +172,7 @@ async def test_a_file_that_falls_silent_is_given_up(start):
         await talk.say(start)
         await silence(talk, asked)
 
-    async with serve(stop, WHOLE) as server, here(server.url, http=Http(read_s=0.1)) as client:
+    async with serve(stop, WHOLE) as server, here(server.url, http=Http(read_s=0.3)) as client:
         assert await client.fetch() == LINES
 
     assert server.count("GET") == 2
@@ -184,7 +184,7 @@ async def test_early_hints_without_end_are_given_up():
             await talk.say(b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n")
             await asyncio.sleep(0.01)
 
-    async with serve(hints, WHOLE) as server, here(server.url, http=Http(header_s=0.1)) as client:
+    async with serve(hints, WHOLE) as server, here(server.url, http=Http(header_s=0.3)) as client:
         assert await client.fetch() == LINES
 
 

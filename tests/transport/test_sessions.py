@@ -111,7 +111,7 @@ async def test_a_session_of_the_applications_serves_every_call_and_stays_open():
 async def test_a_session_of_the_applications_is_given_our_limits_call_by_call():
     strict = aiohttp.ClientSession(raise_for_status=True, timeout=aiohttp.ClientTimeout(total=60))
     async with strict as session, serve(silence) as server:
-        http = Http(poll_total_s=0.05)
+        http = Http(poll_total_s=0.3)
         async with here(server.url, session=session, http=http, retry=Retry(attempts=1)) as client:
             with pytest.raises(ProviderTransientError, match="in time"):
                 await client.provider.poll_status("batch_1")

@@ -131,7 +131,7 @@ class Lying:
 @pytest.mark.parametrize("actual", [10, 30], ids=["shorter", "longer"])
 async def test_a_body_that_changed_its_size_is_an_error_and_never_a_cut_upload(actual):
     async with serve(file_of(20)) as server:
-        async with here(server.url, retry=Retry(attempts=2), http=Http(read_s=0.5)) as client:
+        async with here(server.url, retry=Retry(attempts=2), http=Http(read_s=1)) as client:
             with pytest.raises(ProviderTransientError):
                 await client.provider.upload((await client.prepared()).replace(spool=Lying(20, actual)))
 
@@ -161,7 +161,7 @@ async def test_a_server_that_stops_reading_is_given_up():
 
 async def test_a_server_that_takes_it_all_and_says_nothing_is_given_up():
     async with serve(silence) as server:
-        async with here(server.url, retry=Retry(attempts=2), http=Http(read_s=0.1)) as client:
+        async with here(server.url, retry=Retry(attempts=2), http=Http(read_s=0.2)) as client:
             with pytest.raises(ProviderTransientError, match="in time"):
                 await client.provider.upload(await client.prepared())
 
@@ -176,7 +176,7 @@ async def test_an_answer_to_an_upload_that_drips_is_given_up():
             await asyncio.sleep(0.01)
 
     async with serve(drip) as server:
-        async with here(server.url, retry=Retry(attempts=1), http=Http(control_total_s=0.1)) as client:
+        async with here(server.url, retry=Retry(attempts=1), http=Http(control_total_s=0.2)) as client:
             with pytest.raises(ProviderTransientError, match="in time"):
                 await client.provider.upload(await client.prepared())
 

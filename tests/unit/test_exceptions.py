@@ -1,5 +1,7 @@
 """The error tree: blame in the type, the next step in the message."""
 
+import pickle
+
 import pytest
 
 from asyncbatch import exceptions
@@ -108,3 +110,19 @@ def test_the_first_twenty_bad_rows_are_shown_and_all_are_counted():
 
 def test_bad_requests_without_a_list_still_have_a_code():
     assert InvalidRequestsError([], count=2).code == "invalid_requests"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        InvalidRequestsError([RowProblem(3, "a", "nan", "it holds NaN")], count=7, hint="mend them"),
+        ProviderTransientError("busy", provider="openai", status=429, code="rate_limit", retry_after=2.5),
+        ConfigError("no such mode", code="mode.unknown"),
+    ],
+)
+def test_an_error_crosses_a_process_border_whole(error):
+    again = pickle.loads(pickle.dumps(error))
+
+    assert type(again) is type(error)
+    assert str(again) == str(error)
+    assert vars(again) == vars(error)
