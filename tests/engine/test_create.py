@@ -26,6 +26,7 @@ from asyncbatch import (
 )
 from asyncbatch.emulator import faults, paid_twice
 from asyncbatch.journal import Accepted, CreateIntended, CreateUnknown, Fenced, SubmissionState, Voided
+from tests.engine.waiting import until
 
 CHAT = "openai/gpt-4.1-mini"
 
@@ -100,9 +101,11 @@ async def test_what_is_going_on_is_said_while_a_create_is_looked_for(client, emu
     job = await client.submit(["hi"], model=CHAT)
     notes = set()
 
-    while not any(batch.provider_batch_id for batch in job.status().batches):
-        notes |= {batch.note for batch in job.status().batches if batch.note}
-        await anyio.lowlevel.checkpoint()
+    def is_sent():
+        notes.update(batch.note for batch in job.status().batches if batch.note)
+        return any(batch.provider_batch_id for batch in job.status().batches)
+
+    await until(is_sent)
 
     assert any("checking whether a create arrived" in note for note in notes)
 
@@ -156,15 +159,14 @@ async def test_cancelling_whoever_submitted_cancels_no_create(client, emulator):
 
 
 class TestLeavingTheClient:
-    async def until_creating(self, client, job):
-        while (await client._journal.submissions(job.id))[0].state is not SubmissionState.CREATING:
-            await anyio.lowlevel.checkpoint()
+    async def until_creating(self, job):
+        await until(lambda: job.status().batches[0].state == SubmissionState.CREATING)
 
     async def test_a_create_under_way_may_end_and_is_journalled(self, emulator, runtime):
         emulator.add(faults.stall(0.2, method="POST", path="/batches"))
         async with BatchClient(runtime=runtime) as client:
             job = await client.submit(["hi"], model=CHAT)
-            await self.until_creating(client, job)
+            await self.until_creating(job)
 
         (record,) = await client._journal.submissions(job.id)
         assert record.state is SubmissionState.SUBMITTED
@@ -174,7 +176,7 @@ class TestLeavingTheClient:
         emulator.add(faults.stall(30, method="POST", path="/batches"))
         async with BatchClient(runtime=runtime, recovery=Recovery(settle_s=0.05)) as client:
             job = await client.submit(["hi"], model=CHAT)
-            await self.until_creating(client, job)
+            await self.until_creating(job)
 
         (record,) = await client._journal.submissions(job.id)
         assert record.state is SubmissionState.CREATE_UNKNOWN
@@ -184,7 +186,7 @@ class TestLeavingTheClient:
         client = BatchClient(runtime=runtime)
         await client.__aenter__()
         job = await client.submit(["hi"], model=CHAT)
-        await self.until_creating(client, job)
+        await self.until_creating(job)
 
         with anyio.CancelScope() as scope:
             scope.cancel()

@@ -19,6 +19,7 @@ from asyncbatch import (
     ScopeError,
 )
 from asyncbatch.emulator import Fault, faults, paid_twice
+from tests.engine.waiting import until
 
 CHAT = "openai/gpt-4.1-mini"
 
@@ -112,8 +113,7 @@ class TestSeveralBatches:
     async def test_cancelling_a_job_withdraws_what_was_not_sent(self, client, emulator):
         emulator.add(faults.rate_limited(600, method="POST", path="/batches", first=2, times=None))
         job = await client.submit(prompts(30), model=CHAT)
-        while not any(batch.provider_batch_id for batch in job.status().batches):
-            await anyio.lowlevel.checkpoint()
+        await until(lambda: any(batch.provider_batch_id for batch in job.status().batches))
 
         await job.cancel()
         rows = await job.results()

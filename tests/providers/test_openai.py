@@ -25,7 +25,7 @@ from asyncbatch import (
 from asyncbatch.catalog import load_catalog
 from asyncbatch.emulator import faults
 from asyncbatch.enums import ErrorClass
-from asyncbatch.providers._openai_wire import (
+from asyncbatch.providers._openai_shapes import (
     check_metadata,
     decode_line,
     decode_page,
