@@ -1,0 +1,230 @@
+"""What a provider works with: its facts, its account, its transport, and the scope that it lives in.
+
+The contract itself stands in `base_provider.py`; nothing here knows what a batch is.
+"""
+
+import re
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import Any, ClassVar, Self, TypeAlias
+from urllib.parse import quote
+from uuid import UUID
+
+import aiohttp
+import anyio
+import msgspec
+
+from asyncbatch.accounts import Account, hide, resolve_account, settings_from_config
+from asyncbatch.catalog import Catalog, ProviderFacts, ProviderSettings, load_catalog
+from asyncbatch.dto import PreparedSubmission
+from asyncbatch.exceptions import ProviderPermanentError, RowProblem
+from asyncbatch.intake import Intake, IntakeRules, Requests, take_in
+from asyncbatch.planning.retry import Retry
+from asyncbatch.runtime import Runtime
+from asyncbatch.spool import RequestIds, SpoolFile, SpoolSpace
+from asyncbatch.transport import Http, Sessions, Transport
+
+RejectHook: TypeAlias = Callable[[RowProblem], None]
+"""Hears of each row that cannot be sent; called in a thread."""
+
+_PLAIN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,254}")
+
+
+class ProviderContext(msgspec.Struct, frozen=True, kw_only=True):
+    """What a scope lends to its providers: connections, runtime, a place for large bodies, facts."""
+
+    sessions: Sessions
+    runtime: Runtime
+    space: SpoolSpace
+    catalog: Catalog
+    retry: Retry = Retry()
+
+
+class ProviderKit:
+    """The tools of one provider for one account; see `BaseBatchProvider` for the arguments."""
+
+    PROVIDER_NAME: ClassVar[str] = ""
+
+    def __init__(
+        self,
+        config: Mapping[str, Any] | None = None,
+        *,
+        catalog: Catalog | None = None,
+        session: aiohttp.ClientSession | None = None,
+        http: Http | None = None,
+        runtime: Runtime | None = None,
+    ) -> None:
+        self._config = config = hide(config)
+        self._catalog = catalog
+        self._session = session
+        self._http = http
+        self._own_runtime = runtime or Runtime()
+        self._own_context: ProviderContext | None = None
+        self._context: ProviderContext | None = None
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.PROVIDER_NAME!r}>"
+
+    @property
+    def runtime(self) -> Runtime:
+        return self._context.runtime if self._context else self._own_runtime
+
+    @cached_property
+    def catalog(self) -> Catalog:
+        """The facts about every provider; this one's own YAML stands beside its module."""
+        catalog = self._catalog or (self._context.catalog if self._context else load_catalog())
+        if self.PROVIDER_NAME in catalog.names():
+            return catalog
+        own = self._own_yaml()
+        return catalog if own is None else catalog.with_facts(own.read_text("utf-8"), file=own.name)
+
+    @cached_property
+    def has_facts(self) -> bool:
+        """Whether there is a YAML about this provider; a class of six methods needs none."""
+        return self.PROVIDER_NAME in self.catalog.names()
+
+    @cached_property
+    def facts(self) -> ProviderFacts:
+        return self.catalog.provider(self.PROVIDER_NAME)
+
+    @cached_property
+    def account(self) -> Account:
+        """Whose key pays; raises `MissingCredentialsError` where there is none."""
+        return resolve_account(self.facts, self.catalog.settings(self.PROVIDER_NAME), self._argument)
+
+    @cached_property
+    def transport(self) -> Transport:
+        context = self._use_context()
+        return Transport(
+            sessions=context.sessions,
+            runtime=context.runtime,
+            facts=self.facts,
+            origin=self.account.origin,
+            retry=context.retry,
+        )
+
+    @property
+    def poll_floor_s(self) -> float:
+        """Seconds the provider wants between two questions about one batch."""
+        return self.facts.polling.min_interval_s if self.has_facts else 0.0
+
+    def path(self, template: str, *ids: str) -> str:
+        """Put ids that came from a server into a path; one that could steer the path elsewhere is refused."""
+        for value in ids:
+            if not _PLAIN_ID.fullmatch(value):
+                message = f"{self.PROVIDER_NAME}: {value!r} is no id of a batch or file"
+                raise ProviderPermanentError(message, provider=self.PROVIDER_NAME, code="bad_id")
+        return template.format(*(quote(value, safe=":") for value in ids))
+
+    def new_file(self) -> SpoolFile:
+        """Give an empty body of this provider's scope."""
+        return self._use_context().space.new()
+
+    async def cut(
+        self,
+        requests: Requests,
+        rules: IntakeRules,
+        *,
+        batch_id: UUID,
+        model: str,
+        endpoint: str,
+        on_reject: RejectHook | None = None,
+        options: Mapping[str, Any] | None = None,
+    ) -> list[PreparedSubmission]:
+        """Read requests to their end and cut them into submissions; what `prepare_payloads` of most providers comes down to."""
+        intake = await take_in(requests, rules, self._use_context().space, on_reject)
+        frame = PreparedSubmission(
+            batch_id=batch_id,
+            provider_name=self.PROVIDER_NAME,
+            model=model,
+            mode=rules.mode,
+            endpoint=endpoint,
+            wire_prefix=rules.wire_prefix,
+            options=dict(options or {}),
+        )
+        return await self.runtime.offload(_submissions, intake, frame)
+
+    async def discard(self, submissions: Sequence[PreparedSubmission]) -> None:
+        """Give the disk space of submissions back that will not be sent any more."""
+        for submission in submissions:
+            if submission.spool is not None:
+                await submission.spool.discard()
+
+    # Where it lives.
+
+    def attach(self, context: ProviderContext) -> Self:
+        """Join a scope; called by the registry."""
+        self._context = context
+        return self
+
+    async def __aenter__(self) -> Self:
+        if self._context is None:
+            context = self._use_context()
+            await context.sessions.open()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close what this provider opened for itself, even if we are cancelled meanwhile; a scope's connections stay open."""
+        context, self._own_context = self._own_context, None
+        vars(self).pop("transport", None)
+        if context is not None:
+            with anyio.CancelScope(shield=True):
+                await context.sessions.close()
+                await context.space.discard()
+
+    def _use_context(self) -> ProviderContext:
+        if self._context is not None:
+            return self._context
+        if self._own_context is None:
+            runtime = self._own_runtime
+            self._own_context = ProviderContext(
+                sessions=Sessions(self._http, self._session),
+                runtime=runtime,
+                space=SpoolSpace(runtime),
+                catalog=self.catalog,
+            )
+        return self._own_context
+
+    @cached_property
+    def _argument(self) -> ProviderSettings:
+        return settings_from_config(self._config, self.facts)
+
+    @property
+    def _allows_unknown_model(self) -> bool:
+        if not self.has_facts:
+            return False
+        return self._argument.allow_unknown_model or self.catalog.settings(self.PROVIDER_NAME).allow_unknown_model
+
+    def _own_yaml(self) -> Path | None:
+        """Give the YAML beside the class's module; None where there is none, or no file at all (an interpreter's prompt)."""
+        source = getattr(sys.modules.get(type(self).__module__), "__file__", None)
+        path = Path(source).with_name(f"{self.PROVIDER_NAME}.yaml") if source else None
+        return path if path is not None and path.is_file() else None
+
+
+def _submissions(intake: Intake, frame: PreparedSubmission) -> list[PreparedSubmission]:
+    """Make each cut a submission. Blocks: small ones get their payloads in memory."""
+    submissions: list[PreparedSubmission] = []
+    for index, chunk in enumerate(intake.chunks):
+        view = intake.file.view(chunk.offset, chunk.size)
+        lines = view.read().rstrip(b"\n").split(b"\n") if intake.file.path is None else ()
+        submissions.append(
+            frame.replace(
+                payloads=tuple(msgspec.Raw(line) for line in lines),
+                spool=view,
+                chunk_index=index,
+                total_chunks=len(intake.chunks),
+                request_ids=RequestIds(intake.ids, chunk.first_row, chunk.rows),
+                request_count=chunk.rows,
+                first_row=chunk.first_row,
+            )
+        )
+    return submissions
