@@ -41,11 +41,12 @@ if TYPE_CHECKING:
         ProviderTransientError,
         RowProblem,
         ScopeError,
+        StorageError,
         SubmissionUnknownError,
     )
     from asyncbatch.job import BatchView, Job, JobStatus
     from asyncbatch.planning.recovery import Recovery
-    from asyncbatch.planning.retry import Retry
+    from asyncbatch.planning.retry import Patience, Retry
     from asyncbatch.planning.schedule import Polling
     from asyncbatch.poller import BatchHandle, BatchPoller
     from asyncbatch.registry import BatchProviderRegistry, RegistryScope, batch_provider_registry
@@ -75,6 +76,7 @@ __all__ = [
     "JournalError",
     "Match",
     "MissingCredentialsError",
+    "Patience",
     "PollerClosedError",
     "Polling",
     "PreparedSubmission",
@@ -96,6 +98,7 @@ __all__ = [
     "Runtime",
     "ScopeError",
     "StatusPage",
+    "StorageError",
     "SubmissionUnknownError",
     "SubmitSafety",
     "ToolCall",
@@ -139,11 +142,12 @@ _WHERE = {
         "ProviderTransientError",
         "RowProblem",
         "ScopeError",
+        "StorageError",
         "SubmissionUnknownError",
     ),
     "job": ("BatchView", "Job", "JobStatus"),
     "planning.recovery": ("Recovery",),
-    "planning.retry": ("Retry",),
+    "planning.retry": ("Patience", "Retry"),
     "planning.schedule": ("Polling",),
     "poller": ("BatchHandle", "BatchPoller"),
     "registry": ("BatchProviderRegistry", "RegistryScope", "batch_provider_registry"),

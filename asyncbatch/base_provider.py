@@ -182,7 +182,7 @@ class BaseBatchProvider(ProviderKit, ABC):
             message = f"{self.PROVIDER_NAME}: {model!r} has no mode {mode.value}"
             raise ConfigError(message, code="mode.unsupported", hint=f"it has {has}")
         hint = unknown_model_hint(self.facts, model, mode) if self.has_facts else None
-        message = f"{self.PROVIDER_NAME}: no model of the catalog is called {model!r}"
+        message = f"{self.PROVIDER_NAME}: no model of the catalog is called {model!r}; allow_unknown_model=True sends it anyway"
         raise ConfigError(message, code="model.unknown", hint=hint)
 
     def mode_for(self, model: str, mode: BatchMode | str | None = None, endpoint: str | None = None) -> BatchMode:

@@ -1,11 +1,13 @@
 """BatchClient: the front door. A registry scope, a poller and a journal in one; jobs go in, rows come out."""
 
-from collections.abc import Awaitable, Callable, Mapping
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
+from inspect import isawaitable
 from types import TracebackType
 from typing import Any, Literal, Self, TypeAlias
 from uuid import uuid4
-from weakref import WeakValueDictionary
+from weakref import WeakKeyDictionary, WeakValueDictionary
 
 import aiohttp
 import anyio
@@ -13,6 +15,7 @@ import anyio
 from asyncbatch.accounts import hide
 from asyncbatch.base_provider import BaseBatchProvider, Requests
 from asyncbatch.catalog import Catalog
+from asyncbatch.codec.requests import mint_id
 from asyncbatch.dto import PreparedSubmission, ProviderResultRow
 from asyncbatch.engine.create import Creates
 from asyncbatch.engine.ledger import Ledger
@@ -20,27 +23,29 @@ from asyncbatch.engine.outcomes import rejected
 from asyncbatch.engine.part import Part
 from asyncbatch.engine.run import JobRun, Tools
 from asyncbatch.enums import BatchMode
-from asyncbatch.exceptions import ClientClosedError, ConfigError, RowProblem
+from asyncbatch.exceptions import ClientClosedError, ConfigError, MissingCredentialsError, RowProblem, ScopeError
 from asyncbatch.job import Job, JobResults, JobStatus
 from asyncbatch.journal import JobRecord, Journal, MemoryJournal, SubmissionRecord
 from asyncbatch.planning.recovery import Recovery
-from asyncbatch.planning.retry import Retry
+from asyncbatch.planning.retry import Patience, Retry
 from asyncbatch.planning.schedule import Polling
 from asyncbatch.poller import BatchPoller
 from asyncbatch.registry import BatchProviderRegistry, RegistryScope, batch_provider_registry
-from asyncbatch.runtime import LoopBound, Owner, Runtime
+from asyncbatch.runtime import LoopBound, Owner, Runtime, finish
 from asyncbatch.transport import Http
+
+_log = logging.getLogger("asyncbatch.client")
 
 __all__ = ["BatchClient", "Job", "JobResults", "JobStatus"]
 
 Credentials: TypeAlias = str | Mapping[str, Any]
 """A key, or a provider's `config`; or several of them by the provider's name."""
 
-Accounts: TypeAlias = Mapping[str, Credentials] | Callable[[str], Awaitable[Credentials]]
-"""Credentials by the account's name, or an async function that gives them when they are needed."""
+Accounts: TypeAlias = Mapping[str, Credentials] | Callable[[str], Awaitable[Credentials | None] | Credentials | None]
+"""Credentials by the account's name, or a function, async as a rule, that gives them when they are needed."""
 
-_SENDING, _SETTLING = 2, 2
-"""Uploads and downloads under way at once, over all jobs: each streams 200 MB, and more of them only share the same line."""
+BeforeSending: TypeAlias = Callable[[int, int, int], Awaitable[None]]
+"""Hears, once all rows were checked and before the job is accepted, of requests, refused ones among them, and batches."""
 
 
 class BatchClient(LoopBound):
@@ -59,6 +64,7 @@ class BatchClient(LoopBound):
         retry: How calls that may be repeated are repeated.
         polling: How patiently batches are watched.
         recovery: How a create whose answer was lost is searched for.
+        patience: How long a submission that is refused for now is tried again.
         runtime: Clock, sleep, randomness and threads; for tests.
     """
 
@@ -73,6 +79,7 @@ class BatchClient(LoopBound):
         retry: Retry | None = None,
         polling: Polling | None = None,
         recovery: Recovery | None = None,
+        patience: Patience | None = None,
         runtime: Runtime | None = None,
     ) -> None:
         super().__init__("the client")
@@ -80,32 +87,43 @@ class BatchClient(LoopBound):
         self._runtime = runtime or Runtime()
         self._polling = polling or Polling()
         self._recovery = recovery or Recovery()
+        self._patience = patience or Patience()
         self._scope: RegistryScope = (registry or batch_provider_registry).open(
             session=session, http=http, catalog=catalog, retry=retry, runtime=self._runtime
         )
         self._journal: Journal = MemoryJournal()
         # Jobs keep their provider alive; a tenant whose jobs are over costs nothing.
-        self._providers: WeakValueDictionary[tuple[str, str, bool], BaseBatchProvider] = WeakValueDictionary()
+        self._providers: WeakValueDictionary[tuple[type[BaseBatchProvider], str, bool], BaseBatchProvider] = (
+            WeakValueDictionary()
+        )
         self._jobs: dict[str, JobRun] = {}
+        self._creates = Creates()
         self._owner: Owner | None = None
+        self._poller: BatchPoller | None = None
         self._tools: Tools | None = None
 
     async def __aenter__(self) -> Self:
+        if self.is_bound:
+            raise ScopeError("this client is open already", code="scope.open", hint="make one client and share it")
         self.bind()
-        await self._scope.__aenter__()
-        self._owner = Owner("asyncbatch client", self._fail_all)
-        await self._owner.start()
-        poller = BatchPoller(self._polling, runtime=self._runtime)
-        await poller.__aenter__()
+        try:
+            await self._scope.__aenter__()
+            self._owner = Owner("asyncbatch client", self._fail_all)
+            await self._owner.start()
+            self._poller = BatchPoller(self._polling, runtime=self._runtime)
+            await self._poller.__aenter__()
+        except BaseException:
+            await self.aclose()
+            raise
         self._tools = Tools(
             journal=self._journal,
-            poller=poller,
+            poller=self._poller,
             runtime=self._runtime,
-            creates=Creates(),
-            sending=anyio.CapacityLimiter(_SENDING),
-            settling=anyio.CapacityLimiter(_SETTLING),
+            creates=self._creates,
+            lines=WeakKeyDictionary(),
             recovery=self._recovery,
             polling=self._polling,
+            patience=self._patience,
         )
         return self
 
@@ -115,25 +133,25 @@ class BatchClient(LoopBound):
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Stop: creates under way get some seconds to end, batches go on at the provider. Harmless when repeated."""
-        owner, tools = self._owner, self._tools
-        self._owner = self._tools = None
+        """Stop: creates under way get some seconds to end, batches go on at the provider. Harmless when repeated.
+
+        What was accepted and not yet sent is not sent any more, and is named in a warning: `await job.submitted()` first.
+        """
+        self._tools = None
         self.release()
         self._fail_all(None)
-        with anyio.CancelScope(shield=True):
-            if tools is not None:
-                tools.creates.hurry(self._recovery.settle_s)
-            if owner is not None:
-                await owner.stop()
-            if tools is not None:
-                await tools.poller.aclose()
-            await self._scope.aclose()
+        self._creates.hurry(self._recovery.settle_s)
+        owner, poller = self._owner, self._poller
+        steps = [owner.stop] if owner is not None else []
+        steps += [poller.aclose] if poller is not None else []
+        await finish(*steps, self._scope.aclose)
+        self._owner = self._poller = None
 
     @property
     def catalog(self) -> Catalog:
         return self._scope.catalog
 
-    async def submit(
+    async def submit(  # noqa: PLR0913 each is the caller's choice
         self,
         requests: Requests,
         *,
@@ -144,6 +162,7 @@ class BatchClient(LoopBound):
         on_bad_row: Literal["error", "reject"] = "error",
         metadata: Mapping[str, str] | None = None,
         allow_unknown_model: bool = False,
+        before_sending: BeforeSending | None = None,
     ) -> Job:
         """Accept a job: every request checked, spooled and recorded. Uploads and creates run in the client's own tasks.
 
@@ -158,6 +177,8 @@ class BatchClient(LoopBound):
             on_bad_row: `"reject"` lets the good rows go; the bad ones end REJECTED.
             metadata: Kept with each batch at the provider.
             allow_unknown_model: Send a model that no pattern of the catalog matches.
+            before_sending: Awaited with (requests, refused, batches) once every row was checked; what it raises refuses the
+                job, and nothing is sent.
 
         Raises:
             InvalidRequestsError: A row cannot be sent, or there is none. Nothing was sent.
@@ -165,27 +186,36 @@ class BatchClient(LoopBound):
             ScopeError: The client is not open, or on another event loop.
         """
         self.check("open it first: `async with BatchClient() as client`")
+        if on_bad_row not in ("error", "reject"):
+            raise ConfigError(f"on_bad_row is {on_bad_row!r}", code="config.value", hint='it is "error" or "reject"')
         name, model_name = split_model(model)
         provider = await self._provider(name, account, allow_unknown_model=allow_unknown_model)
         job_id = uuid4()
         wanted = provider.mode_for(model_name, mode, endpoint)
-        problems: list[tuple[RowProblem, str]] | None = [] if on_bad_row == "reject" else None
+        problems: list[RowProblem] | None = [] if on_bad_row == "reject" else None
+        # A provider of somebody else's may know fewer words: it is told only what was asked for.
+        asked: dict[str, Any] = {"endpoint": endpoint, "on_reject": problems.append if problems is not None else None}
+        asked["options"] = {"metadata": dict(metadata)} if metadata else None
+        words: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
         submissions = await provider.prepare_payloads(
             batch_id=job_id,
             model=model_name,
             mode=wanted,
             requests=requests,
-            endpoint=endpoint,
             wire_ids="minted",
-            on_reject=None if problems is None else lambda problem: problems.append((problem, _id_of(problem))),
-            options={"metadata": dict(metadata)} if metadata else None,
+            **words,
         )
+        refused = problems or []
         try:
-            record = self._record(job_id.hex, provider, model_name, wanted, endpoint, account, submissions, problems)
-            return await self._accept(record, provider, submissions, problems or [])
+            submissions = complete(submissions)
+            record = self._record(
+                job_id.hex, provider, model_name, wanted, endpoint, account, submissions, len(refused)
+            )
+            if before_sending is not None:
+                await before_sending(record.request_count, len(refused), len(submissions))
+            return await self._accept(record, provider, submissions, refused)
         except BaseException:
-            with anyio.CancelScope(shield=True):
-                await provider.discard(submissions)
+            await finish(partial(provider.discard, submissions))
             raise
 
     def job(self, job_id: str) -> Job:
@@ -203,7 +233,7 @@ class BatchClient(LoopBound):
         record: JobRecord,
         provider: BaseBatchProvider,
         submissions: list[PreparedSubmission],
-        problems: list[tuple[RowProblem, str]],
+        problems: list[RowProblem],
     ) -> Job:
         tools, owner = self._tools, self._owner
         if tools is None or owner is None:
@@ -213,7 +243,7 @@ class BatchClient(LoopBound):
         rejects = None
         if problems:
             rejects = Ledger(len(problems), space.new())
-            ids = [request_id for _, request_id in problems]
+            ids = [_id_of(problem) for problem in problems]
             await self._runtime.offload(rejects.close, partial(_rejected, problems), ids)
         with anyio.CancelScope(shield=True):  # from here on the job is promised: it is recorded and running, or neither
             await self._journal.accept(record, [part.record for part in parts])
@@ -232,7 +262,7 @@ class BatchClient(LoopBound):
         endpoint: str | None,
         account: str | None,
         submissions: list[PreparedSubmission],
-        problems: list[tuple[RowProblem, str]] | None,
+        refused: int,
     ) -> JobRecord:
         return JobRecord(
             job_id=job_id,
@@ -243,8 +273,8 @@ class BatchClient(LoopBound):
             account=account,
             fingerprint=provider.account.fingerprint if provider.has_facts else "",
             created_at=self._runtime.now(),
-            request_count=sum(item.request_count for item in submissions) + len(problems or ()),
-            rejected_count=len(problems or ()),
+            request_count=sum(item.request_count for item in submissions) + refused,
+            rejected_count=refused,
         )
 
     async def _provider(self, name: str, account: str | None, *, allow_unknown_model: bool) -> BaseBatchProvider:
@@ -254,7 +284,7 @@ class BatchClient(LoopBound):
             config["allow_unknown_model"] = True
         provider = self._scope.create(name, config)
         fingerprint = await self._runtime.offload(_fingerprint, provider)
-        return self._providers.setdefault((name, fingerprint, allow_unknown_model), provider)
+        return self._providers.setdefault((type(provider), fingerprint, allow_unknown_model), provider)
 
     async def _credentials(self, provider: str, account: str | None) -> Mapping[str, Any] | None:
         if account is None:
@@ -264,7 +294,8 @@ class BatchClient(LoopBound):
             message = f"account {account!r} was asked for, and the client knows no accounts"
             raise ConfigError(message, code="account.unknown", hint="BatchClient(accounts={name: key})")
         if callable(accounts):
-            found: Credentials = await accounts(account)
+            answer = accounts(account)
+            found: Credentials | None = await answer if isawaitable(answer) else answer
         elif account in accounts:
             found = accounts[account]
         else:
@@ -272,7 +303,12 @@ class BatchClient(LoopBound):
             raise ConfigError(f"there is no account {account!r}", code="account.unknown", hint=f"known are: {known}")
         if isinstance(found, Mapping) and provider in found:  # a tenant with keys for several providers
             found = found[provider]
-        return {"api_key": found} if isinstance(found, str) else found
+        config = {"api_key": found} if isinstance(found, str) else found
+        if not config or not config.get("api_key"):
+            # The environment's key is somebody else's: it never pays for an account that has none.
+            message = f"account {account!r} has no API key for {provider}"
+            raise MissingCredentialsError(message, code="auth.missing", hint="give it one in accounts=")
+        return config
 
     async def _forget(self, run: JobRun) -> None:
         await run.discard()
@@ -281,11 +317,12 @@ class BatchClient(LoopBound):
 
     def _fail_all(self, cause: BaseException | None) -> None:
         for run in self._jobs.values():
-            closed = ClientClosedError(
-                f"the client was closed while job {run.record.job_id} was running",
-                code="client.closed",
-                hint="batches that were created go on at the provider",
-            )
+            if not run.is_sent:
+                unsent = sum(part.record.request_count for part in run.parts if not part.is_sent)
+                _log.warning("job %s: the client is closed before %d requests were sent", run.record.job_id, unsent)
+            state = "its rows lay with the client" if run.is_over else "batches that were created go on at the provider"
+            message = f"the client of job {run.record.job_id} was closed"
+            closed = ClientClosedError(message, code="client.closed", hint=state)
             closed.__cause__ = cause
             run.close(closed)
 
@@ -300,12 +337,14 @@ def _submission_record(index: int, submission: PreparedSubmission) -> Submission
     )
 
 
-def _rejected(problems: list[tuple[RowProblem, str]], position: int, request_id: str) -> ProviderResultRow:
-    return rejected(problems[position][0], request_id)
+def _rejected(problems: list[RowProblem], position: int, request_id: str) -> ProviderResultRow:
+    return rejected(problems[position], request_id)
 
 
 def _id_of(problem: RowProblem) -> str:
-    return problem.request_id if problem.request_id is not None else f"{problem.row:07d}"
+    """Name a refused row: its own id, or its number where it has none, or one that another row has already."""
+    is_own = bool(problem.request_id) and problem.code != "duplicate_id"
+    return problem.request_id or "" if is_own else mint_id(problem.row)
 
 
 def _fingerprint(provider: BaseBatchProvider) -> str:
@@ -313,8 +352,33 @@ def _fingerprint(provider: BaseBatchProvider) -> str:
     return provider.account.fingerprint if provider.has_facts else ""
 
 
-def split_model(model: str) -> tuple[str, str]:
+def complete(submissions: Sequence[PreparedSubmission]) -> list[PreparedSubmission]:
+    """Fill in what a provider of somebody else's may have left out: how many requests there are, and what they are called.
+
+    Raises:
+        ConfigError: It names another number of requests than it has.
+    """
+    completed: list[PreparedSubmission] = []
+    first = 0
+    for index, item in enumerate(submissions):
+        count = item.request_count or len(item.request_ids) or len(item.payloads)
+        ids = item.request_ids or [mint_id(first + position) for position in range(count)]
+        if len(ids) != count or not count:
+            message = f"{item.provider_name}: submission {index} has {count} requests and {len(ids)} request ids"
+            raise ConfigError(
+                message, code="provider.submission", hint="prepare_payloads gives one id for each request"
+            )
+        completed.append(
+            item.replace(request_count=count, request_ids=ids, chunk_index=index, first_row=item.first_row or first)
+        )
+        first += count
+    return completed
+
+
+def split_model(model: Any) -> tuple[str, str]:
     """Part `provider/model`; the model's own name may hold further slashes."""
+    if not isinstance(model, str):
+        raise ConfigError(f"model is {model!r}, no text", code="model.no_provider", hint="write provider/model")
     provider, slash, name = model.partition("/")
     if not slash or not provider or not name:
         message = f"{model!r} names no provider"

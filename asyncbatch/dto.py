@@ -80,6 +80,7 @@ class PreparedSubmission(msgspec.Struct, frozen=True, kw_only=True):
         request_count: How many requests are in it.
         first_row: Position of its first request among those of the whole job that were not refused, from 0.
         wire_prefix: What stands before the row number in the ids on the wire; None where the wire carries the request ids.
+        refused_rows: Rows of the whole input that were refused, ascending: the numbers on the wire count them too.
         tag: Our mark on the attempt at the provider; None until somebody sets it.
         input_ref: Where the provider keeps the uploaded input; None before `upload`, and for inline providers.
         options: Further words for the create call, as the provider spells them; never a credential.
@@ -98,6 +99,7 @@ class PreparedSubmission(msgspec.Struct, frozen=True, kw_only=True):
     request_count: int = 0
     first_row: int = 0
     wire_prefix: str | None = None
+    refused_rows: Sequence[int] = ()
     tag: str | None = None
     input_ref: str | None = None
     options: Mapping[str, Any] = {}
@@ -272,7 +274,10 @@ class ProviderResultRow(msgspec.Struct, frozen=True, kw_only=True):
         """
         text = self.text
         if text is None:
-            raise ValueError(f"request {self.request_id!r} has no text to decode: it ended {self.status.value}")
+            why = f"it ended {self.status.value}"
+            if self._answered:
+                why = "its answer is a tool call" if self.tool_calls else "its answer has none: look at row.response"
+            raise ValueError(f"request {self.request_id!r} has no text to decode: {why}")
         if model is None:
             return msgspec.json.decode(text)
         if hasattr(model, "model_validate_json"):  # pydantic, which is never imported unless the caller did

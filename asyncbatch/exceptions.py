@@ -10,6 +10,7 @@
     │   ├── PollerClosedError             the poller was left while a batch was still watched
     │   └── ClientClosedError             the client was left while a job was still running
     ├── JournalError                      our memory: the journal refuses, or is not what it should be
+    ├── StorageError                      our disk: a large body cannot be written or read
     └── ProviderError                     the wire and the provider
         ├── ProviderTransientError        may be repeated
         ├── ProviderPermanentError        must not be repeated
@@ -89,6 +90,9 @@ class InvalidRequestsError(AsyncBatchError):
         what = "; ".join(str(problem) for problem in self.problems)
         more = f"; and {self.count - len(self.problems)} more" if self.count > len(self.problems) else ""
         rows = "1 request cannot be sent" if self.count == 1 else f"{self.count} requests cannot be sent"
+        if not self.count:
+            super().__init__("there is no request at all, so nothing was sent", code="empty", hint=hint)
+            return
         code = self.problems[0].code if self.problems else "invalid_requests"
         super().__init__(f"{rows}, so nothing was sent: {what}{more}", code=code, hint=hint)
 
@@ -115,6 +119,10 @@ class ClientClosedError(ScopeError):
 
 class JournalError(AsyncBatchError):
     """The journal refuses a change, or is not what it should be."""
+
+
+class StorageError(AsyncBatchError):
+    """Our own disk refuses a large body: it is full, or cannot be written or read. Nothing is known to be wrong elsewhere."""
 
 
 class ProviderError(AsyncBatchError):

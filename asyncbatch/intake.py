@@ -5,13 +5,15 @@ in a thread, about a megabyte at a time. What is held in memory is one such slic
 """
 
 import re
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Iterator, Mapping
+from array import array
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
 from typing import Any, TypeAlias, cast
 
+import anyio
 import msgspec
 
-from asyncbatch.codec.requests import EncodedRow, Request, RowFault, check_id, decode_request, mint_id, shown
+from asyncbatch.codec.requests import EncodedRow, Request, RowFault, check_id, decode_request, mint_id, peek_id, shown
 from asyncbatch.enums import BatchMode
 from asyncbatch.exceptions import InvalidRequestsError, RowProblem
 from asyncbatch.planning.chunking import Chunk, Chunker, ChunkLimits
@@ -54,13 +56,13 @@ class Intake(msgspec.Struct, frozen=True, kw_only=True):
         file: All lines.
         ids: The request ids, in the order of the lines.
         chunks: The cuts; none if every row was refused.
-        refused: How many rows were refused.
+        refused: Rows that were refused, ascending.
     """
 
     file: SpoolFile
     ids: IdIndex
     chunks: tuple[Chunk, ...]
-    refused: int = 0
+    refused: Sequence[int] = ()
 
     async def discard(self) -> None:
         await self.file.discard()
@@ -92,7 +94,8 @@ async def take_in(
                 await space.runtime.offload(reader.read, items)
         return await space.runtime.offload(reader.end)
     except BaseException:
-        await reader.discard()
+        with anyio.CancelScope(shield=True):
+            await reader.discard()
         raise
 
 
@@ -152,7 +155,7 @@ class _Reader:
         self._chunker = Chunker(rules.limits)
         self._row = 0
         self._problems: list[RowProblem] = []
-        self._refused = 0
+        self._refused = array("Q")
 
     def slice_rows(self) -> int:
         """How many rows make about a megabyte, judged by those so far."""
@@ -165,10 +168,9 @@ class _Reader:
         lines: list[bytes] = []
         ids: list[str] = []
         for item in items:
-            request_id = None
+            request_id = peek_id(item)
             try:
                 request = decode_request(item, self._rules.mode)
-                request_id = request.request_id
                 request_id, encoded = self._encode(request, ids)
             except RowFault as fault:
                 self._refuse(RowProblem(self._row, request_id, fault.code, fault.message))
@@ -186,14 +188,13 @@ class _Reader:
         check_id(request_id, rules.id_pattern if rules.wire_prefix is None else None)
         if self._seen.add(request_id):
             self._refuse_duplicate(request_id, ids)
-        position = len(self._ids) + len(ids)
-        wire_id = request_id if rules.wire_prefix is None else f"{rules.wire_prefix}{mint_id(position)}"
+        wire_id = request_id if rules.wire_prefix is None else f"{rules.wire_prefix}{mint_id(self._row)}"
         encoded = rules.encode(request, wire_id)
         self._check_size(len(encoded.line), encoded.inputs)
         return request_id, encoded
 
     def _refuse_duplicate(self, request_id: str, ids: list[str]) -> None:
-        if self._refused >= InvalidRequestsError.SHOWN:
+        if len(self._refused) >= InvalidRequestsError.SHOWN:
             raise RowFault("duplicate_id", f"custom_id {shown(request_id)} was used before")
         # Few enough to look at the ids themselves: the hash of another one may be equal, and the first use has a place.
         first = len(self._ids) + ids.index(request_id) if request_id in ids else self._ids.find(request_id)
@@ -210,7 +211,7 @@ class _Reader:
             raise RowFault("too_many_inputs", f"it has {inputs:,} inputs; a batch may have {limits.inputs:,}")
 
     def _refuse(self, problem: RowProblem) -> None:
-        self._refused += 1
+        self._refused.append(problem.row)
         if len(self._problems) < InvalidRequestsError.SHOWN:
             self._problems.append(problem)
         if self._on_reject is not None:
@@ -218,11 +219,10 @@ class _Reader:
 
     def end(self) -> Intake:
         if not self._row:
-            nothing = RowProblem(0, None, "empty", "there is no request at all")
-            raise InvalidRequestsError([nothing], hint="hand in at least one request")
+            raise InvalidRequestsError([], hint="hand in at least one request")
         if self._refused and self._on_reject is None:
             hint = 'mend them, or let the others go with on_bad_row="reject"'
-            raise InvalidRequestsError(self._problems, count=self._refused, hint=hint)
+            raise InvalidRequestsError(self._problems, count=len(self._refused), hint=hint)
         self._file.flush()
         return Intake(file=self._file, ids=self._ids, chunks=self._chunker.end(), refused=self._refused)
 

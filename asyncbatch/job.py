@@ -11,6 +11,7 @@ from asyncbatch.engine.ledger import Ledger
 from asyncbatch.engine.part import Part
 from asyncbatch.engine.run import JobRun
 from asyncbatch.enums import BatchMode, BatchStatus, ResultStatus
+from asyncbatch.exceptions import ConfigError
 
 
 class BatchView(msgspec.Struct, frozen=True, kw_only=True):
@@ -124,11 +125,11 @@ class Job:
         run = self._run
         while not run.is_sent:
             if run.closed_by is not None:
-                raise run.closed_by
+                raise run.closed_by.with_traceback(None)
             await run.changed.wait()
         for part in run.parts:
             if part.error is not None and part.record.provider_batch_id is None:
-                raise part.error
+                raise part.error.with_traceback(None)  # without the traces of those who waited before
         return tuple(part.record.provider_batch_id for part in run.parts if part.record.provider_batch_id is not None)
 
     async def wait(self) -> JobStatus:
@@ -142,7 +143,7 @@ class Job:
         while not run.is_over and run.closed_by is None:
             await run.changed.wait()
         if run.error is not None:
-            raise run.error
+            raise run.error.with_traceback(None)
         return self.status()
 
     def results(self) -> "JobResults":
@@ -215,13 +216,15 @@ class JobRows(AsyncIterator[ProviderResultRow]):
     async def _next(self) -> None:
         """Go on to the next submission that has its outcomes; wait for it if need be."""
         run = self._run
-        while self._next_ledger >= len(run.settled):
-            if run.is_over or run.closed_by is not None:
-                if run.error is not None:
-                    raise run.error
-                raise StopAsyncIteration
+        if run.is_discarded:
+            raise ConfigError(f"job {run.record.job_id} was discarded, and its rows with it", code="job.discarded")
+        while run.closed_by is None and not run.is_over and self._next_ledger >= len(run.settled):
             await run.changed.wait()
-        if run.error is not None and run.is_nothing_sent:
-            raise run.error
+        if run.closed_by is not None:  # the rows lay with the client
+            raise run.closed_by.with_traceback(None)
+        if run.error is not None and (run.is_nothing_sent or self._next_ledger >= len(run.settled)):
+            raise run.error.with_traceback(None)
+        if self._next_ledger >= len(run.settled):
+            raise StopAsyncIteration
         self._ledger, self._offset = run.settled[self._next_ledger], 0
         self._next_ledger += 1

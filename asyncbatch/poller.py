@@ -18,7 +18,7 @@ import anyio
 from asyncbatch.base_provider import BaseBatchProvider
 from asyncbatch.dto import ProviderResultRow, ProviderStatus
 from asyncbatch.enums import BatchStatus
-from asyncbatch.exceptions import PollerClosedError, ProviderError, ProviderTransientError, ScopeError
+from asyncbatch.exceptions import AsyncBatchError, PollerClosedError, ProviderError, ProviderTransientError, ScopeError
 from asyncbatch.planning.schedule import (
     Again,
     GaveUp,
@@ -89,7 +89,8 @@ class BatchHandle:
         """
         await self._done.wait()
         if self._error is not None:
-            raise self._error
+            # Without the traces of those who waited before: they would pile up on the one error.
+            raise self._error.with_traceback(None)
         assert self.last is not None
         return self.last
 
@@ -112,7 +113,7 @@ class BatchHandle:
         """Take a reading; called by the poller."""
         self.last = status
         for callback in self._on_reading:
-            callback()
+            self._call(callback)
 
     def finish(self, error: BaseException | None = None) -> None:
         """End the watch; called by the poller, once."""
@@ -122,16 +123,30 @@ class BatchHandle:
         self._done.set()
         callbacks, self._callbacks = self._callbacks, []
         for callback in callbacks:
+            self._call(callback)
+
+    def _call(self, callback: Callable[[], None]) -> None:
+        try:
             callback()
+        except Exception:  # noqa: BLE001 a listener's fault is not the batch's: it is logged, and the watch goes on
+            _log.exception("%r: a callback failed; the watch goes on", self)
+
+
+def _checked(handle: BatchHandle, status: Any) -> ProviderStatus:
+    if not isinstance(status, ProviderStatus):
+        raise TypeError(f"poll_status of {handle.provider!r} gave {type(status).__name__}, no ProviderStatus")
+    return status
 
 
 class _Watch:
     """What the lane keeps about a handle between two questions."""
 
-    def __init__(self, handle: BatchHandle) -> None:
+    def __init__(self, handle: BatchHandle, floor_s: float) -> None:
         self.handle = handle
+        self.floor_s = floor_s
         self.state = PollState()
         self.is_unknown_logged = False
+        self.is_fault_logged = False
 
 
 class _Lane:
@@ -176,25 +191,36 @@ class _Lane:
     async def _ask(self, watch: _Watch) -> None:
         handle = watch.handle
         try:
-            status = await handle.provider.poll_status(handle.provider_batch_id)
+            status = _checked(handle, await handle.provider.poll_status(handle.provider_batch_id))
         except ProviderError as error:
             self._after_error(watch, error)
-        except Exception as error:  # noqa: BLE001 a provider's fault ends this watch, and reaches whoever awaits it
+        except AsyncBatchError as error:  # our own: the scope was left, the key is gone; asking again cannot help
             self._end(watch, error)
+        except Exception as error:  # noqa: BLE001 a provider's fault: asked through for a while, then it reaches whoever awaits
+            self._after_fault(watch, error)
         else:
             self._after_status(watch, status)
+
+    def _after_fault(self, watch: _Watch, error: Exception) -> None:
+        """A provider that fails in its own way may do so for a moment: a paid batch is not given up over one socket."""
+        if not watch.is_fault_logged:
+            watch.is_fault_logged = True
+            _log.warning("%r: asking failed with %r; asking on for a while", watch.handle, error, exc_info=error)
+        floor, u = watch.floor_s, self._runtime.random()
+        step = after_not_found(self._policy, watch.state, self._runtime.now(), u, floor_s=floor)
+        self._follow(watch, step, error)
 
     def _after_status(self, watch: _Watch, status: ProviderStatus) -> None:
         watch.handle.read(status)
         if status.status is BatchStatus.UNKNOWN and not watch.is_unknown_logged:
             watch.is_unknown_logged = True
             _log.warning("%r has the status %r, which we do not know; asking on", watch.handle, status.raw_status)
-        floor, u = watch.handle.provider.poll_floor_s, self._runtime.random()
+        floor, u = watch.floor_s, self._runtime.random()
         step = after_status(self._policy, watch.state, status.status, u, floor_s=floor, retry_after=status.retry_after)
         self._follow(watch, step, None)
 
     def _after_error(self, watch: _Watch, error: ProviderError) -> None:
-        floor, u = watch.handle.provider.poll_floor_s, self._runtime.random()
+        floor, u = watch.floor_s, self._runtime.random()
         step: Again | GaveUp
         if isinstance(error, ProviderTransientError):
             step = after_error(self._policy, watch.state, u, floor_s=floor, retry_after=error.retry_after)
@@ -202,10 +228,12 @@ class _Lane:
             step = GaveUp()
         else:
             step = after_not_found(self._policy, watch.state, self._runtime.now(), u, floor_s=floor)
-        _log.debug("%r: %s", watch.handle, error)
+        if not watch.is_fault_logged:
+            watch.is_fault_logged = True
+            _log.warning("%r: %s; asking on", watch.handle, error)
         self._follow(watch, step, error)
 
-    def _follow(self, watch: _Watch, step: Again | Over | GaveUp, error: ProviderError | None) -> None:
+    def _follow(self, watch: _Watch, step: Again | Over | GaveUp, error: Exception | None) -> None:
         if isinstance(step, Again):
             watch.state = step.state
             self.add(watch, step.delay_s)
@@ -259,6 +287,11 @@ class BatchPoller(LoopBound):
             await owner.stop()
         self._fail_all(None)
 
+    @property
+    def is_open(self) -> bool:
+        """Whether batches are watched: it was entered, not left, and has not crashed."""
+        return self._owner is not None and self._owner.is_running
+
     def watch(self, provider: BaseBatchProvider, provider_batch_id: str) -> BatchHandle:
         """Watch a batch from now on.
 
@@ -267,12 +300,12 @@ class BatchPoller(LoopBound):
         """
         self.check("open it first: `async with BatchPoller() as poller`")
         assert self._owner is not None
-        handle = BatchHandle(provider, provider_batch_id)
+        handle, floor_s = BatchHandle(provider, provider_batch_id), provider.poll_floor_s
         self._forget_done()
         lane = self._lanes.setdefault(provider, _Lane(self._runtime, self._policy))
         lane.live += 1
         self._handles[handle] = None
-        lane.add(_Watch(handle), first_wait(self._policy, self._runtime.random(), floor_s=provider.poll_floor_s))
+        lane.add(_Watch(handle, floor_s), first_wait(self._policy, self._runtime.random(), floor_s=floor_s))
         if lane.workers < min(self._policy.concurrency, lane.live):
             lane.workers += 1
             self._owner.spawn(lane.work, name=f"asyncbatch poll {provider.PROVIDER_NAME}")

@@ -6,7 +6,7 @@ The contract itself stands in `base_provider.py`; nothing here knows what a batc
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, Self, TypeAlias
@@ -14,7 +14,6 @@ from urllib.parse import quote
 from uuid import UUID
 
 import aiohttp
-import anyio
 import msgspec
 
 from asyncbatch.accounts import Account, hide, resolve_account, settings_from_config
@@ -23,7 +22,7 @@ from asyncbatch.dto import PreparedSubmission
 from asyncbatch.exceptions import ProviderPermanentError, RowProblem
 from asyncbatch.intake import Intake, IntakeRules, Requests, take_in
 from asyncbatch.planning.retry import Retry
-from asyncbatch.runtime import Runtime
+from asyncbatch.runtime import Runtime, finish
 from asyncbatch.spool import RequestIds, SpoolFile, SpoolSpace
 from asyncbatch.transport import Http, Sessions, Transport
 
@@ -41,6 +40,10 @@ class ProviderContext(msgspec.Struct, frozen=True, kw_only=True):
     space: SpoolSpace
     catalog: Catalog
     retry: Retry = Retry()
+
+    async def aclose(self) -> None:
+        """Close the connections and remove the bodies, whatever cancels us meanwhile; harmless when repeated."""
+        await finish(self.sessions.close, self.space.discard)
 
 
 class ProviderKit:
@@ -93,7 +96,10 @@ class ProviderKit:
     @cached_property
     def account(self) -> Account:
         """Whose key pays; raises `MissingCredentialsError` where there is none."""
-        return resolve_account(self.facts, self.catalog.settings(self.PROVIDER_NAME), self._argument)
+        argument = self._argument
+        given = [name for name in ("api_key", "base_url") if getattr(argument, name)]
+        file = self.catalog.settings(self.PROVIDER_NAME, given=[*given, *argument.options])
+        return resolve_account(self.facts, file, argument)
 
     @cached_property
     def transport(self) -> Transport:
@@ -148,10 +154,12 @@ class ProviderKit:
         return await self.runtime.offload(_submissions, intake, frame)
 
     async def discard(self, submissions: Sequence[PreparedSubmission]) -> None:
-        """Give the disk space of submissions back that will not be sent any more."""
+        """Give the disk space of submissions back that will not be sent any more; their ids go with the last of a job."""
         for submission in submissions:
             if submission.spool is not None:
                 await submission.spool.discard()
+            if isinstance(submission.request_ids, RequestIds):
+                await submission.request_ids.discard()
 
     # Where it lives.
 
@@ -172,13 +180,15 @@ class ProviderKit:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Close what this provider opened for itself, even if we are cancelled meanwhile; a scope's connections stay open."""
-        context, self._own_context = self._own_context, None
-        vars(self).pop("transport", None)
-        if context is not None:
-            with anyio.CancelScope(shield=True):
-                await context.sessions.close()
-                await context.space.discard()
+        """Close what this provider opened for itself, whatever cancels us meanwhile; a scope's connections stay open."""
+        if self._own_context is not None:
+            await finish(partial(self._close, self._own_context))
+
+    async def _close(self, context: ProviderContext) -> None:
+        await context.aclose()
+        if self._own_context is context:
+            self._own_context = None
+            vars(self).pop("transport", None)
 
     def _use_context(self) -> ProviderContext:
         if self._context is not None:
@@ -201,7 +211,9 @@ class ProviderKit:
     def _allows_unknown_model(self) -> bool:
         if not self.has_facts:
             return False
-        return self._argument.allow_unknown_model or self.catalog.settings(self.PROVIDER_NAME).allow_unknown_model
+        secrets = ("api_key", "base_url", "headers", *self.facts.options)  # not asked for here, and perhaps not there
+        file = self.catalog.settings(self.PROVIDER_NAME, given=secrets)
+        return self._argument.allow_unknown_model or file.allow_unknown_model
 
     def _own_yaml(self) -> Path | None:
         """Give the YAML beside the class's module; None where there is none, or no file at all (an interpreter's prompt)."""
@@ -213,6 +225,7 @@ class ProviderKit:
 def _submissions(intake: Intake, frame: PreparedSubmission) -> list[PreparedSubmission]:
     """Make each cut a submission. Blocks: small ones get their payloads in memory."""
     submissions: list[PreparedSubmission] = []
+    frame = frame.replace(refused_rows=intake.refused)
     for index, chunk in enumerate(intake.chunks):
         view = intake.file.view(chunk.offset, chunk.size)
         lines = view.read().rstrip(b"\n").split(b"\n") if intake.file.path is None else ()

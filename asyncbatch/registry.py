@@ -8,6 +8,8 @@ event loop. Built-in providers are found by name in `asyncbatch.providers`, thos
 import asyncio
 import threading
 from collections.abc import Mapping
+from difflib import get_close_matches
+from functools import partial
 from importlib import import_module
 from importlib.metadata import entry_points
 from importlib.util import find_spec
@@ -25,7 +27,7 @@ from asyncbatch.base_provider import BaseBatchProvider, ProviderContext
 from asyncbatch.catalog import Catalog, load_catalog
 from asyncbatch.exceptions import ProviderNotRegisteredError, ScopeError
 from asyncbatch.planning.retry import Retry
-from asyncbatch.runtime import Runtime
+from asyncbatch.runtime import Runtime, finish
 from asyncbatch.spool import SpoolSpace
 from asyncbatch.transport import Http, Sessions
 
@@ -124,6 +126,16 @@ class BatchProviderRegistry:
         """
         return RegistryScope(self, session=session, http=http, catalog=catalog, retry=retry, runtime=runtime)
 
+    def create(self, name: str, config: Mapping[str, Any] | None = None) -> BaseBatchProvider:
+        """Providers are made by a scope, which owns their connections; here it only says so.
+
+        Raises:
+            ScopeError: Always.
+        """
+        del config
+        hint = f'async with batch_provider_registry as registry: provider = registry.create("{name}")'
+        raise ScopeError("the registry makes providers in a scope of its own", code="scope.closed", hint=hint)
+
     async def __aenter__(self) -> "RegistryScope":
         loop = asyncio.get_running_loop()
         with self._lock:
@@ -162,7 +174,8 @@ class BatchProviderRegistry:
     def _unknown(self, name: str) -> ProviderNotRegisteredError:
         known = ", ".join(self.available())
         message = f"there is no provider {name!r}; there are: {known}"
-        hint = "register its class, or install the package that brings it"
+        near = get_close_matches(name, self.available(), n=1)
+        hint = f"did you mean {near[0]!r}?" if near else "register its class, or install the package that brings it"
         return ProviderNotRegisteredError(message, provider=name, code="provider.unknown", hint=hint)
 
 
@@ -246,12 +259,14 @@ class RegistryScope:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Close the connections and remove the spooled bodies, even if we are cancelled meanwhile; harmless when repeated."""
-        context, self._context = self._context, None
-        if context is not None:
-            with anyio.CancelScope(shield=True):
-                await context.sessions.close()
-                await context.space.discard()
+        """Close the connections and remove the spooled bodies, whatever cancels us meanwhile; harmless when repeated."""
+        if self._context is not None:
+            await finish(partial(self._close, self._context))
+
+    async def _close(self, context: ProviderContext) -> None:
+        await context.aclose()
+        if self._context is context:
+            self._context = None
 
     @property
     def is_open(self) -> bool:

@@ -5,6 +5,7 @@ A slow consumer, or one that leaves early, holds no connection; decoding runs in
 
 from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Generator
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
@@ -13,7 +14,8 @@ import msgspec
 
 from asyncbatch.codec.jsonl import LineSplitter
 from asyncbatch.dto import ProviderResultRow
-from asyncbatch.runtime import Runtime
+from asyncbatch.exceptions import ProviderPermanentError
+from asyncbatch.runtime import Runtime, finish
 from asyncbatch.spool import PIECE_BYTES, SpoolFile
 
 
@@ -21,12 +23,14 @@ class Downloaded(msgspec.Struct, frozen=True, kw_only=True):
     """Result files in the spool, and how a line of them is read.
 
     Attributes:
-        files: Every file the provider named; owned by whoever gets them.
+        files: Every file that could be had; owned by whoever gets them.
         decode: Reads one line; never raises: what cannot be read becomes an UNDECODABLE row.
+        lost: Why another file that the provider named cannot be had, now or later; None when all came.
     """
 
     files: tuple[SpoolFile, ...]
     decode: Callable[[bytes], ProviderResultRow]
+    lost: ProviderPermanentError | None = None
 
 
 class ResultStream(AsyncIterable[ProviderResultRow]):
@@ -35,6 +39,14 @@ class ResultStream(AsyncIterable[ProviderResultRow]):
     The download happens once, on first use, however many iterate. The files go when the last of them has taken the last row,
     when the `async with` is left, and at the latest with the provider's scope. A stream that is iterated again after its files
     went is downloaded again.
+
+    Should one of the provider's files be lost for good, the rows of the others come all the same, and then the iteration
+    ends with that error instead of its usual end. So does an `await`, which gives no rows then: iterate to have them.
+
+    Raises:
+        ProviderPermanentError: The answers cannot be had, or, after the last row, some of them.
+        ProviderTransientError: They cannot be had now.
+        StorageError: Our own disk is full, or cannot be read.
     """
 
     def __init__(self, fetch: Callable[[], Awaitable[Downloaded]], runtime: Runtime) -> None:
@@ -43,6 +55,7 @@ class ResultStream(AsyncIterable[ProviderResultRow]):
         self._downloaded: Downloaded | None = None
         self._is_held = False
         self._readers = 0
+        self._unwanted: list[SpoolFile] = []
         self._fetching = anyio.Lock()
 
     def __aiter__(self) -> "RowIterator":
@@ -64,14 +77,23 @@ class ResultStream(AsyncIterable[ProviderResultRow]):
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Give the downloaded files back."""
+        """Give the downloaded files back, whatever cancels us meanwhile; what could not be is tried again when repeated."""
         self._is_held = False
         downloaded, self._downloaded = self._downloaded, None
-        for file in downloaded.files if downloaded else ():
-            await file.discard()
+        self._unwanted += downloaded.files if downloaded else ()
+        await finish(*(partial(self._give_back, file) for file in self._unwanted))
+
+    async def _give_back(self, file: SpoolFile) -> None:
+        await file.discard()
+        if file in self._unwanted:
+            self._unwanted.remove(file)
 
     async def slices(self) -> AsyncIterator[list[ProviderResultRow]]:
-        """Give the rows in lists, as many as fit into a piece of the file: for those who handle many at once."""
+        """Give the rows in lists, as many as fit into a piece of the file: for those who handle many at once.
+
+        Raises:
+            ProviderPermanentError: After the last row: a file of the batch is lost, and its rows with it.
+        """
         self._readers += 1
         try:
             downloaded = await self._files()
@@ -85,6 +107,8 @@ class ResultStream(AsyncIterable[ProviderResultRow]):
             self._readers -= 1
         if not self._is_held and not self._readers:
             await self.aclose()
+        if downloaded.lost is not None:
+            raise downloaded.lost
 
     async def _files(self) -> Downloaded:
         async with self._fetching:

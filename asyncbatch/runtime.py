@@ -9,7 +9,7 @@ import functools
 import logging
 import random
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar
 
@@ -132,6 +132,40 @@ class LoopBound:
             raise ScopeError(message, code="scope.other_loop", hint="open one for each event loop")
 
 
+async def finish(*steps: Callable[[], Awaitable[object]]) -> None:
+    """Run clean-up steps to their ends, one after the other, whatever cancels us meanwhile and whichever of them fails.
+
+    A shield holds against anyio's scopes, not against `Task.cancel()`, which would break the very step that we wait for: so
+    the steps run in a task of their own. At the end the cancellation is raised, or else the first failure; what is not
+    raised is logged.
+    """
+    failures: list[BaseException] = []
+    task = asyncio.create_task(_each(steps, failures), name="asyncbatch clean-up")
+    cancelled: asyncio.CancelledError | None = None
+    with anyio.CancelScope(shield=True):
+        while not task.done():
+            try:
+                await asyncio.wait((task,))  # unlike `await task`, it leaves the task alone when we are cancelled
+            except asyncio.CancelledError as error:
+                cancelled = error
+    if task.cancelled():  # a loop that ends cancels every task, ours too
+        cancelled = cancelled or asyncio.CancelledError()
+    raised = cancelled or next(iter(failures), None)
+    for failure in failures:
+        if failure is not raised:
+            _log.error("a clean-up failed, and another error was raised", exc_info=failure)
+    if raised is not None:
+        raise raised
+
+
+async def _each(steps: Sequence[Callable[[], Awaitable[object]]], failures: list[BaseException]) -> None:
+    for step in steps:
+        try:
+            await step()
+        except BaseException as error:  # noqa: BLE001 -- kept for the caller, who raises it when the last step is done
+            failures.append(error)
+
+
 _owners: set[asyncio.Task[None]] = set()
 """Owner tasks still winding down: the loop itself keeps only weak references to its tasks."""
 
@@ -197,7 +231,12 @@ class Owner:
                 await self._stopping.wait()
                 group.cancel_scope.cancel()
         except BaseException as error:
-            _log.error("%s: a task of it crashed, and ended the others", self._name, exc_info=error)
+            if isinstance(error, asyncio.CancelledError):
+                _log.warning(
+                    "%s: its event loop ended while it was open; leave it before, with `async with`", self._name
+                )
+            else:
+                _log.error("%s: a task of it crashed, and ended the others", self._name, exc_info=error)
             self._on_crash(error)
             if not isinstance(error, Exception):
                 raise

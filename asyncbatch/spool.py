@@ -2,6 +2,9 @@
 
 Up to 1 MiB a body stays in memory; beyond that it moves to a private file. Every call that touches a file either is a
 coroutine that hops to a thread, or says in its docstring that it blocks and belongs inside `runtime.offload`.
+
+What the disk refuses is a `StorageError`, and changes nothing: a body is as long as what was written whole, and goes on from
+there.
 """
 
 import contextlib
@@ -12,14 +15,26 @@ import struct
 import tempfile
 import weakref
 from collections.abc import AsyncIterator, Callable, Generator, Iterator, Sequence
+from io import FileIO
 from pathlib import Path
 from typing import BinaryIO, overload
 
-from asyncbatch.exceptions import ScopeError
+from asyncbatch.exceptions import ScopeError, StorageError
 from asyncbatch.runtime import Runtime
 
 IN_MEMORY_BYTES = 1024 * 1024
 PIECE_BYTES = 256 * 1024
+_HINT = "see that there is room and that it may be written, or let TMPDIR name another place"
+
+
+@contextlib.contextmanager
+def _on_disk(verb: str, directory: str | os.PathLike[str]) -> Generator[None, None, None]:
+    """Say what the disk refuses in a way that nobody takes for an error of the wire."""
+    try:
+        yield
+    except OSError as error:
+        message = f"a large body cannot be {verb} in {os.fspath(directory)}: {error.strerror or error}"
+        raise StorageError(message, code="storage.failed", hint=_HINT) from error
 
 
 class SpoolSpace:
@@ -40,12 +55,12 @@ class SpoolSpace:
 
     def new(self) -> "SpoolFile":
         """Give an empty body to write into."""
-        self._refuse_closed()
+        self.refuse_closed()
         file = SpoolFile(self)
         self._files.add(file)
         return file
 
-    def _refuse_closed(self) -> None:
+    def refuse_closed(self) -> None:
         if self._closed:
             raise ScopeError("the place for large bodies is closed already", code="scope.closed")
 
@@ -55,9 +70,12 @@ class SpoolSpace:
 
     def new_path(self) -> Path:
         """Give a fresh file name. Blocks."""
-        self._refuse_closed()
+        self.refuse_closed()
         if self._directory is None:
-            self._directory = Path(tempfile.mkdtemp(prefix="asyncbatch-", dir=self._parent))  # mkdtemp makes it 0700
+            with _on_disk("kept", self._parent or os.environ.get("TMPDIR") or "the place for temporary files"):
+                self._directory = Path(
+                    tempfile.mkdtemp(prefix="asyncbatch-", dir=self._parent)
+                )  # mkdtemp makes it 0700
             self._remove = weakref.finalize(self, shutil.rmtree, self._directory, ignore_errors=True)
         self._count += 1
         return self._directory / f"{self._count:06d}"
@@ -70,7 +88,8 @@ class SpoolSpace:
 
     def _clear(self, remove: Callable[[], object]) -> None:
         for file in list(self._files):
-            file.flush()
+            with contextlib.suppress(StorageError):  # what cannot be written is not wanted any more
+                file.flush()
         remove()
 
 
@@ -81,7 +100,7 @@ class SpoolFile:
         self._space = space
         self._memory = bytearray()
         self._path: Path | None = None
-        self._writer: BinaryIO | None = None
+        self._writer: FileIO | None = None
         self._size = 0
         self._views = 0
         self._gone = False
@@ -96,38 +115,64 @@ class SpoolFile:
         return self._path
 
     def append(self, data: bytes) -> None:
-        """Write at the end. Blocks."""
+        """Write at the end, all of it or nothing. Blocks."""
         if self._gone:
             raise ScopeError("this body was discarded already", code="scope.closed")
-        self._size += len(data)
-        if self._path is None and self._size <= IN_MEMORY_BYTES:
+        size = self._size + len(data)
+        if self._path is not None:
+            self._write(self._path, data)
+        elif size > IN_MEMORY_BYTES:
+            self._move_to_disk(data)
+        else:
             self._memory += data
-            return
-        if self._writer is None:
-            self._writer = self._open_writer()
-        self._writer.write(data)
+        self._size = size
 
-    def _open_writer(self) -> BinaryIO:
-        if self._path is None:
-            self._path = self._space.new_path()
+    def _move_to_disk(self, data: bytes) -> None:
+        path = self._space.new_path()
+        with _on_disk("written", path.parent):
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
-            writer = os.fdopen(os.open(self._path, flags, 0o600), "wb")
-            writer.write(self._memory)
-            self._memory = bytearray()
-            return writer
-        return self._path.open("ab")
+            writer = os.fdopen(os.open(path, flags, 0o600), "wb", buffering=0)
+            try:
+                _write_all(writer, self._memory + data)
+            except BaseException:
+                with contextlib.suppress(OSError):
+                    writer.close()
+                    path.unlink()
+                raise
+        self._path, self._writer, self._memory = path, writer, bytearray()
+
+    def _write(self, path: Path, data: bytes) -> None:
+        self._space.refuse_closed()
+        with _on_disk("written", path.parent):
+            if self._writer is None:
+                self._writer = path.open("r+b", buffering=0)
+            try:
+                self._writer.seek(self._size)  # a write that failed may have left something behind this
+                _write_all(self._writer, data)
+            except BaseException:
+                with contextlib.suppress(OSError):
+                    self._writer.truncate(self._size)
+                raise
+
+    def cut(self, size: int) -> None:
+        """Forget what was appended beyond this size: for what is half of something whose other half failed."""
+        self._size = min(self._size, size)
+        del self._memory[self._size :]
 
     def flush(self) -> None:
-        """Make what was appended readable, and hold no open file. Blocks."""
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
+        """Hold no open file. Blocks."""
+        writer, self._writer = self._writer, None
+        if writer is not None and self._path is not None:
+            with _on_disk("written", self._path.parent):  # some disks say only here that they are full
+                writer.close()
 
     def clear(self) -> None:
         """Forget the content and start again, for a download that is made anew. Blocks."""
-        self.flush()
+        with contextlib.suppress(StorageError):  # what cannot be written is not wanted any more
+            self.flush()
         if self._path is not None:
-            self._path.unlink(missing_ok=True)
+            with _on_disk("removed", self._path.parent):
+                self._path.unlink(missing_ok=True)
         self._path, self._memory, self._size = None, bytearray(), 0
 
     @contextlib.contextmanager
@@ -137,10 +182,12 @@ class SpoolFile:
         if self._gone or (self._path is not None and self._space.is_closed):
             raise ScopeError("this body was discarded already", code="scope.closed")
         if self._path is None:
-            yield SpoolReader(None, self._memory)
+            yield SpoolReader(None, self._memory, self._size)
             return
-        with self._path.open("rb") as file:
-            yield SpoolReader(file, b"")
+        with _on_disk("read", self._path.parent):
+            file = self._path.open("rb")
+        with file:
+            yield SpoolReader(file, b"", self._size)
 
     def read(self, offset: int = 0, size: int = -1) -> bytes:
         """Read a part. Blocks."""
@@ -152,8 +199,11 @@ class SpoolFile:
         self._views += 1
         return SpoolView(self, offset, self._size - offset if size is None else size)
 
-    async def drop_view(self) -> None:
+    def drop_view(self) -> None:
         self._views -= 1
+
+    async def discard_unseen(self) -> None:
+        """Give the disk space back if no view is left."""
         if self._views <= 0:
             await self.discard()
 
@@ -177,15 +227,23 @@ class SpoolFile:
 class SpoolReader:
     """An open body: `read` gives a part of it."""
 
-    def __init__(self, file: BinaryIO | None, memory: bytes | bytearray) -> None:
+    def __init__(self, file: BinaryIO | None, memory: bytes | bytearray, end: int) -> None:
         self._file = file
         self._memory = memory
+        self._end = end
 
     def read(self, offset: int, size: int) -> bytes:
+        size = min(size, self._end - offset)
+        if size <= 0:
+            return b""
         if self._file is None:
             return bytes(self._memory[offset : offset + size])
-        self._file.seek(offset)
-        return self._file.read(size)
+        with _on_disk("read", Path(self._file.name).parent):
+            self._file.seek(offset)
+            data = self._file.read(size)
+            if len(data) < size:
+                raise OSError(f"{size - len(data)} bytes of it are gone")
+            return data
 
 
 class SpoolView:
@@ -215,7 +273,15 @@ class SpoolView:
     async def discard(self) -> None:
         if not self._gone:
             self._gone = True
-            await self._file.drop_view()
+            self._file.drop_view()
+        await self._file.discard_unseen()  # each time: the call before may have been broken off
+
+
+def _write_all(writer: FileIO, data: bytes | bytearray) -> None:
+    """Write to an unbuffered file, which may take less than it is given: so what fails does it here, and not in a `close`."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[writer.write(rest) :]
 
 
 _OFFSET = struct.Struct("<Q")
@@ -228,6 +294,7 @@ class IdIndex:
         self._texts = space.new()
         self._offsets = space.new()
         self._count = 0
+        self._runs = 0
 
     def __len__(self) -> int:
         return self._count
@@ -238,8 +305,12 @@ class IdIndex:
         for request_id in ids:
             offsets += _OFFSET.pack(at + len(texts))
             texts += request_id.encode()
-        self._offsets.append(bytes(offsets))
         self._texts.append(bytes(texts))
+        try:
+            self._offsets.append(bytes(offsets))
+        except BaseException:
+            self._texts.cut(at)
+            raise
         self._count += len(ids)
 
     def read(self, first: int, count: int) -> list[str]:
@@ -263,6 +334,18 @@ class IdIndex:
                 return first + block.index(request_id)
         return None
 
+    def hold_run(self) -> None:
+        """One more reads us, and says when it does not need us any more."""
+        self._runs += 1
+
+    def drop_run(self) -> None:
+        self._runs -= 1
+
+    async def discard_unread(self) -> None:
+        """Give the disk space back if nobody reads us any more."""
+        if self._runs <= 0:
+            await self.discard()
+
     async def discard(self) -> None:
         await self._texts.discard()
         await self._offsets.discard()
@@ -281,6 +364,8 @@ class RequestIds(Sequence[str]):
         self._index = index
         self._first = first
         self._count = count
+        self._gone = False
+        index.hold_run()
 
     def __len__(self) -> int:
         return self._count
@@ -310,5 +395,8 @@ class RequestIds(Sequence[str]):
         return self._index.read(self._first + first, min(count, self._count - first))
 
     async def discard(self) -> None:
-        """Give the index back; it is shared by all submissions of a job, which go together."""
-        await self._index.discard()
+        """Give the index back, once all who share it have done so: it goes with the last submission of a job."""
+        if not self._gone:
+            self._gone = True
+            self._index.drop_run()
+        await self._index.discard_unread()

@@ -12,6 +12,12 @@ from typing import Any
 
 import aiohttp
 import aioresponses.core
+from hypothesis import HealthCheck, settings
+
+# A property says what is true of values, not how soon: the first draw of a text in a fresh checkout builds Unicode's tables,
+# which takes longer than hypothesis grants on a machine that is busy.
+settings.register_profile("timeless", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("timeless")
 
 # A test must not find the developer's keys, endpoints or proxies; what it needs it sets.
 for name in list(os.environ):

@@ -7,7 +7,7 @@ function: on an event loop, hand it to a thread.
 
 import functools
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from difflib import get_close_matches
 from importlib import resources
 from pathlib import Path
@@ -29,7 +29,16 @@ from asyncbatch.catalog._facts import (
 )
 from asyncbatch.catalog._origins import Origin, describe
 from asyncbatch.catalog._read import fail, lower_status, overlay, read_facts, unknown_model_hint
-from asyncbatch.catalog._settings import Hidden, ProviderSettings, Secret, check_settings, mask, read_settings, split
+from asyncbatch.catalog._settings import (
+    Hidden,
+    ProviderSettings,
+    Secret,
+    check_settings,
+    mask,
+    overridden,
+    read_settings,
+    split,
+)
 from asyncbatch.catalog._typed import kind_of, nearest, note_unknown
 from asyncbatch.catalog._yaml import Mistake, Node, Place, from_python, parse
 from asyncbatch.enums import BatchStatus
@@ -108,13 +117,21 @@ class Catalog:
         """
         return self._entry(name).facts
 
-    def settings(self, name: str) -> ProviderSettings:
+    def settings(self, name: str, *, given: Collection[str] = ()) -> ProviderSettings:
         """Give what the user's file says about reaching a provider.
+
+        Args:
+            name: The provider.
+            given: Settings that the caller has from elsewhere, and that need not be read. Those that the environment has
+                are left out as well: it wins over the file, whose own variables then need not be set.
 
         Raises:
             ConfigError: There are no facts under this name, or a variable is not set.
         """
-        return read_settings(self._entry(name).settings, f"providers.{name}", Hidden(self._env))
+        entry = self._entry(name)
+        known = {*given, *overridden(entry.facts, self._env)}
+        wanted = {key: node for key, node in entry.settings.items() if key not in known}
+        return read_settings(wanted, f"providers.{name}", Hidden(self._env))
 
     def with_facts(self, text: str, *, file: str) -> "Catalog":
         """Add a provider from elsewhere, whose YAML stands beside its own module; the user's file is laid over it.

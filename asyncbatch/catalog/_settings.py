@@ -93,6 +93,13 @@ def _first(env: Mapping[str, str], names: Iterable[str]) -> str:
     return next((env[name] for name in names if env.get(name)), "")
 
 
+def overridden(facts: ProviderFacts, env: Mapping[str, str]) -> set[str]:
+    """Name the settings that the provider's own variables have."""
+    variables = {"api_key": facts.credentials.env, "base_url": (facts.base_url_env or "",)}
+    variables |= {name: (option.env,) for name, option in facts.options.items()}
+    return {key for key, names in variables.items() if any(env.get(name) for name in names)}
+
+
 def split(section: Node, options: Iterable[str], path: str, mistakes: list[Mistake]) -> tuple[dict[str, Node], Node]:
     """Part a user's section into settings and facts; note the keys that are neither."""
     assert isinstance(section.value, dict)

@@ -2,14 +2,15 @@
 
 import functools
 import logging
+import sys
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import click
 
 from asyncbatch import __version__
-from asyncbatch.cli.endings import EXIT_CODES, CommandError, Ending, Exit, ending_of
-from asyncbatch.cli.talk import Form, Talk
+from asyncbatch.cli.endings import EXIT_CODES, CommandError, Ending, Exit, ending_of, leave_at_once_next_time
+from asyncbatch.cli.talk import Form, Talk, let_go
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -25,18 +26,24 @@ def start(args: list[str]) -> int:
     try:
         return int(cli.main(args, prog_name="asyncbatch", standalone_mode=False) or 0)
     except click.exceptions.NoArgsIsHelpError as error:
-        click.echo(error.format_message(), err=True)
+        Talk(form).say(error.format_message())
         return Exit.USAGE
     except click.ClickException as error:
         hint = f"see `{error.ctx.command_path} --help`" if isinstance(error, click.UsageError) and error.ctx else None
         Talk(form).fail(Ending(Exit(error.exit_code), "usage", error.format_message(), hint))
         return error.exit_code
     except click.Abort:
+        leave_at_once_next_time()
         return Exit.DETACHED
+    except SystemExit:  # how click leaves when a reader has left: that is no error to tell of
+        return Exit.FAILED
     except (CommandError, AsyncBatchError, OSError) as error:
         ending = ending_of(error)
         Talk(form).fail(ending)
         return ending.exit_code
+    finally:
+        let_go(sys.stdout)
+        let_go(sys.stderr)
 
 
 def talk_options(function: Function) -> Function:

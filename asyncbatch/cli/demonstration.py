@@ -11,7 +11,7 @@ from asyncbatch.cli.endings import Exit
 from asyncbatch.cli.following import Followed
 from asyncbatch.cli.money import price_of
 from asyncbatch.cli.reporting import count_of, report_end
-from asyncbatch.cli.talk import Talk, printable
+from asyncbatch.cli.talk import Talk, printable, program
 from asyncbatch.cli.writing import Nowhere
 from asyncbatch.dto import ProviderResultRow
 from asyncbatch.emulator import Emulator
@@ -29,8 +29,10 @@ real service. A few of them asked for trouble, so that you see how it is told.
 
 Try next:
   echo '"Say hello in French"' > requests.jsonl
-  asyncbatch emulator                                                        # and in another terminal, with its variables:
-  asyncbatch run requests.jsonl -m openai/gpt-4.1-mini -o results.jsonl      # or with your own OPENAI_API_KEY"""
+  {program} run requests.jsonl -m openai/gpt-4.1-mini -o results.jsonl
+
+It takes your OPENAI_API_KEY. Without one, export the variables that this prints in another terminal:
+  {program} emulator"""
 
 
 def make_requests(count: int) -> Iterator[Any]:
@@ -78,7 +80,7 @@ async def _demo(count: int, talk: Talk) -> int:
         talk.say(
             f"  {row.request_id}  {row.status.value}  {printable(row.text or (row.error.message if row.error else ''))}"
         )
-    talk.say(f"\n{_NEXT}")
+    talk.say("\n" + _NEXT.format(program=program()))
     return Exit.OK
 
 

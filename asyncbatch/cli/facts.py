@@ -130,7 +130,7 @@ def show_config(provider: str | None, config: str | None, talk: Talk, *, with_or
 
 
 def check_config(config: str | None, talk: Talk) -> int:
-    """Find every mistake in the user's file, and every variable that it names and nobody has set."""
+    """Find every mistake in the user's file, and every variable that it needs and nobody has set."""
     path = config_path(config)
     if path is None:
         talk.say("there is no llm_config.yaml here, and ASYNCBATCH_CONFIG names none: the built-in facts are in force")

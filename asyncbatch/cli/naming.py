@@ -1,7 +1,7 @@
 """The requests' own names for rows that carry ours: on the wire an id is eight random digits and the row's number.
 
 `run` maps them back by itself. A batch that is fetched by its name alone knows only the wire's ids; with the file of requests
-at hand, the number leads to the row that it was.
+at hand, the number leads to the row that it was. Refused rows count, so it is the row's place in the file.
 """
 
 import re

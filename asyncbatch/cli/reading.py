@@ -12,7 +12,7 @@ import select
 import sys
 from array import array
 from bisect import bisect_right
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from typing import IO, Any, cast
 
 import anyio.from_thread
@@ -51,6 +51,8 @@ class RequestFile:
     def open(self) -> None:
         """Open it, so that a file that cannot be read is refused before anything else happens. Blocks."""
         if self.path == "-":
+            if sys.stdin is None:
+                raise CommandError("standard input is closed", code="input.unreadable")
             self._input = sys.stdin.buffer
             return
         try:
@@ -73,13 +75,8 @@ class RequestFile:
         """Give the line, from 1, on which a row stands."""
         return row + 1 + bisect_right(self._blanks, row)
 
-    async def requests(self, at_end: Callable[[], Awaitable[None]] | None = None) -> AsyncIterator[Any]:
-        """Read the requests.
-
-        Args:
-            at_end: Awaited after the last one, before the reader learns that it was the last: what it raises stops a job
-                that has not sent anything yet.
-        """
+    async def requests(self) -> AsyncIterator[Any]:
+        """Read the requests."""
         rest = bytearray()
         while piece := await anyio.to_thread.run_sync(self._read, abandon_on_cancel=self.path == "-"):
             head, line_feed, tail = piece.rpartition(b"\n")
@@ -95,8 +92,6 @@ class RequestFile:
             raise CommandError(
                 f"{self.name} is empty", code="empty", hint="one request a line: a prompt as a JSON string is enough"
             )
-        if at_end is not None:
-            await at_end()
 
     def _read(self) -> bytes:
         assert self._input is not None

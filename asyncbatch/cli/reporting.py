@@ -10,7 +10,7 @@ from asyncbatch.catalog import Price
 from asyncbatch.cli.endings import Exit
 from asyncbatch.cli.following import Followed
 from asyncbatch.cli.money import cost_of, dollars
-from asyncbatch.cli.talk import Talk, printable
+from asyncbatch.cli.talk import Talk, printable, program
 from asyncbatch.cli.writing import OutFile, Tally
 from asyncbatch.enums import ResultStatus
 
@@ -111,22 +111,30 @@ def _faults(outcome: ResultStatus, tally: Tally) -> Iterator[str]:
 def report_detached(status: JobStatus, followed: Followed, talk: Talk, *, requests: str, config: str | None) -> None:
     """Say what goes on without us, and how to come back to it."""
     kept = followed.sink.leave()
-    created = [batch for batch in status.batches if batch.provider_batch_id is not None and batch.state != "settled"]
+    created = [batch for batch in status.batches if batch.provider_batch_id is not None]
+    running = [batch for batch in created if batch.state != "settled"]
+    if _rows_of_settled(status) <= followed.tally.total:
+        created = running
     commands = [
         command for batch in created for command in _commands(status, batch, followed, requests=requests, config=config)
     ]
     if created:
-        talk.say(f"{count_of(len(created), 'batch')} left running. Come back with:")
+        left = f"{count_of(len(running), 'batch')} left running"
+        lost = f"{count_of(len(created), 'batch')} left, whose rows are not all written"
+        talk.say(f"{left if created == running else lost}. Come back with:")
         for command in commands:
             talk.say(f"  {command}")
     _say_unsent(status, talk)
-    refused = status.outcomes.get(ResultStatus.REJECTED, 0)
-    if created and refused and requests != "-":
-        talk.say(f"Take the {count_of(refused, 'refused row')} out of {requests} first: --requests counts rows.")
     if kept:
         talk.say(f"{count_of(followed.tally.total, 'row')} of batches that ended before are in {kept}")
     fields = _fields(status, followed.tally) | {"partial": kept, "commands": commands}
     talk.document("detached", **fields)
+
+
+def _rows_of_settled(status: JobStatus) -> int:
+    """Count the rows that could have been written: whoever is stopped while they are written has not got them all."""
+    rejected = status.outcomes.get(ResultStatus.REJECTED, 0)
+    return rejected + sum(batch.requests for batch in status.batches if batch.state == "settled")
 
 
 def _commands(
@@ -134,10 +142,10 @@ def _commands(
 ) -> Iterator[str]:
     name = shlex.quote(f"{status.provider}/{batch.provider_batch_id}")
     tail = f" --config {shlex.quote(config)}" if config else ""
-    yield f"asyncbatch status {name}{tail}"
+    yield f"{program()} status {name}{tail}"
     out = _out_of(batch, followed)
     ids = f" --requests {shlex.quote(requests)}" if requests != "-" else ""
-    yield f"asyncbatch results {name} --wait{ids}{out}{tail}"
+    yield f"{program()} results {name} --wait{ids}{out}{tail}"
 
 
 def _out_of(batch: BatchView, followed: Followed) -> str:

@@ -102,13 +102,14 @@ class _Run:
         polling = Polling() if options.poll_s is None else Polling(first_s=options.poll_s)
         async with BatchClient(catalog=self._catalog, polling=polling) as client:
             job = await client.submit(
-                self._source.requests(self._before_sending),
+                self._source.requests(),
                 model=self._model,
                 mode=options.mode,
                 endpoint=options.endpoint,
                 on_bad_row="reject" if options.skip_bad else "error",
                 metadata=options.metadata or None,
                 allow_unknown_model=options.any_model,
+                before_sending=self._before_sending,
             )
             self._followed.job = job
             # The client's tasks have not had a turn yet: what is said here is said before anything is sent.
@@ -129,13 +130,15 @@ class _Run:
                 self._talk.say("a create is under way and gets some seconds to end; Ctrl-C again leaves at once")
             raise
 
-    async def _before_sending(self) -> None:
-        """Hold the job until its price has a yes and the provider can be reached."""
+    async def _before_sending(self, requests: int, refused: int, batches: int) -> None:
+        """Hold the job, whose rows were checked, until its price has a yes and the provider can be reached."""
         source, talk = self._source, self._talk
+        if not batches:
+            return
         can_ask = talk.can_ask and self._options.file != "-"
         if not allow(self._price, source.size, self._options.budget, can_ask=can_ask):
             assert self._price is not None
-            question = f"{count_of(source.rows, 'request')}, {describe(self._price, source.size)}. Send them?"
+            question = f"{count_of(requests - refused, 'request')}, {describe(self._price, source.size)}. Send them?"
             if not talk.ask(question):  # it holds the loop, on which nothing has begun yet
                 raise CommandError("no yes, so nothing was sent", code="cost.declined")
         await check_reachable(self._catalog, self._split()[0], self._config)

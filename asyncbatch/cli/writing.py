@@ -89,7 +89,9 @@ class Nowhere:
 class Stdout:
     """Rows to standard output, as they come."""
 
-    def open(self) -> None: ...
+    def open(self) -> None:
+        if sys.stdout is None:
+            raise CommandError("standard output is closed", code="output.closed", hint="add -o results.jsonl")
 
     def write(self, data: bytes) -> None:
         sys.stdout.buffer.write(data)
@@ -147,6 +149,7 @@ class OutFile:
             message = f"{self.path} came into being meanwhile; the rows are in {self.partial}"
             raise CommandError(message, code="output.exists", hint="move either of them away", exit_code=Exit.FAILED)
         self.partial.rename(self.path)
+        self._file = None
 
     def leave(self) -> str | None:
         if self._file is None:
@@ -198,9 +201,8 @@ class Tally:
 
 
 def write_rows(rows: Iterable[ProviderResultRow], sink: Sink, tally: Tally) -> None:
-    """Write a slice of rows. Blocks."""
-    lines: list[bytes] = []
-    for row in rows:
+    """Write a slice of rows, and count them when they are written. Blocks."""
+    written = list(rows)
+    sink.write(b"".join(map(encode_row, written)))
+    for row in written:
         tally.add(row)
-        lines.append(encode_row(row))
-    sink.write(b"".join(lines))

@@ -63,6 +63,12 @@ def decode_request(item: Any, mode: BatchMode) -> Request:
     return Request(None, fields)
 
 
+def peek_id(item: Any) -> str | None:
+    """Give the id that a ready row names, whatever else is wrong with it; None where there is none to be read."""
+    found: Any = cast("Mapping[Any, Any]", item).get("custom_id") if isinstance(item, Mapping) else None
+    return found if isinstance(found, str) else None
+
+
 def _prompt(text: str, mode: BatchMode) -> dict[str, Any]:
     match mode:
         case BatchMode.CHAT:

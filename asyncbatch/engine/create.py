@@ -6,6 +6,7 @@ given up. A create without an answer is recorded as unknown, and is looked for.
 """
 
 import logging
+import math
 from collections.abc import Awaitable, Callable
 
 import anyio
@@ -24,9 +25,10 @@ class Creates:
 
     def __init__(self) -> None:
         self._scopes: set[anyio.CancelScope] = set()
+        self._deadline = math.inf
 
     def enter(self) -> anyio.CancelScope:
-        scope = anyio.CancelScope(shield=True)
+        scope = anyio.CancelScope(shield=True, deadline=self._deadline)
         self._scopes.add(scope)
         return scope
 
@@ -34,9 +36,10 @@ class Creates:
         self._scopes.discard(scope)
 
     def hurry(self, settle_s: float) -> None:
-        """Give every create under way so many seconds to end."""
+        """Give every create under way, and any that begins in this very moment, so many seconds to end."""
+        self._deadline = anyio.current_time() + settle_s
         for scope in self._scopes:
-            scope.deadline = min(scope.deadline, anyio.current_time() + settle_s)
+            scope.deadline = min(scope.deadline, self._deadline)
 
 
 def make_tag(job_id: str, index: int, attempt: int, runtime: Runtime) -> str:

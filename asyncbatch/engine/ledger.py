@@ -8,7 +8,7 @@ readers skip because the ledger points elsewhere.
 import struct
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -33,6 +33,15 @@ class _Stored(msgspec.Struct, frozen=True, array_like=True):
     error: RowError | None = None
     usage: UsageInfo | None = None
     metadata: Mapping[str, Any] = {}
+
+
+class _Entry(NamedTuple):
+    """What the account will say of a request, once its row is written."""
+
+    position: int
+    offset: int
+    status: ResultStatus
+    usage: UsageInfo | None
 
 
 _ENCODER = msgspec.msgpack.Encoder()
@@ -61,7 +70,7 @@ class Ledger:
     def add(
         self, rows: Iterable[ProviderResultRow], place: Callable[[str], int | None], ids: Sequence[str]
     ) -> list[str]:
-        """Enter answers as they came.
+        """Enter answers as they came: all of them, or none if the disk refuses, and then they may be added again.
 
         Args:
             rows: The answers, named by the ids that travelled.
@@ -71,7 +80,7 @@ class Ledger:
         Returns:
             Ids that are not ours.
         """
-        frames = bytearray()
+        page = _Page(self._file.size)
         strays: list[str] = []
         fresh: dict[int, ProviderResultRow] = {}
         for row in rows:
@@ -83,9 +92,9 @@ class Ledger:
             held = fresh.get(position) or self._held(position)
             kept = row if held is None else _reconciled(held, row)
             if kept is not held:
-                self._enter(position, kept, held, frames)
+                page.enter(position, kept, held)
                 fresh[position] = kept
-        self._file.append(bytes(frames))
+        self._write(page)
         self.strays += len(strays)
         return strays
 
@@ -94,16 +103,17 @@ class Ledger:
 
         Raises:
             JournalError: It does not.
+            StorageError: The disk refuses; it may be closed again later.
         """
-        frames = bytearray()
+        page = _Page(self._file.size)
         position = self._outcomes.find(b"\xff")
         while position >= 0:
-            self._enter(position, fill(position, ids[position]), None, frames)
+            page.enter(position, fill(position, ids[position]), None)
             position = self._outcomes.find(b"\xff", position + 1)
-            if len(frames) > PIECE_BYTES:
-                self._file.append(bytes(frames))
-                frames.clear()
-        self._file.append(bytes(frames))
+            if len(page.frames) > PIECE_BYTES:
+                self._write(page)
+                page = _Page(self._file.size)
+        self._write(page)
         self._file.flush()
         self.is_closed = True
         counted = sum(self.counts().values())
@@ -133,7 +143,33 @@ class Ledger:
     async def discard(self) -> None:
         await self._file.discard()
 
-    def _enter(self, position: int, row: ProviderResultRow, held: ProviderResultRow | None, frames: bytearray) -> None:
+    def _write(self, page: "_Page") -> None:
+        """Write first, and account for it then: a write that fails changes nothing."""
+        self._file.append(bytes(page.frames))
+        for entry in page.entries:
+            self._offsets[entry.position] = entry.offset
+            self._outcomes[entry.position] = _CODES[entry.status]
+            if entry.usage is not None:
+                self.usage += entry.usage
+
+    def _held(self, position: int) -> ProviderResultRow | None:
+        offset = self._offsets[position]
+        if offset == _NOTHING:
+            return None
+        with self._file.reader() as reader:
+            (length,) = _LENGTH.unpack(reader.read(offset, _LENGTH.size))
+            return _row(_DECODER.decode(reader.read(offset + _LENGTH.size, length)))
+
+
+class _Page:
+    """Rows on their way to the end of the file, and what the account will say of them."""
+
+    def __init__(self, offset: int) -> None:
+        self._offset = offset
+        self.frames = bytearray()
+        self.entries: list[_Entry] = []
+
+    def enter(self, position: int, row: ProviderResultRow, held: ProviderResultRow | None) -> None:
         stored = _Stored(
             position=position,
             request_id=row.request_id,
@@ -145,19 +181,9 @@ class Ledger:
             metadata=row.metadata,
         )
         data = _ENCODER.encode(stored)
-        self._offsets[position] = self._file.size + len(frames)
-        self._outcomes[position] = _CODES[row.status]
-        frames += _LENGTH.pack(len(data)) + data
-        if row.usage is not None and (held is None or held.usage is None):
-            self.usage += row.usage
-
-    def _held(self, position: int) -> ProviderResultRow | None:
-        offset = self._offsets[position]
-        if offset == _NOTHING:
-            return None
-        with self._file.reader() as reader:
-            (length,) = _LENGTH.unpack(reader.read(offset, _LENGTH.size))
-            return _row(_DECODER.decode(reader.read(offset + _LENGTH.size, length)))
+        usage = row.usage if held is None or held.usage is None else None  # that of a request counts once
+        self.entries.append(_Entry(position, self._offset + len(self.frames), row.status, usage))
+        self.frames += _LENGTH.pack(len(data)) + data
 
 
 def _frames(data: bytes) -> Iterator[tuple[int, int, _Stored]]:

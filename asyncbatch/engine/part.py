@@ -2,6 +2,7 @@
 
 from asyncbatch.dto import PreparedSubmission
 from asyncbatch.engine.ledger import Ledger
+from asyncbatch.exceptions import SubmissionUnknownError
 from asyncbatch.journal import SubmissionRecord, SubmissionState
 from asyncbatch.poller import BatchHandle
 from asyncbatch.spool import SpoolSpace
@@ -21,6 +22,8 @@ class Part:
         ledger: How its requests ended; closed when each has an outcome.
         is_fenced: Whether its batch was found only after its input had been deleted.
         refusals: How often it was refused for now.
+        refused_since: When that began, Unix seconds.
+        is_uncancelled: Whether its cancel was refused, and has to be asked for again.
         is_stopped: Whether a fault ended its way before every request had an outcome; `error` says which.
     """
 
@@ -32,6 +35,8 @@ class Part:
         self.handle: BatchHandle | None = None
         self.ledger = Ledger(record.request_count, space.new())
         self.refusals = 0
+        self.refused_since: float | None = None
+        self.is_uncancelled = False
         self.is_fenced = False
         self.is_stopped = False
 
@@ -39,6 +44,10 @@ class Part:
     def is_sent(self) -> bool:
         """Whether it has a batch, or the certainty of having none."""
         return self.record.provider_batch_id is not None or self.error is not None or self.record.state in _NO_BATCH
+
+    @property
+    def is_certainly_unsent(self) -> bool:
+        return self.record.provider_batch_id is None and not isinstance(self.error, SubmissionUnknownError)
 
     @property
     def is_unsent(self) -> bool:

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Sequence
 from functools import partial
+from weakref import WeakKeyDictionary
 
 import anyio
 import msgspec
@@ -21,6 +22,7 @@ from asyncbatch.exceptions import (
     ProviderError,
     ProviderPermanentError,
     ProviderTransientError,
+    ScopeError,
     SubmissionUnknownError,
 )
 from asyncbatch.journal import (
@@ -39,16 +41,23 @@ from asyncbatch.journal import (
     Withdrawn,
 )
 from asyncbatch.planning.recovery import Recovery
-from asyncbatch.planning.retry import Retry, next_delay
-from asyncbatch.planning.schedule import Polling, interval
-from asyncbatch.poller import BatchPoller
+from asyncbatch.planning.retry import Patience, next_send
+from asyncbatch.planning.schedule import Again, GaveUp, Polling, PollState, after_error, after_not_found
+from asyncbatch.poller import BatchHandle, BatchPoller
 from asyncbatch.runtime import Runtime, Signal, sleep_or
 from asyncbatch.spool import RequestIds
 
 _log = logging.getLogger("asyncbatch.engine")
 
-CREATE_RETRY = Retry(attempts=12, base_s=2.0, cap_s=120.0, patience_s=3600.0)
-"""For creates that were refused and may be tried again (a full queue, a limit on creates): for about half an hour."""
+
+class Lines:
+    """How many large bodies an account moves at once: more of them only share the same wire."""
+
+    SENDING, SETTLING = 2, 4
+
+    def __init__(self) -> None:
+        self.sending = anyio.CapacityLimiter(self.SENDING)
+        self.settling = anyio.CapacityLimiter(self.SETTLING)
 
 
 class Tools(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,10 +67,14 @@ class Tools(msgspec.Struct, frozen=True, kw_only=True):
     poller: BatchPoller
     runtime: Runtime
     creates: Creates
-    sending: anyio.CapacityLimiter
-    settling: anyio.CapacityLimiter
+    lines: WeakKeyDictionary[BaseBatchProvider, Lines]
     recovery: Recovery
     polling: Polling
+    patience: Patience
+
+    def lines_of(self, provider: BaseBatchProvider) -> Lines:
+        """Give the lines of an account, which no other account has to wait for."""
+        return self.lines.setdefault(provider, Lines())
 
 
 class JobRun:
@@ -83,6 +96,7 @@ class JobRun:
         self.settled: list[Ledger] = [rejects] if rejects is not None else []
         self.closed_by: BaseException | None = None
         self.cancelled = anyio.Event()
+        self.is_discarded = False
         self._tools = tools
 
     @property
@@ -105,8 +119,8 @@ class JobRun:
 
     @property
     def is_nothing_sent(self) -> bool:
-        """Whether it is certain that no part has a batch."""
-        return self.is_sent and all(part.record.provider_batch_id is None for part in self.parts)
+        """Whether it is certain that no part has a batch: a create that nobody can find is no certainty."""
+        return self.is_sent and all(part.is_certainly_unsent for part in self.parts)
 
     def counts(self) -> dict[ResultStatus, int]:
         total: dict[ResultStatus, int] = {}
@@ -134,6 +148,7 @@ class JobRun:
         if not self.is_over:
             message = f"job {self.record.job_id} is still running"
             raise ConfigError(message, code="job.running", hint="wait for it, or cancel it, before it is discarded")
+        self.is_discarded = True
         for ledger in self.ledgers():
             await ledger.discard()
         for part in self.parts:
@@ -160,8 +175,10 @@ class JobRun:
         try:
             await self.provider.cancel(batch_id)
         except ProviderError as error:
-            _log.warning("cancelling batch %s: %s", batch_id, error)
+            _log.warning("cancelling batch %s: %s; it is asked for again", batch_id, error)
+            part.is_uncancelled = True
             return error
+        part.is_uncancelled = False
         return None
 
     async def drive(self, part: Part) -> None:
@@ -194,7 +211,9 @@ class JobRun:
             if self.cancelled.is_set():
                 await self._move(part, Withdrawn())
                 return
-            async with self._tools.sending:
+            if not self._tools.poller.is_open:  # nothing is bought that nobody would watch
+                raise ScopeError("the poller of this client has stopped; nothing more is sent", code="poller.closed")
+            async with self._tools.lines_of(self.provider).sending:
                 error = await self._send_once(part)
             if part.is_lost:
                 await self._recover(part, error)
@@ -238,9 +257,19 @@ class JobRun:
         return None
 
     async def _wait_or_give_up(self, part: Part, error: ProviderTransientError) -> None:
-        runtime = self._tools.runtime
+        tools, runtime = self._tools, self._tools.runtime
         part.refusals += 1
-        delay = next_delay(CREATE_RETRY, part.refusals, runtime.random(), error.retry_after)
+        since = part.refused_since = part.refused_since or runtime.now()
+        delay = next_send(
+            tools.patience,
+            part.refusals,
+            runtime.now() - since,
+            runtime.random(),
+            retry_after=error.retry_after,
+            is_reached=error.status is not None,
+        )
+        if part.refusals == 1:
+            _log.warning("submission %s of job %s: %s; trying again", part.record.index, self.record.job_id, error)
         if delay is None:
             part.error = error
             await self._move(part, Refused(why=error.message, is_final=True))
@@ -289,7 +318,7 @@ class JobRun:
             await self._give_input_back(part)
         part.handle = self._tools.poller.watch(self.provider, batch_id)
         part.handle.on_reading(self.changed.notify)
-        status = await part.handle.wait()
+        status = await self._end_of(part, part.handle)
         if part.is_fenced and status.status is BatchStatus.FAILED and not status.progress.done:
             await self._forget_attempt(part, Voided())
             return False
@@ -299,27 +328,45 @@ class JobRun:
         await self._close(part, fill if gone is None else outcomes.lost(status, gone))
         return True
 
-    async def _fetch(self, part: Part, status: ProviderStatus) -> ProviderPermanentError | None:
-        """Fetch the answers, as often as it takes; gives the error if they cannot be had any more."""
-        tools, tried = self._tools, 0
+    async def _end_of(self, part: Part, handle: BatchHandle) -> ProviderStatus:
+        """Wait for the end of a batch; a cancel that was refused is asked for again after each reading."""
+        handle.on_done(self.changed.notify)
+        while not handle.is_done:
+            if part.is_uncancelled:
+                await self._cancel_batch(part)
+            if not handle.is_done:
+                await self.changed.wait()
+        return await handle.wait()
+
+    async def _fetch(self, part: Part, status: ProviderStatus) -> ProviderError | None:
+        """Fetch the answers, as often as it takes; gives the error if they cannot be had any more.
+
+        A refusal is believed only when it has lasted: providers lose sight of files and batches for a while.
+        """
+        tools, state = self._tools, PollState()
         while True:
             try:
-                async with tools.settling:
+                async with tools.lines_of(self.provider).settling:
                     self._tell(part, "fetching answers")
                     await enter_answers(self.provider, status, part.submission, part.ledger, tools.runtime)
             except ProviderTransientError as error:
-                _log.warning("fetching batch %s: %s", status.provider_batch_id, error)
-                self._tell(part, "waiting to fetch answers")
-                await tools.runtime.sleep(
-                    interval(tools.polling, tried, tools.runtime.random(), retry_after=error.retry_after)
+                step: Again | GaveUp = after_error(
+                    tools.polling, state, tools.runtime.random(), retry_after=error.retry_after
                 )
-                tried += 1
+                failure: ProviderError = error
             except ProviderPermanentError as error:
                 if error.status in (401, 403):  # a key that is refused now may be mended; the answers are still there
                     raise
-                return error
+                step = after_not_found(tools.polling, state, tools.runtime.now(), tools.runtime.random())
+                failure = error
             else:
                 return None
+            if isinstance(step, GaveUp):
+                return failure
+            _log.warning("fetching batch %s: %s", status.provider_batch_id, failure)
+            self._tell(part, "waiting to fetch answers")
+            state = step.state
+            await tools.runtime.sleep(step.delay_s)
 
     async def _settle_unsent(self, part: Part) -> None:
         record = part.record

@@ -53,6 +53,47 @@ def next_delay(policy: Retry, tried: int, u: float, retry_after: float | None = 
     return retry_after + jittered * 0.1 if retry_after <= policy.patience_s else None
 
 
+class Patience(msgspec.Struct, frozen=True, kw_only=True):
+    """How long a submission that is refused for now is tried again: a full queue, a limit on creates, an outage.
+
+    Attributes:
+        base_s: The first wait is drawn from 0 to this many seconds; each further one from twice as many.
+        cap_s: No wait is drawn from more than this.
+        total_s: Seconds of refusals after which it is given up; as long as a batch may take by itself.
+        unreachable_s: The same while not even a connection comes about.
+    """
+
+    base_s: float = 2.0
+    cap_s: float = 300.0
+    total_s: float = 86400.0
+    unreachable_s: float = 1800.0
+
+
+def next_send(
+    policy: Patience,
+    refusals: int,
+    waited_s: float,
+    u: float,
+    *,
+    retry_after: float | None = None,
+    is_reached: bool = True,
+) -> float | None:
+    """Give the seconds to wait before a refused submission is sent again; None to give up.
+
+    Args:
+        policy: The limits.
+        refusals: Refusals so far, at least 1.
+        waited_s: Seconds since the first of them.
+        u: A random number in [0, 1).
+        retry_after: What the server asked for: the least that is waited.
+        is_reached: Whether the server answered at all.
+    """
+    if waited_s >= (policy.total_s if is_reached else policy.unreachable_s):
+        return None
+    jittered = u * min(policy.cap_s, policy.base_s * 2.0 ** min(refusals - 1, 64))
+    return max(jittered, (retry_after or 0.0) + jittered * 0.1)
+
+
 class RetryBudget:
     """Tokens that repeated tries cost and clean calls give back, so that an outage is not answered with a storm.
 

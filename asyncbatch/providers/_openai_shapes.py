@@ -285,7 +285,10 @@ def match_of(submission: PreparedSubmission, status: ProviderStatus) -> Match | 
 
 
 def is_early(status: ProviderStatus) -> bool:
-    """Whether a completed batch names fewer files than its counts speak of: one for successes, one for failures."""
+    """Whether a completed batch names no file at all, or fewer than its counts speak of: one for answers, one for errors.
+
+    Counts are for display; they may be absent or behind, and do not say that a completed batch has no answers.
+    """
     counted = status.progress
-    expected = (counted.completed > 0) + (counted.failed > 0)
+    expected = max(1, (counted.completed > 0) + (counted.failed > 0))
     return status.status is BatchStatus.COMPLETED and len(status.result_uris) < expected

@@ -44,6 +44,7 @@ from asyncbatch.providers._openai_shapes import (
     is_early,
     match_of,
 )
+from asyncbatch.runtime import finish
 from asyncbatch.spool import SpoolFile
 
 T = TypeVar("T")
@@ -51,6 +52,7 @@ T = TypeVar("T")
 _SKEW_S = 300.0
 """The list is read back to this long before a create, and further where the provider's clock is known to be behind ours."""
 _PAGES = 10_000
+_REFUSED_KEY = frozenset({401, 403})
 _TOO_LATE = frozenset({400, 409})
 """What the family answers to the cancel of a batch that is ending or over."""
 
@@ -157,9 +159,9 @@ class OpenAICompatibleProvider(BaseBatchProvider):
         """Walk the list back to shortly before `since`; our tag is certain, and so is an input that only this attempt uses."""
         matches: list[Match] = []
         cursor, seen = None, set[str]()
-        back_to = since - self.transport.lead_s - _SKEW_S
         for _ in range(_PAGES):
             page = await self.list_statuses(cursor=cursor)
+            back_to = since - self.transport.lead_s - _SKEW_S  # each answer tells anew how far its clock is behind ours
             matches += [match for status in page.statuses if (match := match_of(submission, status))]
             oldest = min((status.created_at or since for status in page.statuses), default=since)
             if page.cursor is None or oldest < back_to:
@@ -191,19 +193,33 @@ class OpenAICompatibleProvider(BaseBatchProvider):
         return self._read_status(await self.transport.get(path, profile=profile), f"GET {path}")
 
     async def _download(self, provider_batch_id: str) -> Downloaded:
-        """Download every file the batch names, error file too, whatever its end."""
+        """Download every file the batch names, error file too, whatever its end; one that is gone takes no other with it."""
         status = await self._settled_status(provider_batch_id)
-        file_format = self.facts.format_of(status.endpoint or "")
         files: list[SpoolFile] = []
+        lost: ProviderPermanentError | None = None
         try:
             for uri in status.result_uris:
-                files.append(self.new_file())
-                await self.transport.download(self.path("/files/{}/content", uri), files[-1])
+                try:
+                    await self._download_file(uri, files)
+                except ProviderPermanentError as error:
+                    if error.status in _REFUSED_KEY:  # a key may be mended, and then every file is there
+                        raise
+                    lost = lost or error
         except BaseException:
-            for file in files:
-                await self.runtime.offload(file.clear)
+            await finish(*(file.discard for file in files))
             raise
-        return Downloaded(files=tuple(files), decode=partial(decode_line, format=file_format, facts=self.facts))
+        decode = partial(decode_line, format=self.facts.format_of(status.endpoint or ""), facts=self.facts)
+        return Downloaded(files=tuple(files), decode=decode, lost=lost)
+
+    async def _download_file(self, uri: str, files: list[SpoolFile]) -> None:
+        """Add a file to those that are there whole."""
+        file = self.new_file()
+        try:
+            await self.transport.download(self.path("/files/{}/content", uri), file)
+        except BaseException:
+            await finish(file.discard)
+            raise
+        files.append(file)
 
     async def _settled_status(self, provider_batch_id: str) -> ProviderStatus:
         """Give the status once its result files are named: a completed batch may show them some seconds late."""

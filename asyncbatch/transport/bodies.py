@@ -11,6 +11,8 @@ import anyio
 from aiohttp import payload
 from aiohttp.abc import AbstractStreamWriter
 
+from asyncbatch.exceptions import StorageError
+
 
 class Streamed(Protocol):
     """A body of known size that is read in pieces; `dto.Blob` is one."""
@@ -39,7 +41,9 @@ class StreamedPayload(payload.Payload):
                 left -= len(piece)
                 await self._put(writer, piece)
         if left:  # the body changed under us: a wrong length would be cut in silence or hang
-            raise OSError(f"the spooled body differs from its declared size by {left} bytes")
+            raise StorageError(
+                f"the spooled body differs from its declared size by {left} bytes", code="storage.failed"
+            )
         await self._put(writer, self._tail)
 
     async def _put(self, writer: AbstractStreamWriter, piece: bytes) -> None:

@@ -23,9 +23,10 @@ from asyncbatch.transport.errors import (
     from_answer,
     from_wire,
     is_before_first_byte,
+    ours_behind,
     request_id_of,
 )
-from asyncbatch.transport.sessions import USER_AGENT, Headers, Profile, Sessions
+from asyncbatch.transport.sessions import SECRET_CHARS, USER_AGENT, Headers, Profile, Sessions
 
 T = TypeVar("T")
 
@@ -33,7 +34,6 @@ ONCE = Retry(attempts=1)
 """For calls that somebody else repeats: the poller decides when to ask again, and one layer is enough."""
 
 _THROTTLED = 429
-_SECRET_CHARS = 6
 
 
 class Origin(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,8 +59,7 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True):
     def secrets(self) -> tuple[str, ...]:
         """Every value that must not appear anywhere, with and without its scheme; longest first, whole values before parts."""
         values = [*self.secret_headers.values(), *(value.rpartition(" ")[2] for value in self.secret_headers.values())]
-        # What is shorter is no secret, and taking every `1` or `on` out of a message would only garble it.
-        found = {value for value in values if len(value) >= _SECRET_CHARS}
+        found = {value for value in values if len(value) >= SECRET_CHARS}
         return tuple(sorted(found, key=len, reverse=True))
 
 
@@ -188,7 +187,7 @@ class Transport:
         try:
             answer = await send()
         except WIRE_ERRORS as error:
-            failure = self._from_wire(error, what)
+            failure = ours_behind(error) or self._from_wire(error, what)
         else:
             if 200 <= answer.status < 300 or answer.status in also:
                 return answer
@@ -253,9 +252,13 @@ class Transport:
         origin = str(URL(self._origin.base_url).origin()) if "://" in self._origin.base_url else self._origin.base_url
         return from_wire(error, provider=self._facts.name, what=what, origin=origin)
 
+    @property
+    def _secrets(self) -> tuple[str, ...]:
+        return *self._origin.secrets, *self._sessions.http.secrets
+
     def _from_answer(self, what: str, answer: Answer) -> ProviderError:
-        now, secrets = self._runtime.now(), self._origin.secrets
-        return from_answer(*answer, facts=self._facts, what=what, now=now, secrets=secrets)
+        now = self._runtime.now()
+        return from_answer(*answer, facts=self._facts, what=what, now=now, secrets=self._secrets)
 
     def _unknown(self, what: str, why: str, answer: Answer | None = None) -> SubmissionUnknownError:
         return SubmissionUnknownError(
@@ -263,6 +266,6 @@ class Transport:
             provider=self._facts.name,
             status=answer.status if answer else None,
             code="create_unknown",
-            request_id=request_id_of(answer.headers, self._origin.secrets) if answer else None,
+            request_id=request_id_of(answer.headers, self._secrets) if answer else None,
             hint="look for it at the provider before you send it again: `find_submissions`",
         )

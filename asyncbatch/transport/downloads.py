@@ -8,7 +8,7 @@ import anyio
 from yarl import URL
 
 from asyncbatch.runtime import Runtime
-from asyncbatch.transport.errors import UnfitAnswerError
+from asyncbatch.transport.errors import RefusedAnswerError, UnfitAnswerError
 from asyncbatch.transport.sessions import USER_AGENT, Headers, Profile, Sessions
 
 _PIECE = 256 * 1024
@@ -43,7 +43,9 @@ async def download(
     """Fetch a file into an empty sink; gives None, or the answer that refuses it.
 
     Raises:
-        aiohttp.ClientError, OSError, TimeoutError: The wire failed, or the file is not whole; it may be fetched again.
+        aiohttp.ClientError, OSError, TimeoutError: The wire failed, or the file is not whole; it may be fetched again, unless
+            it is a `RefusedAnswerError`.
+        StorageError: The sink cannot be written.
     """
     asked = Headers({**headers, "Accept-Encoding": "identity", "Accept": "*/*"})
     session, options = sessions.get(Profile.BULK), sessions.options(Profile.BULK)
@@ -58,7 +60,7 @@ async def download(
                 return Answer(response.status, response.headers, await response.content.read(_ERROR_BYTES))
             await _pour(response, sink, sessions, runtime)
             return None
-    raise UnfitAnswerError(f"more than {sessions.http.redirects} redirects")
+    raise RefusedAnswerError(f"more than {sessions.http.redirects} redirects")
 
 
 def _next_hop(url: URL, response: aiohttp.ClientResponse, asked: Headers) -> tuple[URL, Headers]:
@@ -68,11 +70,11 @@ def _next_hop(url: URL, response: aiohttp.ClientResponse, asked: Headers) -> tup
         has_user = target.user is not None or target.password is not None  # ValueError: a port that is none …
         (target.host or "").encode("idna")  # … or a host that no name server can be asked for
     except (KeyError, ValueError):
-        raise UnfitAnswerError("a redirect to nowhere") from None
+        raise RefusedAnswerError("a redirect to nowhere") from None
     if target.scheme not in ("http", "https") or (url.scheme == "https" and target.scheme != "https"):
-        raise UnfitAnswerError(f"a redirect to {target.scheme}, which is not followed")
+        raise RefusedAnswerError(f"a redirect to {target.scheme}, which is not followed")
     if has_user:
-        raise UnfitAnswerError("a redirect that brings credentials of its own, which is not followed")
+        raise RefusedAnswerError("a redirect that brings credentials of its own, which is not followed")
     if target.origin() == url.origin():
         return target, asked
     return target, Headers({"User-Agent": USER_AGENT, "Accept-Encoding": "identity", "Accept": "*/*"})
@@ -81,7 +83,7 @@ def _next_hop(url: URL, response: aiohttp.ClientResponse, asked: Headers) -> tup
 async def _pour(response: aiohttp.ClientResponse, sink: Sink, sessions: Sessions, runtime: Runtime) -> None:
     coding = response.headers.get("Content-Encoding", "identity").lower()
     if coding != "identity":
-        raise UnfitAnswerError(f"the file came in the coding {coding[:40]!r} though identity was asked for")
+        raise RefusedAnswerError(f"the file came in the coding {coding[:40]!r} though identity was asked for")
     http, pieces, held = sessions.http, list[bytes](), 0
     since, moved, last = runtime.now(), 0, b""
     async for piece in response.content.iter_any():
@@ -91,7 +93,7 @@ async def _pour(response: aiohttp.ClientResponse, sink: Sink, sessions: Sessions
             await runtime.offload(sink.append, b"".join(pieces))
             pieces, held = [], 0
         if sink.size + held > http.file_bytes:
-            raise UnfitAnswerError(f"the file is larger than {http.file_bytes} bytes")
+            raise RefusedAnswerError(f"the file is larger than {http.file_bytes} bytes, the cap of Http(file_bytes=…)")
         since, moved = _keep_pace(http.slowest_bytes, http.slowest_s, runtime.now(), since, moved)
     await runtime.offload(sink.append, b"".join(pieces))
     await runtime.offload(sink.flush)

@@ -11,12 +11,16 @@ import aiohttp
 from asyncbatch.catalog import ProviderFacts
 from asyncbatch.codec.errors import ErrorReport, decode_error, redact
 from asyncbatch.enums import ErrorClass
-from asyncbatch.exceptions import ProviderError, ProviderPermanentError, ProviderTransientError
+from asyncbatch.exceptions import AsyncBatchError, ProviderError, ProviderPermanentError, ProviderTransientError
 from asyncbatch.planning.retry import decode_retry_after, wants_retry
 
 
 class UnfitAnswerError(aiohttp.ClientPayloadError):
     """An answer that we do not take; the text is ours, and may be shown."""
+
+
+class RefusedAnswerError(UnfitAnswerError):
+    """One that will be no other the next time: too large, in a coding that was not asked for, a redirect that leads astray."""
 
 
 WIRE_ERRORS = (aiohttp.ClientError, OSError, TimeoutError, UnicodeError)
@@ -58,9 +62,16 @@ def from_wire(error: BaseException, *, provider: str, what: str, origin: str) ->
     if isinstance(error, aiohttp.InvalidURL | aiohttp.NonHttpUrlClientError | UnicodeError):
         return ProviderPermanentError(f"{provider}: {origin!r} is no address", provider=provider, code="bad_url")
     message, code, hint = _describe(error)
-    return ProviderTransientError(
-        f"{provider}: {what} failed: {message} ({origin})", provider=provider, code=code, hint=hint
-    )
+    cls = ProviderPermanentError if isinstance(error, RefusedAnswerError) else ProviderTransientError
+    return cls(f"{provider}: {what} failed: {message} ({origin})", provider=provider, code=code, hint=hint)
+
+
+def ours_behind(error: BaseException) -> AsyncBatchError | None:
+    """Give an error of our own that the wire only passed on: aiohttp wraps what the body of a request raises."""
+    cause = error.__cause__
+    while cause is not None and not isinstance(cause, AsyncBatchError):
+        cause = cause.__cause__
+    return cause
 
 
 def _describe(error: BaseException) -> tuple[str, str, str | None]:

@@ -5,18 +5,24 @@ themselves. Creates go over a fresh connection each: on a connection kept alive,
 "the server took it and the answer was lost" look the same.
 """
 
+import re
 import ssl
+from collections.abc import Iterator
 from enum import StrEnum
+from functools import partial
 from typing import Any
+from urllib.parse import unquote
 
 import aiohttp
 import msgspec
 
 from asyncbatch._version import __version__
 from asyncbatch.exceptions import ConfigError
-from asyncbatch.runtime import LoopBound
+from asyncbatch.runtime import LoopBound, finish
 
 USER_AGENT = f"asyncbatch/{__version__}"
+SECRET_CHARS = 6
+"""What is shorter is no secret, and taking every `1` or `on` out of a message would only garble it."""
 _HINT = "open it first: `async with registry.open() as scope`, or `async with provider`"
 
 
@@ -25,6 +31,13 @@ class Headers(dict[str, str]):
 
     def __repr__(self) -> str:
         return f"<headers {', '.join(self)}>"
+
+
+class Options(dict[str, Any]):
+    """What is set on a call, perhaps a proxy with its password: tracebacks that print local variables show no values."""
+
+    def __repr__(self) -> str:
+        return f"<options {', '.join(self)}>"
 
 
 class Profile(StrEnum):
@@ -53,7 +66,7 @@ class Http(msgspec.Struct, frozen=True, kw_only=True):
         slowest_bytes: A transfer that moves less than this ...
         slowest_s: ... in this many seconds is given up and made again.
         redirects: Hops followed by hand, for downloads only.
-        proxy: A proxy for everything; the environment is not asked.
+        proxy: A proxy for everything; the environment is not asked. What stands before its `@` is not shown anywhere.
         ca_file: A file of certificate authorities to trust instead of the system's.
     """
 
@@ -71,12 +84,29 @@ class Http(msgspec.Struct, frozen=True, kw_only=True):
     proxy: str | None = None
     ca_file: str | None = None
 
+    def __repr__(self) -> str:
+        return f"Http({', '.join(f'{name}={value!r}' for name, value in self.__rich_repr__())})"
+
+    def __rich_repr__(self) -> Iterator[tuple[str, Any]]:  # type: ignore[override] # msgspec declares none
+        for name, value in msgspec.structs.asdict(self).items():
+            yield name, _USER.sub(r"\1[secret]@", value) if name == "proxy" and value else value
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What stands before the proxy's `@`, as it is written and as it is sent: it must not appear anywhere."""
+        user, _, password = (self.proxy or "").rpartition("@")[0].rpartition("//")[2].partition(":")
+        found = {password, unquote(password), user, unquote(user)}
+        return tuple(sorted((value for value in found if len(value) >= SECRET_CHARS), key=len, reverse=True))
+
     def timeout(self, profile: Profile) -> aiohttp.ClientTimeout:
         """Give the time limits of a profile."""
         if profile is Profile.BULK:
             return aiohttp.ClientTimeout(total=None, sock_connect=self.connect_s, sock_read=self.read_s)
         total = self.poll_total_s if profile is Profile.POLL else self.control_total_s
         return aiohttp.ClientTimeout(total=total, sock_connect=self.connect_s)
+
+
+_USER = re.compile(r"^(\w+://)?.*@", re.DOTALL)
 
 
 class Sessions(LoopBound):
@@ -99,24 +129,24 @@ class Sessions(LoopBound):
         self.bind()
 
     async def close(self) -> None:
-        """Close what we opened; harmless when repeated."""
-        sessions, self._sessions = self._sessions, {}
+        """Close what we opened, whatever cancels us meanwhile; harmless when repeated."""
         self.release()
-        for session in sessions.values():
+        await finish(*(partial(self._close, profile) for profile in self._sessions))
+
+    async def _close(self, profile: Profile) -> None:
+        session = self._sessions.get(profile)
+        if session is not None:
             await session.close()
+            self._sessions.pop(profile, None)
 
     def get(self, profile: Profile) -> aiohttp.ClientSession:
         """Give the session of a profile, or say clearly why there is none."""
         self.check(_HINT)
         return self._given or self._sessions[profile]
 
-    def options(self, profile: Profile) -> dict[str, Any]:
+    def options(self, profile: Profile) -> Options:
         """Give what is set on each call, so that a session of the application's behaves like ours."""
-        options: dict[str, Any] = {
-            "timeout": self.http.timeout(profile),
-            "allow_redirects": False,
-            "raise_for_status": False,
-        }
+        options = Options(timeout=self.http.timeout(profile), allow_redirects=False, raise_for_status=False)
         if profile is Profile.BULK:
             options["auto_decompress"] = False
         if self.http.proxy is not None:

@@ -14,7 +14,16 @@ _START = "import sys; sys.argv[0] = 'asyncbatch'; from asyncbatch.cli import mai
 
 
 @pytest.fixture
-def place(tmp_path, monkeypatch):
+def program(tmp_path_factory, monkeypatch):
+    """A shell that finds the program by its name, as after an installation."""
+    program = tmp_path_factory.mktemp("bin") / "asyncbatch"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(program.parent), prepend=os.pathsep)
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch, program):
     """The working directory: batches are asked about as often as possible."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "llm_config.yaml").write_text(QUICK)
@@ -56,11 +65,15 @@ def start(place, asyncbatch_emulator):
     """Start a command as a program of its own; whatever still runs at the end of the test is ended."""
     started = []
 
-    def start_command(*args, **options):
-        environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "PYTHONWARNINGS": "error"}
+    def start_command(*args, unbuffered="", **options):
+        environment = {
+            "PYTHONPATH": os.pathsep.join(sys.path),
+            "PYTHONWARNINGS": "error",
+            "PYTHONUNBUFFERED": unbuffered,
+        }
         process = subprocess.Popen(
             [sys.executable, "-c", _START, *map(str, args)],
-            env=environment,
+            env=os.environ | environment,
             cwd=place,
             **(dict.fromkeys(["stdin", "stdout", "stderr"], subprocess.PIPE) | options),
         )

@@ -84,6 +84,27 @@ def test_the_command_that_run_prints_fetches_the_rows_under_their_own_ids(over, 
     assert f"{name} ended expired: 1 expired, 2 succeeded" in done.err
 
 
+def test_rows_that_were_left_out_do_not_shift_the_names_of_the_others(run, write, cli, place, asyncbatch_emulator):
+    def ready(name, text):
+        return {"custom_id": name, "body": {"messages": [{"role": "user", "content": text}]}}
+
+    write("zero", b"", ready("one", "one"), b"broken", "three", ready("one", "again"), ready("five", "five [[stall]]"))
+    left = run("requests.jsonl", "--skip-bad", "--timeout", "0.3", "-o", "out.jsonl", "--json")
+    asyncbatch_emulator.advance(100_000)
+
+    done = cli(*left.document["commands"][1].split()[1:])
+
+    rows = {row["request_id"]: row for row in rows_in(place / "out-1.jsonl")}
+    assert left.code == 8
+    assert done.code == 3
+    assert sorted(rows) == ["0000000", "0000003", "five", "one"]
+    answers = {
+        name: row["response"] and row["response"]["choices"][0]["message"]["content"] for name, row in rows.items()
+    }
+    assert answers == {"0000000": "echo: zero", "0000003": "echo: three", "one": "echo: one", "five": None}
+    assert "Take" not in left.err
+
+
 def test_without_the_file_the_ids_are_those_on_the_wire_and_it_says_so(over, cli):
     name, _ = over("hello")
 

@@ -157,7 +157,8 @@ def test_config_check_finds_every_mistake(cli, place):
     ] * 3
 
 
-def test_config_check_names_variables_that_are_not_set(cli, place):
+def test_config_check_names_variables_that_are_not_set(cli, place, monkeypatch):
+    monkeypatch.delenv("OPENAI_API_KEY")
     (place / "llm_config.yaml").write_text("providers: {openai: {api_key: '${NOBODY_SET_THIS}'}}\n")
 
     done = cli("config", "check", "--json")

@@ -141,25 +141,89 @@ class TestPipes:
         assert process.returncode == 0, err
         assert sorted(json.loads(line)["request_id"] for line in out.split(b"\n") if line) == ["0000000", "0000001"]
 
-    def test_a_reader_that_leaves_early_gives_exit_code_1_and_no_traceback(self, start, write):
+    @pytest.mark.parametrize("unbuffered", ["", "1"])
+    def test_a_reader_that_leaves_early_ends_it_quietly_with_exit_code_1(self, start, write, unbuffered):
         write(*(f"prompt {number}" for number in range(2000)))
-        process = start("run", "requests.jsonl", "-m", MODEL, "--poll", "0.02")
+        process = start("run", "requests.jsonl", "-m", MODEL, "--poll", "0.02", "--quiet", unbuffered=unbuffered)
         process.stdout.close()
 
         err = process.stderr.read()
 
         assert process.wait() == 1
-        assert b"Traceback" not in err
+        assert err == b""
 
-    def test_a_full_disk_leaves_the_batches_and_gives_exit_code_1(self, start, write):
+    @pytest.mark.parametrize(
+        "command",
+        [["models"], ["providers", "--json"], ["config", "show", "-q"], ["--help"], ["run", "--help"], ["--version"]],
+    )
+    def test_the_other_commands_take_it_as_quietly_when_a_reader_leaves(self, start, command):
+        ours, theirs = os.pipe()
+        os.close(ours)
+        process = start(*command, stdout=theirs)
+        os.close(theirs)
+
+        _, err = process.communicate()
+
+        assert (process.returncode, err) == (1, b"")
+
+    @pytest.mark.parametrize("unbuffered", ["", "1"])
+    def test_a_full_disk_leaves_the_batches_and_gives_exit_code_1(self, start, write, unbuffered):
         write("hello")
         with open("/dev/full", "wb") as full:
-            process = start("run", "requests.jsonl", "-m", MODEL, "--poll", "0.02", stdout=full)
+            process = start("run", "requests.jsonl", "-m", MODEL, "--poll", "0.02", stdout=full, unbuffered=unbuffered)
         err = process.stderr.read()
 
         assert process.wait() == 1
+        assert b"1 batch left" in err
+        assert b"  asyncbatch results openai/batch_" in err
         assert b"No space left on device" in err
         assert b"Traceback" not in err
+        assert b"Exception ignored" not in err
+
+    @pytest.mark.parametrize(
+        "command", [["models"], ["models", "--json"], ["status", "openai/batch_1", "--json"], ["--help"]]
+    )
+    def test_a_full_disk_is_told_by_the_other_commands_too(self, start, command):
+        with open("/dev/full", "wb") as full:
+            process = start(*command, stdout=full)
+        err = process.stderr.read()
+
+        assert process.wait() == 1
+        assert err.startswith(b"error: ")
+        assert b"Traceback" not in err
+        assert b"Exception ignored" not in err
+
+    def test_a_report_that_cannot_be_written_does_not_hide_where_the_rows_are(self, start, write, place):
+        write("hello")
+        with open("/dev/full", "wb") as full:
+            process = start(
+                "run", "requests.jsonl", "-m", MODEL, "--poll", "0.02", "-o", "o.jsonl", "--json", stdout=full
+            )
+        err = process.stderr.read()
+
+        assert process.wait() == 1
+        assert b"1 row in o.jsonl\n" in err
+        assert b".partial" not in err
+        assert len(rows_in(place / "o.jsonl")) == 1
+
+    def test_a_stderr_that_takes_nothing_does_not_keep_the_rows_from_their_file(self, start, write, place):
+        write("hello")
+        with open("/dev/full", "wb") as full:
+            process = start("run", "requests.jsonl", "-m", MODEL, "--poll", "0.02", "-o", "out.jsonl", stderr=full)
+        process.communicate()
+
+        assert process.returncode == 0
+        assert len(rows_in(place / "out.jsonl")) == 1
+
+    @pytest.mark.parametrize(("args", "closed"), [(["-"], 0), (["requests.jsonl"], 1)])
+    def test_a_stream_that_is_closed_is_named(self, start, write, asyncbatch_emulator, args, closed):
+        write("hello")
+        process = start("run", *args, "-m", MODEL, preexec_fn=lambda: os.close(closed))
+        _, err = process.communicate()
+
+        assert process.returncode == 2
+        assert f"standard {['input', 'output'][closed]} is closed" in err.decode()
+        assert not sent(asyncbatch_emulator)
 
     def test_words_that_could_steer_a_terminal_are_taken_out(self, start, write):
         write({"custom_id": "\x1b[2J", "body": {"messages": [1], "stream": True}})
@@ -287,7 +351,26 @@ class TestDemo:
         assert (outcomes["succeeded"], outcomes["errored"]) == ("597", "1")
         assert (outcomes["missing"], outcomes["rejected"], outcomes["all"]) == ("1", "1", "600")
         assert "echo: What is the weather in " in done.err
-        assert "asyncbatch run requests.jsonl" in done.err
+        assert "\n  asyncbatch run requests.jsonl -m openai/" in done.err
+
+    def test_what_to_try_next_can_be_called_from_a_checkout_too(self, cli, place, monkeypatch):
+        program = place / ".venv" / "bin" / "asyncbatch"
+        program.parent.mkdir(parents=True)
+        program.write_text("#!/bin/sh\n")
+        program.chmod(0o755)
+        monkeypatch.setenv("PATH", os.defpath)
+        monkeypatch.setattr(sys, "executable", str(program.with_name("python")))
+
+        done = cli("demo", "--requests", "8")
+
+        assert "\n  .venv/bin/asyncbatch run requests.jsonl -m openai/" in done.err
+        assert "\n  .venv/bin/asyncbatch emulator" in done.err
+
+    def test_without_any_script_the_module_is_named(self, cli, place, monkeypatch):
+        monkeypatch.setenv("PATH", os.defpath)
+        monkeypatch.setattr(sys, "executable", str(place / "python"))
+
+        assert f"\n  {place}/python -m asyncbatch run requests.jsonl" in cli("demo", "--requests", "8").err
 
     def test_it_never_talks_to_anybody_but_its_own_emulator(self, cli, monkeypatch, asyncbatch_emulator):
         monkeypatch.setenv("OPENAI_API_KEY", "sk-a-real-key-0123456789")
@@ -313,6 +396,14 @@ def test_run_lists_its_exit_codes_too(cli):
 
 def test_the_version_is_the_package_s(cli):
     assert cli("--version").out.split()[-1] == __version__
+
+
+def test_the_package_can_be_run_as_a_module():
+    done = subprocess.run([sys.executable, "-m", "asyncbatch", "rum"], capture_output=True, text=True)
+
+    assert done.returncode == 2
+    assert "No such command 'rum'" in done.stderr
+    assert "asyncbatch --help" in done.stderr
 
 
 def test_no_command_at_all_shows_the_help_and_gives_exit_code_2(cli):

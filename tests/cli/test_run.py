@@ -329,15 +329,6 @@ def test_rows_that_ended_before_the_timeout_are_kept_and_told_of(run, write, pla
     assert [row["request_id"] for row in rows_in(place / "out.jsonl.partial")] == ["0000000"]
 
 
-def test_refused_rows_are_mentioned_to_whoever_comes_back(run, write):
-    write(b"broken", "slow [[stall]]")
-
-    done = run("requests.jsonl", "--skip-bad", "--timeout", "0.3", "-o", "out.jsonl")
-
-    assert done.code == 8
-    assert "Take the 1 refused row out of requests.jsonl first" in done.err
-
-
 def test_a_batch_that_the_provider_refuses_leaves_no_output(run, write, place, asyncbatch_emulator):
     asyncbatch_emulator.add(faults.refuse(400, method="POST", path="*/batches", times=None))
     write("hello")
@@ -403,6 +394,42 @@ def test_a_file_of_bad_lines_alone_is_still_reported_row_by_row_when_they_are_sk
 
 class TestMoney:
     """Above a price somebody has to say yes."""
+
+    @pytest.mark.parametrize(
+        ("rows", "code"),
+        [
+            ([json.dumps("x" * 2000).encode()], "too_large"),
+            ([b'{"messages": [1], "temperature": NaN}'], "nan"),
+            ([GOOD, GOOD], "duplicate_id"),
+            ([b"broken"], "not_json"),
+        ],
+    )
+    def test_what_is_wrong_with_the_rows_comes_before_money_and_before_the_provider_is_asked(
+        self, run, place, asyncbatch_emulator, rows, code
+    ):
+        (place / "llm_config.yaml").write_text(QUICK.replace("{openai: {", "{openai: {limits: {file_bytes: 1000}, "))
+        (place / "requests.jsonl").write_bytes(b"\n".join(rows))
+
+        done = run("requests.jsonl", "--confirm-over", "0", "-o", "out.jsonl", "--json")
+
+        assert done.code == 2
+        assert done.document["error"]["code"] == code
+        assert not asyncbatch_emulator.history
+
+    def test_money_comes_before_the_provider_is_asked(self, run, write, asyncbatch_emulator):
+        write("hello")
+
+        run("requests.jsonl", "--confirm-over", "0")
+
+        assert not asyncbatch_emulator.history
+
+    def test_a_job_of_refused_rows_alone_costs_nothing_and_asks_nobody(self, run, write, asyncbatch_emulator):
+        write(b"broken")
+
+        done = run("requests.jsonl", "--skip-bad", "--confirm-over", "0")
+
+        assert (done.code, len(done.rows)) == (3, 1)
+        assert not asyncbatch_emulator.history
 
     def test_without_anybody_to_ask_a_dear_job_is_refused(self, run, write, asyncbatch_emulator):
         write("hello")

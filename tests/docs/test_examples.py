@@ -50,6 +50,8 @@ def test_the_web_server_takes_work_and_streams_the_answers(world):
     with TestClient(run_example("FastAPI(")["app"]) as http:
         accepted = http.post("/jobs", json=["one", "two"])
         job = accepted.json()["job"]
+        looks = (http.get(f"/jobs/{job}").json() for _ in range(2000))
+        assert any(look["is_over"] for look in looks)
         answers = http.get(f"/jobs/{job}/answers").text.splitlines()
         status = http.get(f"/jobs/{job}").json()
         unknown = http.get("/jobs/nobody")

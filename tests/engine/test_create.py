@@ -1,23 +1,19 @@
 """The one call that spends money: sent once, journalled whatever happens, and looked for when its answer is lost."""
 
 import asyncio
-import collections
 from contextlib import AsyncExitStack
 
 import anyio
 import pytest
 
 from asyncbatch import (
-    BaseBatchProvider,
     BatchClient,
     BatchProviderRegistry,
     BatchStatus,
     ClientClosedError,
     Match,
-    PreparedSubmission,
     ProviderResultRow,
     ProviderStatus,
-    ProviderSubmitResult,
     ProviderTransientError,
     Recovery,
     ResultStatus,
@@ -25,7 +21,16 @@ from asyncbatch import (
     SubmitSafety,
 )
 from asyncbatch.emulator import faults, paid_twice
-from asyncbatch.journal import Accepted, CreateIntended, CreateUnknown, Fenced, SubmissionState, Voided
+from asyncbatch.journal import (
+    Accepted,
+    CreateIntended,
+    CreateUnknown,
+    Fenced,
+    MemoryJournal,
+    SubmissionState,
+    Voided,
+)
+from tests.engine.six import SixMethods
 from tests.engine.waiting import until
 
 CHAT = "openai/gpt-4.1-mini"
@@ -120,16 +125,6 @@ async def test_a_refusal_that_passes_is_tried_again_with_a_new_tag(client, emula
     assert len(set(tags)) == 3
     assert len([wait for wait in clock.slept_s if wait >= 30]) >= 2
     assert len(creates(emulator)) == 1
-
-
-async def test_a_refusal_that_does_not_pass_is_given_up_in_the_end(client, emulator):
-    emulator.add(faults.rate_limited(30, method="POST", path="/batches", times=None))
-
-    job = await client.submit(["hi"], model=CHAT)
-
-    with pytest.raises(ProviderTransientError, match="429"):
-        await job.wait()
-    assert job.status().outcomes == {ResultStatus.ERRORED: 1}
 
 
 async def test_an_upload_that_fails_is_made_again(client, emulator):
@@ -305,54 +300,6 @@ async def test_where_the_fence_is_refused_the_longer_window_has_to_pass(client, 
     assert len(creates(emulator)) == 1
 
 
-class SixMethods(BaseBatchProvider):
-    """A provider of somebody else's: the specification's six methods, no YAML, and a create that is always lost."""
-
-    PROVIDER_NAME = "six"
-    LOST = False
-
-    def supports_model(self, model, mode=None):
-        return model == "m"
-
-    async def prepare_payloads(self, *, batch_id, model, mode, requests, **_):
-        ids = [f"r{number}" for number, _ in enumerate(requests)]
-        return [
-            PreparedSubmission(
-                batch_id=batch_id,
-                provider_name="six",
-                model=model,
-                mode=mode,
-                endpoint="/x",
-                request_ids=ids,
-                request_count=len(ids),
-            )
-        ]
-
-    async def submit(self, submission):
-        if self.LOST:
-            raise SubmissionUnknownError("nobody knows", provider="six")
-        return ProviderSubmitResult(provider_batch_id="b1")
-
-    async def poll_status(self, provider_batch_id):
-        return ProviderStatus(provider_batch_id=provider_batch_id, status=BatchStatus.COMPLETED)
-
-    async def fetch_results(self, provider_batch_id):
-        yield ProviderResultRow(request_id="r1", status=ResultStatus.SUCCEEDED)
-        yield ProviderResultRow(request_id="stranger", status=ResultStatus.SUCCEEDED)
-
-    async def cancel(self, provider_batch_id):
-        return await self.poll_status(provider_batch_id)
-
-
-async def test_a_provider_of_six_methods_runs_jobs(runtime):
-    registry = BatchProviderRegistry()
-    registry.register(SixMethods)
-    async with BatchClient(runtime=runtime, registry=registry) as client:
-        rows = await (await client.submit(["a", "b", "c"], model="six/m")).results()
-
-    assert collections.Counter(row.status for row in rows) == {ResultStatus.SUCCEEDED: 1, ResultStatus.MISSING: 2}
-
-
 class TestProvidersThatFailInTheirOwnWay:
     async def run(self, runtime, provider_class):
         registry = BatchProviderRegistry()
@@ -360,8 +307,8 @@ class TestProvidersThatFailInTheirOwnWay:
         async with BatchClient(runtime=runtime, registry=registry) as client:
             job = await client.submit(["a", "b"], model="six/m")
             with pytest.raises(SubmissionUnknownError) as caught:
-                await job.wait()
-            return job.status(), caught.value
+                await job.submitted()
+            return await job.wait(), caught.value
 
     async def test_a_create_that_raises_something_foreign_proves_nothing(self, runtime):
         class Crashing(SixMethods):
@@ -411,9 +358,11 @@ async def test_where_nobody_can_know_the_requests_are_indeterminate(runtime):
     async with BatchClient(runtime=runtime, registry=registry) as client:
         job = await client.submit(["a", "b"], model="six/m")
         with pytest.raises(SubmissionUnknownError):
-            await job.wait()
+            await job.submitted()
+        rows = await job.results()
 
-    assert job.status().outcomes == {ResultStatus.INDETERMINATE: 2}
+    assert [row.status for row in rows] == [ResultStatus.INDETERMINATE] * 2
+    assert {row.error.code for row in rows} == {"create_unknown"}
 
 
 class TestAFenceThatHitsOurOwnBatch:
@@ -432,3 +381,39 @@ class TestAFenceThatHitsOurOwnBatch:
         assert [row.status for row in rows] == [ResultStatus.SUCCEEDED]
         assert kinds.count(Voided) == 1 and kinds.count(CreateIntended) == 2
         assert [record.is_paid for record in creates(emulator)] == [False, True]
+
+
+async def test_how_a_create_ended_is_journalled_even_where_writing_takes_its_time(emulator, runtime):
+    """A journal on a disk awaits; a cancelled exit must not cut it off between the create and its outcome."""
+
+    class SlowJournal(MemoryJournal):
+        async def move(self, job_id, index, event):
+            for _ in range(20):
+                await anyio.lowlevel.checkpoint()
+            return await super().move(job_id, index, event)
+
+    emulator.add(faults.stall(0.2, method="POST", path="/batches"))
+    client = BatchClient(runtime=runtime)
+    client._journal = SlowJournal()
+    async with client:
+        job = await client.submit(["hi"], model=CHAT)
+        await until(lambda: job.status().batches[0].state == SubmissionState.CREATING)
+
+    (record,) = await client._journal.submissions(job.id)
+    assert record.state is SubmissionState.SUBMITTED
+
+
+async def test_a_job_that_is_refused_before_sending_leaves_nothing_behind(client, emulator):
+    class TooDearError(Exception):
+        pass
+
+    async def refuse(requests, refused, batches):
+        raise TooDearError(requests, refused, batches)
+
+    with pytest.raises(TooDearError) as caught:
+        await client.submit(["x" * 2_000_000, 7], model=CHAT, on_bad_row="reject", before_sending=refuse)
+
+    assert caught.value.args == (2, 1, 1)
+    assert client.jobs() == []
+    assert emulator.history == []
+    assert list(client._scope.context.space._directory.iterdir()) == []

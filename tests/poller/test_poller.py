@@ -7,6 +7,7 @@ from itertools import pairwise
 from uuid import uuid4
 
 import anyio
+import msgspec
 import pytest
 
 from asyncbatch import (
@@ -568,19 +569,34 @@ async def test_on_another_event_loop_there_is_a_clear_error(runtime, provider_of
         await anyio.to_thread.run_sync(elsewhere)
 
 
-async def test_a_crash_of_the_poller_fails_the_handles_and_not_the_task_that_opened_it(runtime, provider_of):
+async def test_a_callback_that_fails_is_logged_and_no_watch_ends_over_it(runtime, provider_of, caplog):
     def crash():
         raise ZeroDivisionError("a callback of somebody's")
 
     async with BatchPoller(runtime=runtime) as poller:
         broken = poller.watch(provider_of(b=LONG), "b")
-        other = poller.watch(provider_of(c=LONG), "c")
         broken.on_reading(crash)
-        for handle in (broken, other):
+        broken.on_done(crash)
+        other = poller.watch(provider_of(c=LONG), "c")
+        statuses = [(await handle).status for handle in (broken, other)]
+
+    assert statuses == [BatchStatus.COMPLETED] * 2
+    assert "a callback failed" in caplog.text
+
+
+async def test_a_crash_of_the_poller_fails_the_handles_and_not_the_task_that_opened_it(runtime, provider_of, caplog):
+    dice = iter([0.5, 0.5])
+    broken_dice = msgspec.structs.replace(runtime, random=lambda: next(dice))
+
+    async with BatchPoller(runtime=broken_dice) as poller:
+        handles = [poller.watch(provider_of(b=LONG), "b"), poller.watch(provider_of(c=LONG), "c")]
+        for handle in handles:
             with pytest.raises(PollerClosedError):
                 await handle
+        assert not poller.is_open
 
-    assert "ZeroDivisionError" in repr(other.error.__cause__)
+    assert "StopIteration" in repr(handles[0].error.__cause__)
+    assert "a task of it crashed" in caplog.text
 
 
 async def test_whoever_asks_to_be_called_back_is_and_at_once_when_it_is_over(poller, provider_of):

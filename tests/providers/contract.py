@@ -4,6 +4,8 @@ No list names the providers: `registry.available()` finds them, the catalog says
 shares no code and no facts with them, says whether it is so.
 """
 
+import asyncio
+
 import anyio
 import pytest
 
@@ -39,6 +41,12 @@ TAGGED = [name for name in NAMES if FACTS[name].submit_safety in (SubmitSafety.T
 
 def chat(prompt):
     return {"messages": [{"role": "user", "content": prompt}]}
+
+
+async def gather(stream, rows):
+    """Keep the rows that come before the stream ends, or fails."""
+    async for row in stream:
+        rows.append(row)
 
 
 every_provider = pytest.mark.parametrize("name", NAMES)
@@ -436,6 +444,86 @@ async def test_a_file_of_errors_that_comes_after_that_of_answers_is_waited_for(n
 
 
 @every_provider
+async def test_files_are_waited_for_however_little_the_counts_say(name):
+    counts = {"request_counts": None, "output_file_id": None, "error_file_id": None}
+    late = Fault(
+        effect=faults.Rewrite(fields=counts), method="GET", path="/batches/*", times=3, where={"status": "completed"}
+    )
+    async with world(name, faults=[late]) as here:
+        batch = await here.start(["a"])
+        here.clock.advance(DAY_S)
+        rows = await here.rows(batch.provider_batch_id)
+
+    assert statuses(rows) == {"0000000": "succeeded"}
+    assert len(here.clock.slept_s) == 3
+
+
+@every_provider
+@pytest.mark.parametrize("refused", [1, 2], ids=["the first", "the second"])
+async def test_a_file_that_is_gone_takes_no_other_with_it(name, refused):
+    gone = faults.refuse(404, method="GET", path="/files/*/content", first=refused)
+    async with world(name, faults=[gone]) as here:
+        batch = await here.start(["a", "[[error:400]]"])
+        await here.end(batch.provider_batch_id)
+        rows = []
+        with pytest.raises(ProviderPermanentError) as caught:
+            await gather(here.provider.fetch_results(batch.provider_batch_id), rows)
+        fetched = here.calls("GET", "/content")
+
+    assert caught.value.status == 404
+    assert sorted(fetched) == [200, 404]
+    assert [row.request_id for row in rows] == (["0000001"] if refused == 1 else ["0000000"])
+
+
+@every_provider
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [(401, ProviderPermanentError), (403, ProviderPermanentError), (500, ProviderTransientError)],
+)
+async def test_a_refusal_that_can_be_mended_gives_no_part_for_the_whole_and_keeps_nothing(name, status, error):
+    refusal = faults.refuse(status, method="GET", path="/files/*/content", first=2, times=None)
+    async with world(name, faults=[refusal]) as here:
+        batch = await here.start(["a", "[[error:400]]"])
+        await here.end(batch.provider_batch_id)
+        made, rows = [], []
+        new_file = here.provider.new_file
+        here.provider.new_file = lambda: made.append(new_file()) or made[-1]
+        with pytest.raises(error) as caught:
+            await gather(here.provider.fetch_results(batch.provider_batch_id), rows)
+
+    assert caught.value.status == status
+    assert rows == []
+    assert len(made) == 2
+    assert [file.size for file in made] == [0, 0]
+
+
+@every_provider
+async def test_a_download_that_is_cancelled_keeps_nothing_however_often_it_is_cancelled(name):
+    async with world(name, faults=[faults.stall(5, method="GET", path="/files/*/content", first=2)]) as here:
+        batch = await here.start(["a", "[[error:400]]"])
+        await here.end(batch.provider_batch_id)
+        made = []
+        new_file = here.provider.new_file
+        here.provider.new_file = lambda: made.append(new_file()) or made[-1]
+
+        async def read():
+            await here.provider.fetch_results(batch.provider_batch_id)
+
+        task = asyncio.create_task(read())
+        with anyio.fail_after(10):
+            while len(made) < 2:
+                await asyncio.sleep(0)
+            held = made[0].size
+            while not task.done():
+                task.cancel()
+                await asyncio.sleep(0)
+
+    assert held > 0
+    assert task.cancelled()
+    assert [file.size for file in made] == [0, 0]
+
+
+@every_provider
 async def test_an_empty_name_of_a_file_means_the_same_as_none(name):
     empty = Fault(
         effect=faults.Rewrite(fields={"error_file_id": ""}),
@@ -630,6 +718,36 @@ async def test_a_lost_create_is_found_behind_many_newer_batches(name):
 
     assert match.why == "tag"
     assert len(here.calls("GET", "/batches")) == 3
+
+
+@every_tagged_provider
+@pytest.mark.parametrize(("slow_s", "found"), [(290, True), (310, False)])
+async def test_the_search_goes_five_minutes_further_back_than_our_clock_says(name, slow_s, found):
+    async with world(name, facts={"limits": {"list_page": 2}}) as here:
+        submission = await here.provider.upload((await here.prepare_one(["a"])).replace(tag="mine"))
+        await here.provider.create(submission)
+        for number in range(2):
+            await here.provider.create(submission.replace(tag=f"other-{number}", input_ref=f"file-{number}"))
+        match = await here.provider.find_submission(submission, since=here.clock.now() + slow_s)
+
+    assert (match is not None) is found
+    assert len(here.calls("GET", "/batches")) == (2 if found else 1)
+
+
+@every_tagged_provider
+async def test_the_search_goes_as_far_back_as_the_answers_say_that_the_providers_clock_is_behind(name):
+    async with world(name, facts={"limits": {"list_page": 2}}, behind_s=3600) as here:
+        submission = (await here.provider.upload(await here.prepare_one(["a"]))).replace(tag="mine")
+        since = here.clock.now()
+        await here.provider.create(submission)
+        for number in range(2):
+            await here.provider.create(submission.replace(tag=f"other-{number}", input_ref=f"file-{number}"))
+        fresh = here.scope.create(name, {"api_key": "emulator-key", "base_url": here.emulator.base_url(name)})
+        lead_s = fresh.transport.lead_s
+        match = await fresh.find_submission(submission, since=since)
+
+    assert lead_s == 0, "a process that begins anew learns it from the list itself"
+    assert match is not None
 
 
 @every_tagged_provider

@@ -95,11 +95,14 @@ async def world(
     faults: Sequence[Any] = (),
     key: str = KEY,
     http: Any = None,
+    behind_s: float = 0.0,
     **emulator_options: Any,
 ) -> AsyncIterator[World]:
     clock = VirtualClock()
     catalog = small_catalog(name, rows, **(facts or {}))
-    with Emulator(clock=clock.now, models=["echo-*"], faults=faults, **emulator_options) as emulator:
+    with Emulator(
+        clock=lambda: clock.now() - behind_s, models=["echo-*"], faults=faults, **emulator_options
+    ) as emulator:
         registry = BatchProviderRegistry()
         async with registry.open(catalog=catalog, runtime=virtual_runtime(clock), http=http) as scope:
             provider = scope.create(name, {"api_key": key, "base_url": emulator.base_url(name)})

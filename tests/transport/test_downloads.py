@@ -8,10 +8,11 @@ import gzip
 import json
 import zlib
 
+import anyio
 import pytest
 from aioresponses import aioresponses
 
-from asyncbatch import Http, ProviderPermanentError, ProviderTransientError, Retry
+from asyncbatch import Http, ProviderPermanentError, ProviderTransientError, Retry, StorageError
 from tests.transport.wire import KEY, answer, closing, hang_up, here, reset, serve, silence
 
 LINES = b"".join(b'{"custom_id":"row-%d","text":"%s"}\n' % (n, b"x" * 100) for n in range(400))
@@ -110,11 +111,12 @@ CODED = {
 async def test_a_coding_that_was_not_asked_for_is_refused_rather_than_decoded(coding):
     name = {"a bomb": "gzip"}.get(coding, coding.removeprefix("a cut ").partition(" ")[0])
     coded = answer(CODED[coding], 200, f"Content-Encoding: {name}")
-    async with serve(coded) as server, here(server.url, retry=ONCE) as client:
-        with pytest.raises(ProviderTransientError, match=f"coding '{name}'") as caught:
+    async with serve(coded) as server, here(server.url) as client:
+        with pytest.raises(ProviderPermanentError, match=f"coding '{name}'") as caught:
             await client.fetch()
 
     assert caught.value.code == "unfit_answer"
+    assert server.count("GET") == 1, "it would be no other the next time"
 
 
 async def test_a_coding_that_says_identity_is_none():
@@ -189,10 +191,13 @@ async def test_early_hints_without_end_are_given_up():
 
 
 async def test_a_file_larger_than_the_cap_is_refused():
-    async with serve(WHOLE) as server, here(server.url, retry=ONCE, http=Http(file_bytes=1000)) as client:
-        with pytest.raises(ProviderTransientError, match="larger than 1000 bytes"):
+    async with serve(WHOLE) as server, here(server.url, http=Http(file_bytes=1000)) as client:
+        with pytest.raises(
+            ProviderPermanentError, match=r"larger than 1000 bytes, the cap of Http\(file_bytes"
+        ) as caught:
             await client.fetch()
 
+    assert caught.value.code == "unfit_answer"
     assert server.count("GET") == 1
 
 
@@ -222,6 +227,79 @@ async def test_a_busy_server_is_asked_again_when_it_said():
 
     (waited,) = client.clock.slept_s
     assert 7 <= waited < 7.5
+
+
+# What a download that fails leaves behind
+
+LONG = LINES * 20
+BATCH = json.dumps({"id": "batch_1", "status": "completed", "output_file_id": "file-1"}).encode()
+
+
+def noted(provider):
+    """Note the bodies that a provider makes."""
+    made, new_file = [], provider.new_file
+    provider.new_file = lambda: made.append(new_file()) or made[-1]
+    return made
+
+
+async def test_what_came_of_a_file_that_was_cut_is_given_back():
+    cut = closing(answer(LONG)[:-10])
+    async with serve(answer(BATCH), cut) as server, here(server.url, retry=ONCE) as client:
+        made = noted(client.provider)
+        with pytest.raises(ProviderTransientError, match="GET /files/file-1/content failed"):
+            await client.provider.fetch_results("batch_1")
+
+    assert [file.size for file in made] == [0]
+
+
+async def test_what_came_of_a_file_whose_download_was_cancelled_is_given_back_however_often_it_is_cancelled():
+    async def stop(talk, asked):
+        await talk.say(answer(LONG)[:-10])
+        await silence(talk, asked)
+
+    async with serve(answer(BATCH), stop) as server, here(server.url) as client:
+        made = noted(client.provider)
+
+        async def read():
+            await client.provider.fetch_results("batch_1")
+
+        task = asyncio.create_task(read())
+        with anyio.fail_after(10):
+            while not made or not made[0].size:
+                await asyncio.sleep(0)
+            while not task.done():
+                task.cancel()
+                await asyncio.sleep(0)
+
+    assert task.cancelled()
+    assert [file.size for file in made] == [0]
+
+
+# Our own disk
+
+
+class FullDisk:
+    """A sink that cannot be written any more."""
+
+    size = 0
+
+    def append(self, data):
+        raise StorageError("the disk is full")
+
+    def flush(self):
+        pass
+
+    def clear(self):
+        pass
+
+
+async def test_a_full_disk_is_no_error_of_the_wire_and_nothing_is_fetched_again():
+    async with serve(WHOLE) as server, here(server.url) as client:
+        with pytest.raises(StorageError, match="the disk is full"):
+            await client.transport.download("/files/file-1/content", FullDisk())
+
+    assert server.count("GET") == 1
+    assert client.clock.slept_s == []
 
 
 # Redirects
@@ -280,22 +358,22 @@ async def test_a_redirect_to_another_port_is_to_a_stranger():
 @pytest.mark.parametrize("hops", [3, 4])
 async def test_three_redirects_are_followed_and_no_fourth(hops):
     async with serve(*[to(f"/hop/{n}") for n in range(hops)], WHOLE) as server:
-        async with here(server.url, retry=ONCE) as client:
+        async with here(server.url) as client:
             if hops == 3:
                 assert await client.fetch() == LINES
             else:
-                with pytest.raises(ProviderTransientError, match="more than 3 redirects"):
+                with pytest.raises(ProviderPermanentError, match="more than 3 redirects"):
                     await client.fetch()
 
     assert server.count("GET") == 4
 
 
 async def test_a_loop_of_redirects_ends():
-    async with serve(to("/v1/files/file-1/content")) as server, here(server.url, retry=Retry(attempts=2)) as client:
-        with pytest.raises(ProviderTransientError, match="redirects"):
+    async with serve(to("/v1/files/file-1/content")) as server, here(server.url) as client:
+        with pytest.raises(ProviderPermanentError, match="redirects"):
             await client.fetch()
 
-    assert server.count("GET") == 8
+    assert server.count("GET") == 4
 
 
 NOWHERE = {
@@ -312,16 +390,16 @@ NOWHERE = {
 @pytest.mark.parametrize("where", NOWHERE)
 async def test_a_redirect_that_leads_astray_is_not_followed(where):
     location, words = NOWHERE[where]
-    async with serve(to(location)) as server, here(server.url, retry=ONCE) as client:
-        with pytest.raises(ProviderTransientError, match=words):
+    async with serve(to(location)) as server, here(server.url) as client:
+        with pytest.raises(ProviderPermanentError, match=words):
             await client.fetch()
 
     assert server.count("GET") == 1
 
 
 async def test_a_redirect_without_an_address_leads_nowhere():
-    async with serve(answer(b"", 302)) as server, here(server.url, retry=ONCE) as client:
-        with pytest.raises(ProviderTransientError, match="a redirect to nowhere"):
+    async with serve(answer(b"", 302)) as server, here(server.url) as client:
+        with pytest.raises(ProviderPermanentError, match="a redirect to nowhere"):
             await client.fetch()
 
     assert server.count("GET") == 1
@@ -329,8 +407,8 @@ async def test_a_redirect_without_an_address_leads_nowhere():
 
 async def test_a_redirect_from_https_to_http_is_not_followed(self_signed):
     async with serve(WHOLE) as plain, serve(to(f"{plain.url}/x"), ssl=self_signed.server) as server:
-        async with here(server.url, retry=ONCE, http=Http(ca_file=self_signed.ca_file)) as client:
-            with pytest.raises(ProviderTransientError, match="a redirect to http, which is not followed"):
+        async with here(server.url, http=Http(ca_file=self_signed.ca_file)) as client:
+            with pytest.raises(ProviderPermanentError, match="a redirect to http, which is not followed"):
                 await client.fetch()
 
     assert plain.asked == []

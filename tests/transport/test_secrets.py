@@ -27,6 +27,7 @@ from asyncbatch import (
 )
 from asyncbatch.catalog import load_catalog
 from asyncbatch.providers.openai_provider import OpenAIBatchProvider
+from asyncbatch.transport import Profile, Sessions
 from tests.transport.wire import JOB, answer, closing, hang_up, here, reset, serve, silence
 
 KEY = "canary-of-the-argument-8b1f"
@@ -235,7 +236,7 @@ MISTAKES = {
     "a file with a key of the wrong type": lambda: wrong_file(api_key=[KEY]),
     "a file with a bad address": lambda: wrong_file(base_url=f"https://u:{KEY}@h"),
     "a file with an open variable": lambda: wrong_file(headers={"x": "${OPEN"}),
-    "a file with a variable that is not set": lambda: prepare(catalog=in_a_file(headers={"x": "${NO_SUCH_VARIABLE}"})),
+    "a file with a variable that is not set": lambda: use(catalog=in_a_file(headers={"x": "${NO_SUCH_VARIABLE}"})),
     "an address in the environment": lambda: use(catalog=in_a_file()),
 }
 
@@ -294,6 +295,44 @@ async def test_nothing_that_can_be_printed_shows_a_secret(caplog):
                     assert leaks(str(list(thing.__rich_repr__()))) == []
 
     assert KEY in str(provider.account.origin.secret_headers.values()), "they are there, and do not show"
+
+
+@pytest.mark.parametrize(
+    "proxy", [f"http://user:{KEY}@127.0.0.1:9", f"http://{KEY}@127.0.0.1:9", f"http://user:a/b@{KEY}@127.0.0.1:9"]
+)
+async def test_the_password_of_a_proxy_is_not_shown_and_neither_is_its_user(proxy, caplog):
+    caplog.set_level(logging.DEBUG)
+    http = Http(proxy=proxy)
+    shown = [repr(http), str(http), f"{http}", str(list(http.__rich_repr__()))]
+    options = Sessions(http).options(Profile.POLL)
+    async with here("http://127.0.0.1:9", config={"api_key": TOKEN}, http=http, retry=Retry(attempts=1)) as client:
+        for name in CALLS:
+            with pytest.raises(AsyncBatchError) as caught:
+                await call(name, client)
+            assert_clean(caught.value, caplog)
+
+    assert all(leaks(text) == [] and "user" not in text for text in shown), shown
+    assert all("[secret]@127.0.0.1:9" in text for text in shown)
+    assert options["proxy"] == proxy
+    assert leaks(repr(options)) == []
+
+
+async def test_the_password_of_a_proxy_that_refuses_it_is_not_shown(caplog):
+    async with serve(answer(ECHOED, 407)) as proxy:
+        http = Http(proxy=proxy.url.replace("//", f"//user:{KEY}@"))
+        async with here("http://127.0.0.1:9", config={"api_key": TOKEN}, http=http) as client:
+            with pytest.raises(AsyncBatchError) as caught:
+                await client.provider.poll_status("batch_1")
+
+    sent = base64.b64decode(proxy.asked[0].headers["proxy-authorization"].removeprefix("Basic ")).decode()
+    assert sent == f"user:{KEY}", "the proxy itself got it"
+    assert_clean(caught.value, caplog)
+
+
+def test_a_proxy_without_a_user_and_no_proxy_are_shown_as_they_are():
+    assert "proxy='http://127.0.0.1:9'" in repr(Http(proxy="http://127.0.0.1:9"))
+    assert "proxy='[secret]@127.0.0.1'" in repr(Http(proxy="u:p@127.0.0.1"))
+    assert "proxy=None" in repr(Http())
 
 
 async def test_a_fingerprint_names_the_key_without_being_it():

@@ -1,11 +1,22 @@
 """The three sessions of a scope: what each is for, what they never keep, and that none of them is left open."""
 
+import asyncio
+
 import aiohttp
 import anyio
 import pytest
 
-from asyncbatch import BatchProviderRegistry, ConfigError, Http, ProviderTransientError, Retry, ScopeError
+from asyncbatch import (
+    BatchProviderRegistry,
+    ConfigError,
+    Http,
+    ProviderPermanentError,
+    ProviderTransientError,
+    Retry,
+    ScopeError,
+)
 from asyncbatch.providers.openai_provider import OpenAIBatchProvider
+from asyncbatch.spool import IN_MEMORY_BYTES
 from asyncbatch.transport import Profile, Sessions
 from tests.transport.test_create import BATCH
 from tests.transport.wire import KEY, answer, here, serve, silence
@@ -122,7 +133,7 @@ async def test_a_session_of_the_applications_is_given_our_limits_call_by_call():
             with pytest.raises(Exception, match="answered 302"):
                 await client.provider.poll_status("batch_1")
             server.answers = [answer(b"not gzip", 200, "Content-Encoding: gzip")]
-            with pytest.raises(ProviderTransientError, match="coding 'gzip'"):
+            with pytest.raises(ProviderPermanentError, match="coding 'gzip'"):
                 await client.fetch()
 
     assert len(server.asked) == 4
@@ -222,3 +233,113 @@ async def test_many_lives_leave_nothing_behind():
         after = descriptors()
 
     assert after <= before + 2
+
+
+# Cancelled while closing: a native `Task.cancel()` goes through every shield of anyio's
+
+
+async def cancelled_at_every_turn(close):
+    """Run a closing and cancel its task whenever it waits; gives whether the cancellation came out of it."""
+    task = asyncio.create_task(close())
+    with anyio.fail_after(10):
+        while not task.done():
+            await asyncio.sleep(0)
+            task.cancel()
+    return task.cancelled()
+
+
+def body_on_disk(space):
+    file = space.new()
+    file.append(b"x" * (IN_MEMORY_BYTES + 1))
+    file.flush()
+    return file.path.parent
+
+
+async def test_a_native_cancel_does_not_keep_a_scope_from_closing_everything():
+    scope = BatchProviderRegistry().open()
+    await scope.__aenter__()
+    sessions = [scope.context.sessions.get(profile) for profile in Profile]
+    directory = body_on_disk(scope.context.space)
+
+    cancelled = await cancelled_at_every_turn(scope.aclose)
+
+    assert cancelled, "and it is not swallowed"
+    assert [session.closed for session in sessions] == [True] * 3
+    assert not directory.exists()
+    assert not scope.is_open
+
+
+async def test_a_native_cancel_does_not_keep_the_registry_from_closing_its_shared_scope():
+    registry = BatchProviderRegistry()
+    scope = await registry.__aenter__()
+    sessions = [scope.context.sessions.get(profile) for profile in Profile]
+
+    cancelled = await cancelled_at_every_turn(lambda: registry.__aexit__(None, None, None))
+
+    assert cancelled
+    assert [session.closed for session in sessions] == [True] * 3
+
+
+async def test_a_native_cancel_does_not_keep_a_provider_alone_from_closing_everything():
+    provider = OpenAIBatchProvider({"api_key": KEY})
+    await provider.__aenter__()
+    context = provider._own_context
+    sessions = [context.sessions.get(profile) for profile in Profile]
+    directory = body_on_disk(context.space)
+
+    cancelled = await cancelled_at_every_turn(provider.aclose)
+
+    assert cancelled
+    assert [session.closed for session in sessions] == [True] * 3
+    assert not directory.exists()
+    assert provider._own_context is None
+
+
+async def test_a_native_cancel_does_not_keep_sessions_open():
+    sessions = Sessions()
+    await sessions.open()
+    opened = [sessions.get(profile) for profile in Profile]
+
+    cancelled = await cancelled_at_every_turn(sessions.close)
+
+    assert cancelled
+    assert [session.closed for session in opened] == [True] * 3
+
+
+class Stuck:
+    """Refuses to close once, as a connector of an application's may."""
+
+    def __init__(self, session):
+        self._session = session
+        self._close = session.close
+        session.close = self.close
+
+    async def close(self):
+        self._session.close = self._close
+        raise OSError("not now")
+
+
+@pytest.mark.filterwarnings("ignore:Setting custom ClientSession:DeprecationWarning")
+@pytest.mark.parametrize("how", ["sessions", "scope", "provider"])
+async def test_what_one_closing_left_the_next_one_finishes(how):
+    if how == "scope":
+        owner = await BatchProviderRegistry().open().__aenter__()
+        sessions, close = owner.context.sessions, owner.aclose
+    elif how == "provider":
+        owner = await OpenAIBatchProvider({"api_key": KEY}).__aenter__()
+        sessions, close = owner._own_context.sessions, owner.aclose
+    else:
+        sessions = Sessions()
+        await sessions.open()
+        close = sessions.close
+    opened = [sessions.get(profile) for profile in Profile]
+    Stuck(opened[0])
+
+    with pytest.raises(OSError, match="not now"):
+        await close()
+    first = [session.closed for session in opened]
+    await close()
+    await close()
+
+    assert first == [False, True, True], "one that fails keeps no other from being closed"
+    assert [session.closed for session in opened] == [True] * 3

@@ -6,10 +6,10 @@ import tracemalloc
 
 import pytest
 
-from asyncbatch import Http, ProviderPermanentError, ProviderTransientError, Retry
+from asyncbatch import BatchMode, Http, ProviderPermanentError, ProviderTransientError, Retry, ScopeError, StorageError
 from asyncbatch.emulator import faults
 from asyncbatch.spool import IN_MEMORY_BYTES
-from tests.providers.world import world
+from tests.providers.world import JOB, MODEL, small_catalog, world
 from tests.transport.wire import answer, closing, hang_up, here, listen, serve, silence
 
 CONTENT = "é" * 400
@@ -132,17 +132,51 @@ class Lying:
 async def test_a_body_that_changed_its_size_is_an_error_and_never_a_cut_upload(actual):
     async with serve(file_of(20)) as server:
         async with here(server.url, retry=Retry(attempts=2), http=Http(read_s=1)) as client:
-            with pytest.raises(ProviderTransientError):
+            with pytest.raises(StorageError, match="differs from its declared size"):
                 await client.provider.upload((await client.prepared()).replace(spool=Lying(20, actual)))
 
     assert not any(asked.body.rstrip().endswith(b"--") for asked in server.asked), "no form came to its end"
 
 
+class Unreadable:
+    """A body that the disk does not give back."""
+
+    size = 20
+
+    async def chunks(self):
+        yield b"x"
+        raise StorageError("the disk does not read")
+
+
+async def test_a_body_that_the_disk_does_not_give_back_is_no_error_of_the_wire():
+    async with serve(file_of(20)) as server, here(server.url) as client:
+        with pytest.raises(StorageError, match="the disk does not read") as caught:
+            await client.provider.upload((await client.prepared()).replace(spool=Unreadable()))
+
+    assert client.clock.slept_s == [], "another try would read the same disk"
+    assert caught.value.__context__ is None, "nothing of the wire hangs on it"
+
+
+async def test_ids_go_with_the_last_submission_of_their_job_that_is_discarded():
+    async with here("http://127.0.0.1:9", catalog=small_catalog("openai", 2)) as client:
+        first, second = await client.provider.prepare_payloads(
+            batch_id=JOB, model=MODEL, mode=BatchMode.CHAT, requests=["a", "b", "c", "d"]
+        )
+        await client.provider.discard([first])
+        await client.provider.discard([first])
+        kept = list(second.request_ids)
+        await client.provider.discard([first, second])
+        with pytest.raises(ScopeError, match="discarded"):
+            list(second.request_ids)
+
+    assert kept == ["0000002", "0000003"]
+
+
 async def test_a_spool_that_was_taken_away_is_an_error_of_the_upload():
-    async with serve(file_of(1)) as server, here(server.url, retry=Retry(attempts=1)) as client:
+    async with serve(file_of(1)) as server, here(server.url) as client:
         submission = await client.prepared(f"{n} {'x' * 10_000}" for n in range(200))
         await client.provider.discard([submission])
-        with pytest.raises(ProviderTransientError, match="POST /files failed"):
+        with pytest.raises(ScopeError, match="discarded"):
             await client.provider.upload(submission)
 
     assert submission.spool.size > IN_MEMORY_BYTES

@@ -7,6 +7,7 @@ import pytest
 from asyncbatch.accounts import Account, resolve_account, settings_from_config
 from asyncbatch.catalog import ProviderSettings, load_catalog
 from asyncbatch.exceptions import ConfigError, MissingCredentialsError
+from asyncbatch.providers.openai_provider import OpenAIBatchProvider
 
 FACTS = load_catalog().provider("openai")
 KEY = "sk-test-0123456789abcdef"
@@ -190,3 +191,28 @@ def test_an_account_shows_no_secret():
     assert KEY not in repr(found)
     assert "gate-token-1" not in repr(found)
     assert set(found.origin.secrets) == {f"Bearer {KEY}", KEY, "gate-token-1"}
+
+
+TEAM = {"providers": {"openai": {"api_key": "${TEAM_KEY}", "base_url": "${TEAM_URL}", "organization": "${TEAM_ORG}"}}}
+
+
+def test_a_variable_of_the_file_need_not_be_set_where_the_environment_wins_over_it():
+    env = {"OPENAI_API_KEY": "sk-env", "OPENAI_BASE_URL": "http://127.0.0.1:1/v1", "OPENAI_ORG_ID": "org"}
+
+    settings = load_catalog(TEAM, env=env).settings("openai")
+
+    assert settings.api_key is None
+
+
+def test_a_variable_of_the_file_need_not_be_set_where_an_argument_is_given(monkeypatch):
+    for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_ORG_ID"):
+        monkeypatch.delenv(name, raising=False)
+    config = {"api_key": "sk-argument", "base_url": "http://127.0.0.1:1/v1", "organization": "mine"}
+    provider = OpenAIBatchProvider(config, catalog=load_catalog(TEAM, env={}))
+
+    assert provider.account.origin.base_url == "http://127.0.0.1:1/v1"
+
+
+def test_a_variable_of_the_file_that_is_needed_and_not_set_is_named():
+    with pytest.raises(ConfigError, match="TEAM_KEY is not set"):
+        load_catalog(TEAM, env={}).settings("openai")

@@ -20,6 +20,7 @@ from asyncbatch.exceptions import (
     ProviderTransientError,
     RowProblem,
     ScopeError,
+    StorageError,
     SubmissionUnknownError,
 )
 
@@ -31,6 +32,7 @@ PARENTS = {
     PollerClosedError: ScopeError,
     ClientClosedError: ScopeError,
     JournalError: AsyncBatchError,
+    StorageError: AsyncBatchError,
     ProviderError: AsyncBatchError,
     ProviderTransientError: ProviderError,
     ProviderPermanentError: ProviderError,
@@ -79,6 +81,10 @@ def test_an_error_of_a_provider_carries_its_facts_as_fields():
         7,
         None,
     )
+
+
+def test_an_error_of_our_own_disk_can_be_taken_for_none_of_the_wire():
+    assert not issubclass(StorageError, OSError | ProviderError)
 
 
 def test_use_in_the_wrong_place_is_a_runtime_error_too():

@@ -76,7 +76,7 @@ async def test_requests_of_every_kind_are_read_to_their_end_in_order(wrap):
         ("mine", "fourth"),
     ]
     assert [chunk.rows for chunk in intake.chunks] == [4]
-    assert intake.refused == 0
+    assert len(intake.refused) == 0
 
 
 async def test_the_callers_own_objects_stay_as_they_were():
@@ -89,17 +89,17 @@ async def test_the_callers_own_objects_stay_as_they_were():
     assert row == {"custom_id": "a", "body": {"input": "x"}}
 
 
-async def test_minted_wire_ids_are_numbered_by_accepted_row_and_the_requests_keep_their_own():
+async def test_minted_wire_ids_are_numbered_by_the_row_of_the_input_and_the_requests_keep_their_own():
     refused: list[RowProblem] = []
 
     intake = await take(
         ["a", {"input": ""}, {"custom_id": "mine", "body": {"input": "c"}}], wire_prefix="n0-", on_reject=refused.append
     )
 
-    assert [line["custom_id"] for line in lines_of(intake)] == ["n0-0000000", "n0-0000001"]
+    assert [line["custom_id"] for line in lines_of(intake)] == ["n0-0000000", "n0-0000002"]
     assert ids_of(intake) == ["0000000", "mine"]
     assert [problem.row for problem in refused] == [1]
-    assert intake.refused == 1
+    assert list(intake.refused) == [1]
 
 
 @pytest.mark.parametrize("wire_prefix", [None, "n0-"])
@@ -172,13 +172,13 @@ async def test_bad_rows_are_told_one_by_one_and_the_others_go():
 
     assert [(problem.row, problem.code) for problem in refused] == [(n, code) for n, (_, code) in enumerate(BAD, 1)]
     assert ids_of(intake) == ["dup", f"{len(BAD) + 1:07d}"]
-    assert intake.refused == len(BAD)
+    assert list(intake.refused) == list(range(1, len(BAD) + 1))
 
 
 async def test_when_every_row_is_refused_there_is_nothing_to_send():
     intake = await take([17, 18], on_reject=lambda problem: None)
 
-    assert (intake.chunks, intake.refused, len(intake.ids), intake.file.size) == ((), 2, 0, 0)
+    assert (intake.chunks, list(intake.refused), len(intake.ids), intake.file.size) == ((), [0, 1], 0, 0)
 
 
 async def test_the_first_twenty_bad_rows_are_kept_and_all_are_counted():
@@ -346,7 +346,8 @@ async def test_every_row_is_either_written_in_its_place_or_refused_by_its_number
     expected = [
         items[n]["custom_id"] if isinstance(items[n], dict) and "custom_id" in items[n] else f"{n:07d}" for n in good
     ]
-    assert len(bad) == len(refused) == intake.refused
+    assert sorted(bad) == list(intake.refused)
+    assert len(bad) == len(refused)
     assert ids_of(intake) == expected
     assert len(set(expected)) == len(expected)
     assert [line["custom_id"] for line in lines_of(intake)] == expected

@@ -10,17 +10,18 @@ from hypothesis import strategies as st
 
 from asyncbatch.dto import ProviderResultRow
 from asyncbatch.enums import ResultStatus
-from asyncbatch.exceptions import ScopeError
+from asyncbatch.exceptions import ProviderPermanentError, ScopeError, StorageError
 from asyncbatch.result_stream import Downloaded, ResultStream
 from asyncbatch.spool import PIECE_BYTES, SpoolFile, SpoolSpace
-from asyncbatch.testing.runtime import virtual_runtime
+from asyncbatch.testing.runtime import run_inline, virtual_runtime
 
 
 class Service:
     """A place to download from: files of lines, and how often they were asked for."""
 
-    def __init__(self, *files: bytes) -> None:
-        self.runtime = virtual_runtime()
+    def __init__(self, *files: bytes, lost: ProviderPermanentError | None = None, offload=run_inline) -> None:
+        self.runtime = msgspec.structs.replace(virtual_runtime(), offload=offload)
+        self.lost = lost
         self.space = SpoolSpace(self.runtime)
         self.contents = files
         self.downloads = 0
@@ -36,7 +37,7 @@ class Service:
         for file, content in zip(files, self.contents, strict=True):
             file.append(content)
         self.kept += files
-        return Downloaded(files=files, decode=decode)
+        return Downloaded(files=files, decode=decode, lost=self.lost)
 
     def stream(self) -> ResultStream:
         return ResultStream(self.fetch, self.runtime)
@@ -184,4 +185,97 @@ async def test_rows_come_in_slices_for_those_who_handle_many_at_once():
     slices = [rows async for rows in service.stream().slices()]
 
     assert [len(rows) for rows in slices] == [PIECE_BYTES // 8] * 3 + [1]
+    assert service.held_bytes == 0
+
+
+# A file that is lost
+
+
+async def gather(items, kept):
+    """Keep what comes before an iteration ends, or fails."""
+    async for item in items:
+        kept.append(item)
+
+
+GONE = ProviderPermanentError("no such file", status=404)
+
+
+async def test_the_rows_of_the_files_that_came_are_given_before_the_loss_of_another_is_told():
+    service = Service(b"a\nb\n", b"c\n", lost=GONE)
+    rows = []
+
+    with pytest.raises(ProviderPermanentError, match="no such file"):
+        await gather(service.stream(), rows)
+
+    assert names(rows) == ["a", "b", "c"]
+    assert service.held_bytes == 0
+
+
+async def test_slices_end_with_the_loss_too():
+    service, slices = Service(b"a\nb\n", lost=GONE), []
+
+    with pytest.raises(ProviderPermanentError, match="no such file"):
+        await gather(service.stream().slices(), slices)
+
+    assert list(map(names, slices)) == [["a", "b"]]
+
+
+async def test_an_await_tells_the_loss_rather_than_give_a_part_for_the_whole():
+    with pytest.raises(ProviderPermanentError, match="no such file"):
+        await Service(b"a\n", lost=GONE).stream()
+
+
+async def test_a_loss_is_told_to_everybody_who_reads_to_the_end():
+    service = Service(b"a\n", lost=GONE)
+    async with service.stream() as stream:
+        for _ in range(2):
+            with pytest.raises(ProviderPermanentError, match="no such file"):
+                await stream
+
+    assert service.downloads == 1
+    assert service.held_bytes == 0
+
+
+# Giving the files back
+
+
+async def offload_late(func, *args):
+    for _ in range(3):
+        await asyncio.sleep(0)
+    return func(*args)
+
+
+async def test_a_native_cancel_does_not_keep_a_stream_from_giving_every_file_back():
+    service = Service(b"a\n", b"b\n", offload=offload_late)
+    stream = service.stream()
+    async with stream:
+        await stream
+        task = asyncio.create_task(stream.aclose())
+        for _ in range(100):
+            await asyncio.sleep(0)
+            task.cancel()
+
+        assert task.cancelled()
+        assert service.held_bytes == 0
+
+
+async def test_a_file_that_could_not_be_given_back_is_given_back_by_the_next_closing():
+    service = Service(b"a\n", b"b\n")
+    stream = service.stream()
+    async with stream:
+        await stream
+        stuck = service.kept[0]
+        clear = stuck.clear
+
+        def refuse():
+            stuck.clear = clear
+            raise StorageError("not now")
+
+        stuck.clear = refuse
+        with pytest.raises(StorageError, match="not now"):
+            await stream.aclose()
+        assert [file.size for file in service.kept] == [2, 0]
+
+        await stream.aclose()
+
     assert service.held_bytes == 0

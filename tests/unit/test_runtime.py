@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 from asyncbatch.exceptions import ScopeError
-from asyncbatch.runtime import OFFLOAD_THREADS, LoopBound, Owner, Runtime, Signal, sleep_or
+from asyncbatch.runtime import OFFLOAD_THREADS, LoopBound, Owner, Runtime, Signal, finish, sleep_or
 from asyncbatch.testing.runtime import VirtualClock, virtual_runtime
 
 
@@ -367,3 +367,106 @@ async def test_a_torn_down_loop_is_told_as_a_crash_and_stays_a_cancellation(cras
     await owner.stop()
 
     assert [type(error) for error in crashes] == [asyncio.CancelledError]
+
+
+# --- clean-up that comes to its end ------------------------------------------------------------------------------------
+
+
+class Steps:
+    """Clean-up steps that take some turns of the loop, and say when they are done."""
+
+    def __init__(self) -> None:
+        self.done: list[str] = []
+
+    def named(self, name: str, *, fails: BaseException | None = None) -> Callable[[], Awaitable[None]]:
+        async def step() -> None:
+            await turns(3)
+            self.done.append(name)
+            if fails is not None:
+                raise fails
+
+        return step
+
+
+async def test_steps_run_one_after_the_other():
+    steps = Steps()
+
+    await finish(steps.named("a"), steps.named("b"))
+    await finish()
+
+    assert steps.done == ["a", "b"]
+
+
+@pytest.mark.parametrize("wait", range(12))
+async def test_a_native_cancel_at_any_moment_breaks_no_step_and_comes_out_at_the_end(wait):
+    steps = Steps()
+    task = asyncio.create_task(finish(steps.named("a"), steps.named("b")))
+    await turns(wait)
+    early = task.done()
+    task.cancel()
+    results = await asyncio.wait((task,))
+
+    assert task in results[0]
+    assert steps.done == (
+        [] if wait == 0 else ["a", "b"]
+    )  # a task that is cancelled before its first turn does nothing
+    assert task.cancelled() is not early
+
+
+async def test_a_scope_that_is_cancelled_lets_the_steps_come_to_their_end():
+    steps = Steps()
+    with anyio.CancelScope() as scope:
+        scope.cancel()
+        await finish(steps.named("a"), steps.named("b"))
+
+    assert steps.done == ["a", "b"]
+
+
+async def test_a_step_that_fails_keeps_no_later_one_from_running_and_the_first_failure_is_raised(caplog):
+    steps = Steps()
+
+    with pytest.raises(ZeroDivisionError, match="first"):
+        await finish(
+            steps.named("a", fails=ZeroDivisionError("first")),
+            steps.named("b", fails=OSError("second")),
+            steps.named("c"),
+        )
+
+    assert steps.done == ["a", "b", "c"]
+    assert "second" in caplog.text, "what is not raised is logged"
+    assert "first" not in caplog.text
+
+
+async def test_a_cancellation_comes_before_a_failure_which_is_logged(caplog):
+    steps = Steps()
+    task = asyncio.create_task(finish(steps.named("a", fails=OSError("the failure")), steps.named("b")))
+    await turns(1)
+    task.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert steps.done == ["a", "b"]
+    assert "the failure" in caplog.text
+
+
+def test_a_loop_that_ends_meanwhile_is_no_success():
+    ends = []
+
+    async def never() -> None:
+        await asyncio.Event().wait()
+
+    async def clean_up() -> None:
+        try:
+            await finish(never)
+        except asyncio.CancelledError:
+            ends.append("cancelled")
+            raise
+
+    async def main() -> None:
+        task = asyncio.create_task(clean_up())
+        await turns()
+        ends.append(task.done())
+
+    asyncio.run(main())
+
+    assert ends == [False, "cancelled"]

@@ -1,15 +1,21 @@
 """Large bodies: in memory while small, private on disk when not, and gone when their owner is."""
 
+import asyncio
+import errno
 import gc
 import os
 import stat
+import subprocess
+import sys
 import tempfile
+import textwrap
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asyncbatch.exceptions import ScopeError
+from asyncbatch.exceptions import ScopeError, StorageError
 from asyncbatch.spool import IN_MEMORY_BYTES, PIECE_BYTES, IdIndex, RequestIds, SpoolFile, SpoolSpace
 from asyncbatch.testing.runtime import virtual_runtime
 
@@ -156,10 +162,11 @@ async def test_an_existing_file_is_never_written_into(space):
     first.append(MEBIBYTE + b"x")
     (first.path.parent / "000002").symlink_to(first.path)
 
-    with pytest.raises(OSError, match="exists"):
+    with pytest.raises(StorageError, match="exists"):
         space.new().append(MEBIBYTE + b"y")
 
     assert first.read(IN_MEMORY_BYTES) == b"x"
+    assert (first.path.parent / "000002").is_symlink()
 
 
 @given(st.lists(st.binary(max_size=50)), st.integers(0, 60), st.integers(-1, 60))
@@ -170,6 +177,238 @@ def test_any_part_of_a_body_can_be_read(pieces, offset, size):
     body = b"".join(pieces)
 
     assert file.read(offset, size) == (body[offset:] if size < 0 else body[offset : offset + size])
+
+
+# --- a disk that refuses -----------------------------------------------------------------------------------------------
+
+
+def limited(script: str, limit: int, directory: os.PathLike[str]) -> str:
+    """Run lines in a process of its own whose files may not grow beyond so many bytes: a disk that is full there."""
+    preamble = f"""
+import resource, signal
+from asyncbatch.exceptions import StorageError
+from asyncbatch.spool import IN_MEMORY_BYTES, IdIndex, SpoolSpace
+from asyncbatch.testing.runtime import virtual_runtime
+
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+
+def limit(size):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+
+def refused(call, *args):
+    try:
+        call(*args)
+    except StorageError as error:
+        return error
+    raise AssertionError("it was written")
+
+limit({limit})
+space = SpoolSpace(virtual_runtime(), {os.fspath(directory)!r})
+"""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", preamble + textwrap.dedent(script)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_a_full_disk_is_an_error_of_its_own_that_names_the_directory_and_what_to_do(tmp_path):
+    said = limited(
+        """
+        file = space.new()
+        file.append(b"x" * IN_MEMORY_BYTES)
+        error = refused(file.append, b"y" * IN_MEMORY_BYTES)
+        print(error)
+        print(error.code, type(error.__cause__).__name__, isinstance(error, OSError))
+        """,
+        IN_MEMORY_BYTES + 10,
+        tmp_path,
+    )
+
+    assert str(tmp_path) in said
+    assert "File too large" in said
+    assert "TMPDIR" in said
+    assert "storage.failed OSError False" in said
+
+
+def test_a_body_that_cannot_leave_memory_stays_there_whole_and_leaves_no_file_behind(tmp_path):
+    limited(
+        """
+        file = space.new()
+        file.append(b"x" * IN_MEMORY_BYTES)
+        refused(file.append, b"y" * 100)
+        assert (file.size, file.path) == (IN_MEMORY_BYTES, None)
+        assert file.read() == b"x" * IN_MEMORY_BYTES
+        assert [path for path in space.new_path().parent.iterdir()] == []
+        limit(10 * IN_MEMORY_BYTES)
+        file.append(b"z" * 100)
+        assert file.read() == b"x" * IN_MEMORY_BYTES + b"z" * 100
+        file.flush()
+        """,
+        IN_MEMORY_BYTES - 10,
+        tmp_path,
+    )
+
+
+@pytest.mark.parametrize("flushed", [False, True], ids=["open", "reopened"])
+def test_a_write_that_was_refused_in_the_middle_leaves_nothing_and_the_body_goes_on(tmp_path, flushed):
+    limited(
+        f"""
+        file = space.new()
+        file.append(b"x" * (IN_MEMORY_BYTES + 50))
+        if {flushed}:
+            file.flush()
+        refused(file.append, b"y" * 100)  # fifty of them fit
+        assert file.size == IN_MEMORY_BYTES + 50
+        assert file.read() == b"x" * (IN_MEMORY_BYTES + 50)
+        with file.reader() as reader:
+            assert reader.read(IN_MEMORY_BYTES, 1000) == b"x" * 50
+        assert file.path.stat().st_size == file.size
+        file.append(b"z" * 50)
+        assert file.read(IN_MEMORY_BYTES) == b"x" * 50 + b"z" * 50
+        file.flush()
+        """,
+        IN_MEMORY_BYTES + 100,
+        tmp_path,
+    )
+
+
+def test_ids_that_were_refused_leave_the_index_as_it_was(tmp_path):
+    limited(
+        """
+        index = IdIndex(space)
+        first = [f"{n:06d}" for n in range(100_000)]
+        index.extend(first)
+        assert index._texts.size < index._offsets.size < IN_MEMORY_BYTES
+        more = [f"m{n:05d}" for n in range(60_000)]
+        refused(index.extend, more)  # the texts have room in memory, the offsets outgrow it
+        assert len(index) == 100_000
+        assert index.read(99_990, 100) == first[99_990:]
+        limit(100 * IN_MEMORY_BYTES)
+        index.extend(["\u00e9", *more])
+        assert index.read(99_999, 3) == ["099999", "\u00e9", "m00000"]
+        assert index.find("m59999") == 160_000
+        index._texts.flush()
+        index._offsets.flush()
+        """,
+        IN_MEMORY_BYTES,
+        tmp_path,
+    )
+
+
+async def test_a_place_that_does_not_exist_is_named(tmp_path):
+    file = SpoolSpace(virtual_runtime(), tmp_path / "nowhere").new()
+    file.append(b"in memory")
+
+    with pytest.raises(StorageError, match="nowhere: No such file") as caught:
+        file.append(MEBIBYTE)
+
+    assert isinstance(caught.value.__cause__, FileNotFoundError)
+    assert file.read() == b"in memory"
+
+
+async def test_a_body_whose_file_was_taken_away_says_so(space):
+    file = space.new()
+    file.append(MEBIBYTE + b"x")
+    file.flush()
+    file.path.unlink()
+
+    with pytest.raises(StorageError, match=r"read.*No such file"):
+        file.read()
+    with pytest.raises(StorageError, match=r"written.*No such file"):
+        file.append(b"y")
+    assert file.size == IN_MEMORY_BYTES + 1
+
+
+async def test_a_body_of_which_a_part_was_taken_away_is_no_shorter_body(space):
+    file = space.new()
+    file.append(MEBIBYTE * 2)
+    file.flush()
+    os.truncate(file.path, IN_MEMORY_BYTES)
+
+    assert file.read(0, 10) == MEBIBYTE[:10]
+    with pytest.raises(StorageError, match="1 bytes of it are gone"):
+        file.read(IN_MEMORY_BYTES - 10, 11)
+    with pytest.raises(StorageError):
+        await read_all(file)
+
+
+class Failing:
+    """The writer of a file on a disk that says only at the end that it is full, or breaks."""
+
+    def __init__(self, writer, *broken: str) -> None:
+        self._writer = writer
+        self._broken = broken
+
+    def __getattr__(self, name):
+        return self._fail if name in self._broken else getattr(self._writer, name)
+
+    def _fail(self, *_):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+
+@pytest.mark.parametrize("broken", [("write",), ("write", "truncate"), ("seek",)])
+async def test_a_disk_that_breaks_does_not_move_where_the_body_ends(space, broken):
+    file = space.new()
+    file.append(MEBIBYTE + b"x")
+    sound = file._writer
+    file._writer = Failing(sound, *broken)
+    with pytest.raises(StorageError, match=os.strerror(errno.EIO)):
+        file.append(b"lost")
+
+    file._writer = sound
+    file.append(b"kept")
+
+    assert file.read(IN_MEMORY_BYTES) == b"xkept"
+
+
+async def test_a_half_write_that_cannot_be_taken_back_is_written_over_and_never_read(space):
+    file = space.new()
+    file.append(MEBIBYTE + b"x")
+    sound = file._writer
+
+    class Half(Failing):
+        def write(self, data):
+            sound.write(data[:3])
+            self._fail()
+
+    file._writer = Half(sound, "truncate")
+    with pytest.raises(StorageError):
+        file.append(b"lost")
+    file._writer = sound
+    with file.reader() as reader:
+        assert reader.read(IN_MEMORY_BYTES, 100) == b"x"
+    file.append(b"k")
+
+    assert file.read(IN_MEMORY_BYTES) == b"xk"
+
+
+async def test_a_disk_that_is_full_only_at_the_end_says_so_and_no_file_stays_open(space):
+    file = space.new()
+    file.append(MEBIBYTE + b"x")
+    sound = file._writer
+    file._writer = Failing(sound, "close")
+
+    with pytest.raises(StorageError, match="written"):
+        file.flush()
+    sound.close()
+    file._writer = Failing(sound, "close")
+    file.clear()  # what cannot be written is not wanted any more
+
+    assert file.size == 0
+
+
+async def test_what_is_appended_beyond_a_size_can_be_forgotten(space):
+    for padding in (0, IN_MEMORY_BYTES):
+        file = space.new()
+        file.append(b"." * padding + b"kept and lost")
+        file.cut(padding + 5)
+        assert file.read(padding) == b"kept "
+        file.append(b"on")
+        assert file.read(padding) == b"kept on"
 
 
 # --- views -------------------------------------------------------------------------------------------------------------
@@ -204,6 +443,31 @@ async def test_a_body_goes_with_its_last_view(space):
         second.read()
 
 
+async def offload_late(func, *args):
+    """Take a turn of the loop before the work is done, so that a native cancel finds us waiting."""
+    await asyncio.sleep(0)
+    return func(*args)
+
+
+async def test_a_view_whose_discarding_was_broken_off_is_discarded_by_the_next(tmp_path):
+    space = SpoolSpace(msgspec.structs.replace(virtual_runtime(), offload=offload_late), tmp_path)
+    file = space.new()
+    file.append(MEBIBYTE * 2)
+    first, second = file.view(0, 1), file.view(1, 1)
+    await second.discard()
+    task = asyncio.create_task(first.discard())
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert file.size > 0
+
+    await first.discard()
+
+    assert file.size == 0
+    await space.discard()
+
+
 # --- the space ---------------------------------------------------------------------------------------------------------
 
 
@@ -236,6 +500,21 @@ async def test_a_body_that_outgrows_memory_after_its_space_was_closed_leaves_not
         file.append(MEBIBYTE)
 
     assert list(tmp_path.iterdir()) == []
+
+
+async def test_a_file_that_cannot_be_closed_keeps_no_space_from_being_removed(tmp_path):
+    space = SpoolSpace(virtual_runtime(), tmp_path)
+    file = space.new()
+    file.append(MEBIBYTE * 2)
+    sound = file._writer
+    file._writer = Failing(sound, "close")
+
+    await space.discard()
+    sound.close()
+
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(ScopeError):
+        file.append(b"more")
 
 
 async def test_a_space_that_was_never_used_on_disk_has_nothing_to_remove(tmp_path):
@@ -340,3 +619,17 @@ async def test_ids_are_given_back():
 
     with pytest.raises(ScopeError):
         index.read(0, 1)
+
+
+async def test_ids_go_with_the_last_who_reads_them_and_repeating_it_counts_once():
+    index = IdIndex(SpoolSpace(virtual_runtime()))
+    index.extend(["a", "b"])
+    first, second = RequestIds(index, 0, 1), RequestIds(index, 1, 1)
+
+    await first.discard()
+    await first.discard()
+    assert list(second) == ["b"]
+
+    await second.discard()
+    with pytest.raises(ScopeError):
+        list(second)

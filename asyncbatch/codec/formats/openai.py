@@ -33,7 +33,9 @@ def check_body(body: dict[str, Any], *, model: str, kind: str) -> dict[str, Any]
     if body.get("stream"):
         raise RowFault("streaming", "it asks for stream, which no batch can give: remove it")
     needed = _NEEDED.get(kind)
-    if needed is not None and not body.get(needed):
+    if needed is not None and needed in body and not body[needed]:
+        raise RowFault("empty_field", f"its {needed} is empty: {shown(body[needed])}")
+    if needed is not None and needed not in body:
         has = ", ".join(sorted(body.keys() - {"model"})) or "nothing"
         raise RowFault("missing_field", f"a {kind} request needs {needed}; this one has {has}")
     if kind == "chat" and not isinstance(body["messages"], list):

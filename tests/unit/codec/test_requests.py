@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asyncbatch.codec.requests import Request, RowFault, check_id, decode_request, encode_json, mint_id, shown
+from asyncbatch.codec.requests import Request, RowFault, check_id, decode_request, encode_json, mint_id, peek_id, shown
 from asyncbatch.dto import BadRow
 from asyncbatch.enums import BatchMode
 
@@ -321,3 +321,17 @@ def test_an_id_that_fits_the_rule_passes():
 )
 def test_an_absent_id_is_the_rows_number(row, minted):
     assert mint_id(row) == minted
+
+
+@pytest.mark.parametrize(
+    ("item", "own"),
+    [
+        ({"custom_id": "a", "body": "a text"}, "a"),
+        ({"custom_id": 7}, None),
+        ({"messages": []}, None),
+        ("a prompt", None),
+        (None, None),
+    ],
+)
+def test_the_id_of_a_row_is_read_whatever_else_is_wrong_with_it(item, own):
+    assert peek_id(item) == own

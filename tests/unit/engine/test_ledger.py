@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from asyncbatch.dto import ProviderResultRow, RowError, UsageInfo
 from asyncbatch.engine.ledger import Ledger
 from asyncbatch.enums import ResultStatus
-from asyncbatch.exceptions import JournalError
+from asyncbatch.exceptions import JournalError, StorageError
 from asyncbatch.spool import PIECE_BYTES, SpoolSpace
 from asyncbatch.testing.runtime import virtual_runtime
 
@@ -252,3 +252,69 @@ def test_outcomes_partition_the_requests_however_answers_are_sliced(rows, border
     assert sliced.strays == sum(row.request_id in ("x-0", "w-99") for row in rows)
     answered = {wire(COUNT, row.request_id) for row in rows} - {None}
     assert {int(name[5:]) for name, row in outcomes.items() if row.status is not R.MISSING} == answered
+
+
+# A disk that refuses
+
+
+class Full:
+    """A body that takes no more for now; the disk behind a large one."""
+
+    def __init__(self, file, room):
+        self._file = file
+        self.room = room
+
+    def __getattr__(self, name):
+        return getattr(self._file, name)
+
+    def append(self, data):
+        if self._file.size + len(data) > self.room:
+            raise StorageError("the disk is full")
+        self._file.append(data)
+
+
+def full_ledger(count, room):
+    file = Full(SpoolSpace(virtual_runtime()).new(), room)
+    return Ledger(count, file), [f"mine-{position}" for position in range(count)], file
+
+
+def test_answers_that_the_disk_refuses_change_no_account_and_can_be_added_again():
+    ledger, ids, file = full_ledger(4, 200)
+    usage = UsageInfo(total_tokens=3)
+    add(ledger, ids, row(0, usage=usage), row(1, R.EXPIRED, b""))
+    before, size = ledger.counts(), ledger.size
+    late = [row(2, body=b'"' + b"x" * 300 + b'"', usage=usage), row(1, usage=usage), row(0, body=b"2"), row("x-1")]
+
+    with pytest.raises(StorageError):
+        add(ledger, ids, *late)
+    assert (ledger.counts(), ledger.size, ledger.usage, ledger.strays) == (before, size, usage, 0)
+    assert [found.request_id for found in rows_of(ledger)] == ["mine-0", "mine-1"]
+
+    file.room = 10_000
+    assert add(ledger, ids, *late) == ["x-1"]
+
+    assert ledger.counts() == {R.SUCCEEDED: 2, R.CONFLICT: 1}
+    assert ledger.usage == UsageInfo(total_tokens=9)
+    assert ledger.strays == 1
+    assert {name: found.status for name, found in settled(ledger, ids).items()} == {
+        "mine-0": R.CONFLICT,
+        "mine-1": R.SUCCEEDED,
+        "mine-2": R.SUCCEEDED,
+        "mine-3": R.MISSING,
+    }
+
+
+@pytest.mark.parametrize("room", [0, PIECE_BYTES + 10_000], ids=["at once", "after a piece"])
+def test_an_account_that_the_disk_kept_from_closing_can_be_closed_later(room):
+    ledger, ids, file = full_ledger(20_000, room)
+    with pytest.raises(StorageError):
+        ledger.close(missing, ids)
+    assert not ledger.is_closed
+    assert ledger.counts().get(R.MISSING, 0) == len(rows_of(ledger))
+
+    file.room = 100_000_000
+    ledger.close(missing, ids)
+
+    assert ledger.is_closed
+    assert ledger.counts() == {R.MISSING: 20_000}
+    assert [found.request_id for found in rows_of(ledger)] == ids

@@ -53,3 +53,19 @@ def test_ids_of_the_requests_own_are_looked_up():
     place = place_of(SUBMISSION.replace(request_count=2), ["a", "b"])
 
     assert [place("b"), place("a"), place("c")] == [1, 0, None]
+
+
+@given(refused=st.sets(st.integers(0, 60)), data=st.data())
+def test_refused_rows_count_on_the_wire_and_not_in_the_positions(refused, data):
+    accepted = [row for row in range(80) if row not in refused]
+    first = data.draw(st.integers(0, len(accepted) - 1))
+    count = data.draw(st.integers(1, len(accepted) - first))
+    frame = SUBMISSION.replace(wire_prefix="n-", first_row=first, request_count=count, refused_rows=sorted(refused))
+    place = place_of(frame, [])
+
+    found = {row: place(f"n-{mint_id(row)}") for row in range(90)}
+
+    ours = accepted[first : first + count]
+    assert {row: position for row, position in found.items() if position is not None} == {
+        row: position for position, row in enumerate(ours)
+    }

@@ -10,11 +10,13 @@ from hypothesis import strategies as st
 
 from asyncbatch.planning.retry import (
     MAX_RETRY_AFTER_S,
+    Patience,
     Retry,
     RetryBudget,
     decode_lead,
     decode_retry_after,
     next_delay,
+    next_send,
     wants_retry,
 )
 
@@ -150,3 +152,27 @@ def test_the_server_may_say_whether_to_retry(word, wants):
 
 def test_most_servers_say_nothing():
     assert wants_retry({}) is None
+
+
+PATIENCE = Patience(base_s=2.0, cap_s=300.0, total_s=86400.0, unreachable_s=1800.0)
+
+
+@pytest.mark.parametrize(
+    ("refusals", "waited_s", "u", "retry_after", "is_reached", "delay"),
+    [
+        (1, 0.0, 0.5, None, True, 1.0),
+        (3, 0.0, 0.5, None, True, 4.0),
+        (50, 0.0, 1.0, None, True, 300.0),
+        (10_000, 0.0, 1.0, None, True, 300.0),
+        (1, 0.0, 1.0, 60.0, True, 60.2),  # never sooner than asked for
+        (50, 0.0, 1.0, 5.0, True, 300.0),  # and never more often than our own patience says
+        (50, 86399.0, 0.0, None, True, 0.0),
+        (50, 86400.0, 0.0, None, True, None),
+        (50, 1799.0, 0.0, None, False, 0.0),
+        (50, 1800.0, 0.0, None, False, None),
+    ],
+)
+def test_a_refused_submission_is_sent_again_for_a_day_and_for_half_an_hour_where_nobody_answers(
+    refusals, waited_s, u, retry_after, is_reached, delay
+):
+    assert next_send(PATIENCE, refusals, waited_s, u, retry_after=retry_after, is_reached=is_reached) == delay

@@ -1,0 +1,96 @@
+"""Answers that were paid for are fetched, however the provider behaves on the way."""
+
+import collections
+
+import pytest
+
+from asyncbatch import ProviderPermanentError, ResultStatus
+from asyncbatch.emulator import Fault, faults
+
+CHAT = "openai/gpt-4.1-mini"
+
+
+def no_such(path, **times):
+    return Fault(effect=faults.Answer(status=404, message="No such file."), path=path, **times)
+
+
+@pytest.mark.parametrize("times", [1, 4])
+@pytest.mark.parametrize(
+    ("path", "first"), [("/files/*/content", 1), *(("/batches/*", number) for number in range(1, 7))]
+)
+async def test_a_404_that_passes_costs_no_answer(client, emulator, path, first, times):
+    """Whichever reading it strikes: one of the poller's, or the one that fetching begins with."""
+    emulator.add(no_such(path, method="GET", first=first, times=times))
+    job = await client.submit([f"question {n}" for n in range(10)], model=CHAT)
+
+    rows = await job.results()
+
+    assert collections.Counter(row.status for row in rows) == {ResultStatus.SUCCEEDED: 10}
+
+
+async def test_answers_that_stay_gone_are_missing_after_half_an_hour_of_asking(client, emulator, clock):
+    emulator.add(no_such("/files/*/content", times=None))
+    job = await client.submit(["hi"], model=CHAT)
+    await job.submitted()
+    started = clock.now()
+
+    (row,) = await job.results()
+
+    assert row.status is ResultStatus.MISSING
+    assert "404" in row.error.message
+    assert clock.now() - started >= 1800
+
+
+async def test_answers_are_fetched_however_long_the_provider_is_down(client, emulator):
+    job = await client.submit(["hi"] * 5, model=CHAT)
+    await job.submitted()
+    emulator.add(faults.refuse(503, path="/files/*/content", times=60))
+
+    rows = await job.results()
+
+    assert {row.status for row in rows} == {ResultStatus.SUCCEEDED}
+
+
+async def test_a_key_that_is_refused_while_fetching_stops_the_job_and_leaves_the_answers_there(client, emulator):
+    emulator.add(faults.refuse(403, path="/files/*/content", times=None))
+    job = await client.submit(["hi"] * 5, model=CHAT)
+
+    with pytest.raises(ProviderPermanentError, match="403"):
+        await job.wait()
+
+    assert job.status().outcomes == {}
+    assert job.status().batches[0].state == "ended"
+
+
+async def test_a_download_that_breaks_off_is_made_again(client, emulator):
+    emulator.add(faults.cut_body(100, path="/files/*/content", times=3))
+    job = await client.submit(["hi"] * 40, model=CHAT)
+
+    rows = await job.results()
+
+    assert collections.Counter(row.status for row in rows) == {ResultStatus.SUCCEEDED: 40}
+
+
+async def test_refused_rows_do_not_shift_the_answers_of_the_others(client):
+    rows = ["a", float("nan"), "b", {"messages": []}, "c"]
+    job = await client.submit(rows, model=CHAT, on_bad_row="reject")
+
+    texts = {row.request_id: row.text for row in await job.results()}
+
+    assert texts == {"0000000": "echo: a", "0000001": None, "0000002": "echo: b", "0000003": None, "0000004": "echo: c"}
+
+
+async def test_a_refused_ready_row_keeps_its_own_id(client):
+    rows = [{"custom_id": "a", "body": "a text"}, {"custom_id": "b", "body": {}, "url": 7}, {"custom_id": "c"}]
+    job = await client.submit(rows, model=CHAT, on_bad_row="reject")
+
+    assert [row.request_id for row in await job.results()] == ["a", "b", "c"]
+
+
+async def test_a_refused_duplicate_is_named_by_its_number(client):
+    body = {"messages": [{"role": "user", "content": "hi"}]}
+    job = await client.submit([{"custom_id": "a", "body": body}] * 2, model=CHAT, on_bad_row="reject")
+
+    rows = {row.request_id: row.status for row in await job.results()}
+
+    assert rows == {"a": ResultStatus.SUCCEEDED, "0000001": ResultStatus.REJECTED}
