@@ -23,6 +23,7 @@ from asyncbatch.exceptions import (
     ProviderPermanentError,
     ProviderTransientError,
     ScopeError,
+    StorageError,
     SubmissionUnknownError,
 )
 from asyncbatch.journal import (
@@ -353,15 +354,17 @@ class JobRun:
                 step: Again | GaveUp = after_error(
                     tools.polling, state, tools.runtime.random(), retry_after=error.retry_after
                 )
-                failure: ProviderError = error
-            except ProviderPermanentError as error:
-                if error.status in (401, 403):  # a key that is refused now may be mended; the answers are still there
-                    raise
+                failure: ProviderError | StorageError = error
+            except (ProviderPermanentError, StorageError) as error:
+                if isinstance(error, ProviderPermanentError) and error.status in (401, 403):
+                    raise  # a key that is refused now may be mended; the answers are still there
                 step = after_not_found(tools.polling, state, tools.runtime.now(), tools.runtime.random())
                 failure = error
             else:
                 return None
             if isinstance(step, GaveUp):
+                if isinstance(failure, StorageError):  # our disk is no reason to call an answer lost
+                    raise failure
                 return failure
             _log.warning("fetching batch %s: %s", status.provider_batch_id, failure)
             self._tell(part, "waiting to fetch answers")

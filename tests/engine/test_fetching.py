@@ -4,8 +4,9 @@ import collections
 
 import pytest
 
-from asyncbatch import ProviderPermanentError, ResultStatus
+from asyncbatch import ProviderPermanentError, ResultStatus, StorageError
 from asyncbatch.emulator import Fault, faults
+from asyncbatch.spool import SpoolFile
 
 CHAT = "openai/gpt-4.1-mini"
 
@@ -94,3 +95,45 @@ async def test_a_refused_duplicate_is_named_by_its_number(client):
     rows = {row.request_id: row.status for row in await job.results()}
 
     assert rows == {"a": ResultStatus.SUCCEEDED, "0000001": ResultStatus.REJECTED}
+
+
+class TestAFullDisk:
+    @pytest.fixture
+    def full(self, client, monkeypatch):
+        """A disk that refuses so many writes of result files."""
+        left = 0
+        append = SpoolFile.append
+
+        def refuse(self, data):
+            nonlocal left
+            if left:
+                left -= 1
+                raise StorageError("a large body cannot be written: No space left on device", code="storage.failed")
+            append(self, data)
+
+        monkeypatch.setattr(SpoolFile, "append", refuse)
+
+        def fill(times):
+            nonlocal left
+            left = times
+
+        return fill
+
+    async def test_answers_wait_for_room(self, client, full):
+        job = await client.submit(["hi"] * 5, model=CHAT)
+        await job.submitted()
+        full(4)
+
+        rows = await job.results()
+
+        assert collections.Counter(row.status for row in rows) == {ResultStatus.SUCCEEDED: 5}
+
+    async def test_a_disk_that_stays_full_is_told_and_no_answer_is_called_lost(self, client, full):
+        job = await client.submit(["hi"] * 5, model=CHAT)
+        await job.submitted()
+        full(10**9)
+
+        with pytest.raises(StorageError, match="No space left"):
+            await job.wait()
+
+        assert job.status().outcomes == {}

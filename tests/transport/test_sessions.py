@@ -16,7 +16,8 @@ from asyncbatch import (
     ScopeError,
 )
 from asyncbatch.providers.openai_provider import OpenAIBatchProvider
-from asyncbatch.spool import IN_MEMORY_BYTES
+from asyncbatch.spool import IN_MEMORY_BYTES, SpoolSpace
+from asyncbatch.testing.runtime import virtual_runtime
 from asyncbatch.transport import Profile, Sessions
 from tests.transport.test_create import BATCH
 from tests.transport.wire import KEY, answer, here, serve, silence
@@ -322,12 +323,13 @@ class Stuck:
 @pytest.mark.filterwarnings("ignore:Setting custom ClientSession:DeprecationWarning")
 @pytest.mark.parametrize("how", ["sessions", "scope", "provider"])
 async def test_what_one_closing_left_the_next_one_finishes(how):
+    space = SpoolSpace(virtual_runtime())
     if how == "scope":
         owner = await BatchProviderRegistry().open().__aenter__()
-        sessions, close = owner.context.sessions, owner.aclose
+        sessions, space, close = owner.context.sessions, owner.context.space, owner.aclose
     elif how == "provider":
         owner = await OpenAIBatchProvider({"api_key": KEY}).__aenter__()
-        sessions, close = owner._own_context.sessions, owner.aclose
+        sessions, space, close = owner._own_context.sessions, owner._own_context.space, owner.aclose
     else:
         sessions = Sessions()
         await sessions.open()
@@ -338,8 +340,10 @@ async def test_what_one_closing_left_the_next_one_finishes(how):
     with pytest.raises(OSError, match="not now"):
         await close()
     first = [session.closed for session in opened]
+    is_space_closed = space.is_closed
     await close()
     await close()
 
     assert first == [False, True, True], "one that fails keeps no other from being closed"
+    assert is_space_closed or how == "sessions", "nor the bodies from being removed"
     assert [session.closed for session in opened] == [True] * 3
