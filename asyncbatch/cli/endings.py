@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 from collections.abc import Mapping, Sequence
 from enum import IntEnum
 from typing import Any, NamedTuple, cast
@@ -46,6 +47,16 @@ def leave_at_once_next_time() -> None:
         os._exit(Exit.DETACHED)
 
     signal.signal(signal.SIGINT, leave)
+
+
+def answer_sigterm_like_ctrl_c() -> None:
+    """Let `docker stop`, systemd and `timeout` end us as a person would: a word on what goes on, nothing left behind."""
+
+    def interrupt(*_: object) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, interrupt)
 
 
 def first_error(errors: BaseExceptionGroup[BaseException]) -> BaseException:

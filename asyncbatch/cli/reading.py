@@ -15,7 +15,6 @@ from bisect import bisect_right
 from collections.abc import AsyncIterator, Callable
 from typing import IO, Any, cast
 
-import anyio.from_thread
 import anyio.to_thread
 import msgspec
 
@@ -43,6 +42,7 @@ class RequestFile:
         self.size = 0
         self._blanks = array("Q")
         self._input: IO[bytes] | None = None
+        self._is_closed = False
 
     @property
     def name(self) -> str:
@@ -67,7 +67,8 @@ class RequestFile:
             raise CommandError(f"{self.path} cannot be read: {error.strerror}", code="input.unreadable") from None
 
     def close(self) -> None:
-        """Close it; standard input stays open."""
+        """Close it; standard input stays open, and a thread that waits for it ends."""
+        self._is_closed = True
         if self._input is not None and self.path != "-":
             self._input.close()
 
@@ -96,11 +97,25 @@ class RequestFile:
     def _read(self) -> bytes:
         assert self._input is not None
         try:
-            piece = _read_waiting(self._input) if self.path == "-" else self._input.read(PIECE_BYTES)
+            piece = self._read_waiting(self._input) if self.path == "-" else self._input.read(PIECE_BYTES)
         except (OSError, EOFError) as error:  # EOFError: a gzip file that was cut off
             raise CommandError(f"{self.name} cannot be read: {error}", code="input.unreadable") from None
         self.size += len(piece)
         return piece
+
+    def _read_waiting(self, stream: IO[bytes]) -> bytes:
+        """Read what is there, and give way when we are closed meanwhile: a blocked read would hold the process.
+
+        Whether we were cancelled is nothing to ask here: Ctrl-C cancels the task, and no scope that a thread can see.
+        """
+        try:
+            descriptor = stream.fileno()
+        except (OSError, ValueError):  # a stream in memory
+            return stream.read(PIECE_BYTES)
+        while os.name == "posix" and not select.select([descriptor], [], [], _ASK_AGAIN_S)[0]:
+            if self._is_closed:
+                return b""
+        return os.read(descriptor, PIECE_BYTES)
 
     def _decode(self, data: bytes) -> list[Any]:
         items: list[Any] = []
@@ -119,17 +134,6 @@ class RequestFile:
         if line.startswith(_UTF16):
             raise CommandError(f"{self.name} is UTF-16 text", code="input.encoding", hint="save it as UTF-8")
         return line.removeprefix(codecs.BOM_UTF8)
-
-
-def _read_waiting(stream: IO[bytes]) -> bytes:
-    """Read what is there, and give way when we are cancelled meanwhile: a blocked read would hold the process."""
-    try:
-        descriptor = stream.fileno()
-    except (OSError, ValueError):  # a stream in memory
-        return stream.read(PIECE_BYTES)
-    while os.name == "posix" and not select.select([descriptor], [], [], _ASK_AGAIN_S)[0]:
-        anyio.from_thread.check_cancelled()
-    return os.read(descriptor, PIECE_BYTES)
 
 
 def decode_line(line: bytes) -> Any:

@@ -124,6 +124,9 @@ def report_detached(status: JobStatus, followed: Followed, talk: Talk, *, reques
         talk.say(f"{left if created == running else lost}. Come back with:")
         for command in commands:
             talk.say(f"  {command}")
+        if running:
+            tail = f" --config {shlex.quote(config)}" if config else ""
+            talk.say(f"or end them, one by one: {program()} cancel {status.provider}/BATCH_ID{tail}")
     _say_unsent(status, talk)
     if kept:
         talk.say(f"{count_of(followed.tally.total, 'row')} of batches that ended before are in {kept}")

@@ -1,6 +1,7 @@
 """`asyncbatch run`: read, check, say what it costs, send, watch, collect."""
 
 from collections.abc import Mapping
+from difflib import get_close_matches
 from typing import Any
 from uuid import uuid4
 
@@ -19,7 +20,7 @@ from asyncbatch import (
 )
 from asyncbatch.catalog import Catalog, Price
 from asyncbatch.cli.config import load_config
-from asyncbatch.cli.endings import CommandError, Exit, leave_at_once_next_time
+from asyncbatch.cli.endings import CommandError, Exit, answer_sigterm_like_ctrl_c, leave_at_once_next_time
 from asyncbatch.cli.following import Followed
 from asyncbatch.cli.money import Budget, allow, describe, input_cost, price_of
 from asyncbatch.cli.reading import RequestFile
@@ -55,6 +56,7 @@ def run_file(options: RunOptions, talk: Talk) -> int:
         message = f"--{talk.form} takes standard output, so the rows need another place"
         raise CommandError(message, code="output.missing", hint="add -o results.jsonl")
     run = _Run(options, options.model, talk)
+    answer_sigterm_like_ctrl_c()
     try:
         return anyio.run(run.go)
     except KeyboardInterrupt:
@@ -141,10 +143,13 @@ class _Run:
             question = f"{count_of(requests - refused, 'request')}, {describe(self._price, source.size)}. Send them?"
             if not talk.ask(question):  # it holds the loop, on which nothing has begun yet
                 raise CommandError("no yes, so nothing was sent", code="cost.declined")
-        await check_reachable(self._catalog, self._split()[0], self._config)
+        if not await check_reachable(self._catalog, self._split()[0], self._config):
+            self._talk.say("note: there is no list of batches at this address; does the base URL end in /v1?")
 
     def _announce(self, requests: int, refused: int, batches: int) -> None:
         price = f", {describe(self._price, self._source.size)}" if self._price else ", price not known"
+        if not self._price:
+            self._warn_of_a_slip()
         where = f"{count_of(batches, 'batch')} at {self._model}"
         self._talk.say(f"{count_of(requests, 'request')}, {bytes_of(self._source.size)} → {where}{price}")
         if refused:
@@ -156,6 +161,15 @@ class _Run:
             self._talk.document("plan", **fields)
         else:
             self._talk.event("job_accepted", **fields)
+
+    def _warn_of_a_slip(self) -> None:
+        """A model that only a broad pattern fits may be a new one, or a known one misspelt; the provider will tell, later."""
+        name, model = self._split()
+        facts = self._catalog.provider(name) if name in self._catalog.names() else None
+        known = [item.match for item in facts.models if not set(item.match) & set("*?[")] if facts else []
+        near = get_close_matches(model, known, n=1, cutoff=0.8)
+        if near and near[0] != model:
+            self._talk.say(f"note: no model is known by the name {model!r} itself; did you mean {near[0]!r}?")
 
     async def _prepare(self) -> int:
         """Check everything as `submit` does, and send nothing."""
@@ -226,8 +240,10 @@ def _id(problem: Mapping[str, Any]) -> str:
     return f" ({problem['request_id']!r})" if problem["request_id"] is not None else ""
 
 
-async def check_reachable(catalog: Catalog, name: str, config: Mapping[str, Any]) -> None:
+async def check_reachable(catalog: Catalog, name: str, config: Mapping[str, Any]) -> bool:
     """Ask the provider one harmless question, so that a wrong address or key is found before a large upload.
+
+    Gives whether it knew the question.
 
     Raises:
         ProviderTransientError: Nobody answers there.
@@ -244,3 +260,5 @@ async def check_reachable(catalog: Catalog, name: str, config: Mapping[str, Any]
         except ProviderPermanentError as error:
             if error.status == 401:  # a key may well be allowed to create batches and not to list them
                 raise
+            return error.status != 404
+    return True

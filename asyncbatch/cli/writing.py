@@ -108,6 +108,9 @@ class OutFile:
 
     def __init__(self, path: str) -> None:
         self.path = Path(path)
+        if not self.path.name or path.endswith(("/", os.sep)):
+            hint = f"name a file in it: -o {self.path / 'results.jsonl'}"
+            raise CommandError(f"{path!r} names a directory, no file", code="output.directory", hint=hint)
         self.partial = self.path.with_name(f"{self.path.name}.partial")
         self._file: IO[bytes] | None = None
         self._size = 0

@@ -39,17 +39,21 @@ def interrupt(process):
 class TestInterrupt:
     """Ctrl-C leaves the batches running and says how to come back; a second one leaves at once."""
 
-    def test_it_prints_the_commands_that_go_on_and_exits_130(self, start, cli, write, place, asyncbatch_emulator):
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+    def test_it_prints_the_commands_that_go_on_and_exits_130(
+        self, start, cli, write, place, asyncbatch_emulator, number
+    ):
         write("slow [[stall]]")
         process = start("run", "requests.jsonl", "-m", MODEL, "-o", "out.jsonl", "--poll", "0.02")
         read_until(process.stderr, b"in_progress")
 
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         out, err = process.communicate()
 
         assert process.returncode == 130
         assert out == b""
         assert b"1 batch left running" in err
+        assert b"asyncbatch cancel openai/BATCH_ID" in err
         (results,) = [line.split()[1:] for line in err.decode().split("\n") if line.startswith("  asyncbatch results ")]
         assert "cancel" not in [record.kind for record in asyncbatch_emulator.history]
         asyncbatch_emulator.advance(100_000)

@@ -3,10 +3,13 @@
 import gzip
 import io
 import json
+import os
 import sys
+import threading
 
 import pytest
 
+from asyncbatch.cli.reading import RequestFile
 from asyncbatch.emulator import faults
 from tests.cli.words import QUICK, rows_in, sent
 
@@ -66,6 +69,40 @@ def test_a_price_that_is_not_known_is_said_to_be_unknown(run, write):
     assert "price not known" in run("requests.jsonl", model="openai/chatgpt-4o-latest").err
 
 
+@pytest.mark.parametrize(("model", "meant"), [("gpt-4.1-mni", "gpt-4.1-mini"), ("gpt-5-nan", "gpt-5-nano")])
+def test_a_name_that_only_a_broad_pattern_fits_is_pointed_out(write, run, model, meant):
+    write("hi")
+
+    assert f"did you mean {meant!r}?" in run("requests.jsonl", model=f"openai/{model}").err
+
+
+def test_a_name_that_is_known_is_not(write, run):
+    write("hi")
+
+    assert "did you mean" not in run("requests.jsonl", model="openai/gpt-4.1-mini").err
+
+
+@pytest.mark.parametrize("out", [".", "/", "", "nodir/"])
+def test_an_output_that_names_no_file_is_refused(write, run, place, out):
+    write("hi")
+
+    done = run("requests.jsonl", "-o", out)
+
+    assert done.code == 2
+    assert "names a directory, no file" in done.err
+    assert not (place / "nodir").exists()
+
+
+def test_a_base_url_without_its_path_is_pointed_out(write, run, monkeypatch, asyncbatch_emulator):
+    monkeypatch.setenv("OPENAI_BASE_URL", asyncbatch_emulator.url)
+    write("hi")
+
+    done = run("requests.jsonl")
+
+    assert done.code == 1
+    assert "does the base URL end in /v1?" in done.err
+
+
 def test_line_separators_inside_a_text_do_not_end_a_line(run, write):
     text = "a\u2028b\u2029c\x85d\x0be"
     write(text)
@@ -84,6 +121,23 @@ def test_what_editors_do_to_files_does_no_harm(run, place, data):
     (place / "requests.jsonl").write_bytes(data)
 
     assert [row["request_id"] for row in sorted(run("requests.jsonl").rows, key=str)] == ["0000000", "0000001"]
+
+
+def test_a_thread_that_waits_for_standard_input_ends_when_the_input_is_closed(monkeypatch):
+    """Ctrl-C leaves such a thread behind, and the process waits for it."""
+    ours, theirs = os.pipe()
+    with os.fdopen(theirs, "wb"), os.fdopen(ours, "r") as stdin:
+        monkeypatch.setattr(sys, "stdin", stdin)
+        source = RequestFile("-")
+        source.open()
+        read = []
+        reader = threading.Thread(target=lambda: read.append(source._read()))
+        reader.start()
+
+        source.close()
+        reader.join(60)
+
+    assert read == [b""]
 
 
 def test_a_gzip_file_is_read_as_it_is(run, place):
