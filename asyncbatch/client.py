@@ -16,14 +16,13 @@ from asyncbatch.accounts import hide
 from asyncbatch.base_provider import BaseBatchProvider, Requests
 from asyncbatch.catalog import Catalog
 from asyncbatch.codec.requests import mint_id
-from asyncbatch.dto import PreparedSubmission, ProviderResultRow
+from asyncbatch.dto import PreparedSubmission
 from asyncbatch.engine.create import Creates
-from asyncbatch.engine.ledger import Ledger
-from asyncbatch.engine.outcomes import rejected
 from asyncbatch.engine.part import Part
+from asyncbatch.engine.rejects import Rejects
 from asyncbatch.engine.run import JobRun, Tools
 from asyncbatch.enums import BatchMode
-from asyncbatch.exceptions import ClientClosedError, ConfigError, MissingCredentialsError, RowProblem, ScopeError
+from asyncbatch.exceptions import ClientClosedError, ConfigError, MissingCredentialsError, ScopeError
 from asyncbatch.job import Job, JobResults, JobStatus
 from asyncbatch.journal import JobRecord, Journal, MemoryJournal, SubmissionRecord
 from asyncbatch.planning.recovery import Recovery
@@ -192,30 +191,25 @@ class BatchClient(LoopBound):
         provider = await self._provider(name, account, allow_unknown_model=allow_unknown_model)
         job_id = uuid4()
         wanted = provider.mode_for(model_name, mode, endpoint)
-        problems: list[RowProblem] | None = [] if on_bad_row == "reject" else None
-        # A provider of somebody else's may know fewer words: it is told only what was asked for.
-        asked: dict[str, Any] = {"endpoint": endpoint, "on_reject": problems.append if problems is not None else None}
-        asked["options"] = {"metadata": dict(metadata)} if metadata else None
-        words: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
-        submissions = await provider.prepare_payloads(
-            batch_id=job_id,
-            model=model_name,
-            mode=wanted,
-            requests=requests,
-            wire_ids="minted",
-            **words,
-        )
-        refused = problems or []
+        rejects = Rejects(self._scope.context.space) if on_bad_row == "reject" else None
+        submissions: list[PreparedSubmission] = []
         try:
-            submissions = complete(submissions)
-            record = self._record(
-                job_id.hex, provider, model_name, wanted, endpoint, account, submissions, len(refused)
+            submissions = await provider.prepare_payloads(
+                batch_id=job_id,
+                model=model_name,
+                mode=wanted,
+                requests=requests,
+                wire_ids="minted",
+                **_asked_for(endpoint, rejects, metadata),
             )
+            submissions = complete(submissions)
+            refused = len(rejects) if rejects is not None else 0
+            record = self._record(job_id.hex, provider, model_name, wanted, endpoint, account, submissions, refused)
             if before_sending is not None:
-                await before_sending(record.request_count, len(refused), len(submissions))
-            return await self._accept(record, provider, submissions, refused)
+                await before_sending(record.request_count, refused, len(submissions))
+            return await self._accept(record, provider, submissions, rejects if refused else None)
         except BaseException:
-            await finish(partial(provider.discard, submissions))
+            await finish(partial(provider.discard, submissions), *([rejects.discard] if rejects is not None else []))
             raise
 
     def job(self, job_id: str) -> Job:
@@ -233,21 +227,17 @@ class BatchClient(LoopBound):
         record: JobRecord,
         provider: BaseBatchProvider,
         submissions: list[PreparedSubmission],
-        problems: list[RowProblem],
+        rejects: Rejects | None,
     ) -> Job:
         tools, owner = self._tools, self._owner
         if tools is None or owner is None:
             raise ClientClosedError("the client was closed while the job was accepted", code="client.closed")
         space = self._scope.context.space
         parts = [Part(item, _submission_record(index, item), space) for index, item in enumerate(submissions)]
-        rejects = None
-        if problems:
-            rejects = Ledger(len(problems), space.new())
-            ids = [_id_of(problem) for problem in problems]
-            await self._runtime.offload(rejects.close, partial(_rejected, problems), ids)
+        refused = await self._runtime.offload(rejects.end) if rejects is not None else None
         with anyio.CancelScope(shield=True):  # from here on the job is promised: it is recorded and running, or neither
             await self._journal.accept(record, [part.record for part in parts])
-        run = JobRun(record, provider, parts, rejects, tools)
+        run = JobRun(record, provider, parts, refused, tools)
         self._jobs[record.job_id] = run
         for part in parts:
             owner.spawn(run.drive, part, name=f"asyncbatch job {record.job_id[:8]} part {part.record.index}")
@@ -337,19 +327,19 @@ def _submission_record(index: int, submission: PreparedSubmission) -> Submission
     )
 
 
-def _rejected(problems: list[RowProblem], position: int, request_id: str) -> ProviderResultRow:
-    return rejected(problems[position], request_id)
-
-
-def _id_of(problem: RowProblem) -> str:
-    """Name a refused row: its own id, or its number where it has none, or one that another row has already."""
-    is_own = bool(problem.request_id) and problem.code != "duplicate_id"
-    return problem.request_id or "" if is_own else mint_id(problem.row)
-
-
 def _fingerprint(provider: BaseBatchProvider) -> str:
     """Resolve the account; raises where there is no key. A provider without facts keeps its key to itself."""
     return provider.account.fingerprint if provider.has_facts else ""
+
+
+def _asked_for(endpoint: str | None, rejects: Rejects | None, metadata: Mapping[str, str] | None) -> dict[str, Any]:
+    """Give the further words for a provider: one of somebody else's may know fewer, and is told only what was asked for."""
+    words: dict[str, Any] = {
+        "endpoint": endpoint,
+        "on_reject": rejects.take if rejects is not None else None,
+        "options": {"metadata": dict(metadata)} if metadata else None,
+    }
+    return {name: value for name, value in words.items() if value is not None}
 
 
 def complete(submissions: Sequence[PreparedSubmission]) -> list[PreparedSubmission]:

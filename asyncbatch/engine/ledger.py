@@ -98,6 +98,15 @@ class Ledger:
         self.strays += len(strays)
         return strays
 
+    def grow(self, rows: Sequence[ProviderResultRow]) -> None:
+        """Add requests at the end, each with its row."""
+        first, page = len(self), _Page(self._file.size)
+        for index, row in enumerate(rows):
+            page.enter(first + index, row, None)
+        self._outcomes += b"\xff" * len(rows)
+        self._offsets.extend([_NOTHING] * len(rows))
+        self._write(page)
+
     def close(self, fill: Callable[[int, str], ProviderResultRow], ids: Sequence[str]) -> None:
         """Give every request without an answer its outcome, and see that the account adds up.
 

@@ -82,3 +82,39 @@ def test_they_are_cut_at_the_bytes_that_a_file_may_have(measured):
 def test_the_work_is_done_in_slices_of_about_a_megabyte_with_turns_for_others_between_them(measured):
     assert 200 <= measured["slices"] <= 800
     assert measured["turns"] >= measured["slices"]
+
+
+REJECT = """
+import asyncio, json, resource
+from asyncbatch import BatchClient, ResultStatus
+from asyncbatch.emulator import Emulator
+import os
+
+def rows(count):
+    for number in range(count):
+        yield {"messages": [], "note": "x" * 200}
+    yield "good"
+
+def peak_mb():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+async def main():
+    with Emulator(speed=600) as emulator:
+        os.environ.update(emulator.env("openai"))
+        async with BatchClient() as client:
+            await client.submit(rows(100), model="openai/gpt-4.1-mini", on_bad_row="reject")
+            before = peak_mb()
+            job = await client.submit(rows(60_000), model="openai/gpt-4.1-mini", on_bad_row="reject")
+            refused = job.status().outcomes[ResultStatus.REJECTED]
+            print(json.dumps({"refused": refused, "growth_mb": peak_mb() - before}))
+
+asyncio.run(main())
+"""
+
+
+def test_refused_rows_are_written_down_and_need_no_memory_either():
+    done = subprocess.run([sys.executable, "-c", REJECT], capture_output=True, text=True, check=True)
+    measured = json.loads(done.stdout)
+
+    assert measured["refused"] == 60_000
+    assert measured["growth_mb"] < 15
