@@ -6,8 +6,9 @@ The only place that reads credentials from the environment, late, when a call ne
 import hashlib
 import os
 import re
-from collections.abc import Mapping
-from typing import Any, cast
+from collections.abc import Awaitable, Callable, Mapping
+from inspect import isawaitable
+from typing import Any, TypeAlias, cast
 
 import msgspec
 
@@ -18,6 +19,13 @@ from asyncbatch.transport import Origin
 _KNOWN = ("api_key", "base_url", "headers", "allow_unknown_model")
 _PRINTABLE = re.compile(r"[\x21-\x7e]+(?: [\x21-\x7e]+)*")
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+
+
+Credentials: TypeAlias = str | Mapping[str, Any]
+"""A key, or a provider's `config`; or several of them by the provider's name."""
+
+Accounts: TypeAlias = Mapping[str, Credentials] | Callable[[str], Awaitable[Credentials | None] | Credentials | None]
+"""Credentials by the account's name, or a function, async as a rule, that gives them when they are needed."""
 
 
 class Account(msgspec.Struct, frozen=True, kw_only=True):
@@ -128,3 +136,36 @@ def _check_headers(facts: ProviderFacts, headers: Mapping[str, str]) -> None:
 def _unfit_header(facts: ProviderFacts, name: object) -> ConfigError:
     hint = "headers are printable ASCII, without a line break or a space around them"
     return ConfigError(f"{facts.name}: the header {name!r} cannot be sent", code="config.header", hint=hint)
+
+
+async def credentials_of(accounts: Accounts | None, account: str | None, provider: str) -> Mapping[str, Any] | None:
+    """Give an account's `config` for a provider; None for the environment's own.
+
+    Raises:
+        ConfigError: There is no such account.
+        MissingCredentialsError: It has no key for this provider.
+    """
+    if account is None:
+        return None
+    if accounts is None:
+        message = f"account {account!r} was asked for, and the client knows no accounts"
+        raise ConfigError(message, code="account.unknown", hint="BatchClient(accounts={name: key})")
+    found = await _look_up(accounts, account)
+    if isinstance(found, Mapping) and provider in found:  # a tenant with keys for several providers
+        found = found[provider]
+    config = {"api_key": found} if isinstance(found, str) else found
+    if not config or not config.get("api_key"):
+        # The environment's key is somebody else's: it never pays for an account that has none.
+        message = f"account {account!r} has no API key for {provider}"
+        raise MissingCredentialsError(message, code="auth.missing", hint="give it one in accounts=")
+    return config
+
+
+async def _look_up(accounts: Accounts, account: str) -> Credentials | None:
+    if callable(accounts):
+        answer = accounts(account)
+        return await answer if isawaitable(answer) else answer
+    if account in accounts:
+        return accounts[account]
+    known = ", ".join(sorted(accounts)) or "none"
+    raise ConfigError(f"there is no account {account!r}", code="account.unknown", hint=f"known are: {known}")

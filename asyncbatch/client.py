@@ -1,30 +1,29 @@
 """BatchClient: the front door. A registry scope, a poller and a journal in one; jobs go in, rows come out."""
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
-from inspect import isawaitable
 from types import TracebackType
-from typing import Any, Literal, Self, TypeAlias
+from typing import Literal, Self, TypeAlias
 from uuid import uuid4
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
 import aiohttp
 import anyio
 
-from asyncbatch.accounts import hide
+from asyncbatch.accounts import Accounts, credentials_of, hide
 from asyncbatch.base_provider import BaseBatchProvider, Requests
 from asyncbatch.catalog import Catalog
-from asyncbatch.codec.requests import mint_id
 from asyncbatch.dto import PreparedSubmission
+from asyncbatch.engine.admission import asked_for, complete, split_model, submission_record
 from asyncbatch.engine.create import Creates
 from asyncbatch.engine.part import Part
 from asyncbatch.engine.rejects import Rejects
 from asyncbatch.engine.run import JobRun, Tools
 from asyncbatch.enums import BatchMode
-from asyncbatch.exceptions import ClientClosedError, ConfigError, MissingCredentialsError, ScopeError
+from asyncbatch.exceptions import ClientClosedError, ConfigError, ScopeError
 from asyncbatch.job import Job, JobResults, JobStatus
-from asyncbatch.journal import JobRecord, Journal, MemoryJournal, SubmissionRecord
+from asyncbatch.journal import JobRecord, Journal, MemoryJournal
 from asyncbatch.planning.recovery import Recovery
 from asyncbatch.planning.retry import Patience, Retry
 from asyncbatch.planning.schedule import Polling
@@ -36,12 +35,6 @@ from asyncbatch.transport import Http
 _log = logging.getLogger("asyncbatch.client")
 
 __all__ = ["BatchClient", "Job", "JobResults", "JobStatus"]
-
-Credentials: TypeAlias = str | Mapping[str, Any]
-"""A key, or a provider's `config`; or several of them by the provider's name."""
-
-Accounts: TypeAlias = Mapping[str, Credentials] | Callable[[str], Awaitable[Credentials | None] | Credentials | None]
-"""Credentials by the account's name, or a function, async as a rule, that gives them when they are needed."""
 
 BeforeSending: TypeAlias = Callable[[int, int, int], Awaitable[None]]
 """Hears, once all rows were checked and before the job is accepted, of requests, refused ones among them, and batches."""
@@ -200,7 +193,7 @@ class BatchClient(LoopBound):
                 mode=wanted,
                 requests=requests,
                 wire_ids="minted",
-                **_asked_for(endpoint, rejects, metadata),
+                **asked_for(endpoint, rejects, metadata),
             )
             submissions = complete(submissions)
             refused = len(rejects) if rejects is not None else 0
@@ -233,7 +226,7 @@ class BatchClient(LoopBound):
         if tools is None or owner is None:
             raise ClientClosedError("the client was closed while the job was accepted", code="client.closed")
         space = self._scope.context.space
-        parts = [Part(item, _submission_record(index, item), space) for index, item in enumerate(submissions)]
+        parts = [Part(item, submission_record(index, item), space) for index, item in enumerate(submissions)]
         refused = await self._runtime.offload(rejects.end) if rejects is not None else None
         with anyio.CancelScope(shield=True):  # from here on the job is promised: it is recorded and running, or neither
             await self._journal.accept(record, [part.record for part in parts])
@@ -269,36 +262,12 @@ class BatchClient(LoopBound):
 
     async def _provider(self, name: str, account: str | None, *, allow_unknown_model: bool) -> BaseBatchProvider:
         """Give the provider of an account; one whose key is the same as before is the same object, and shares its limits."""
-        config = hide(await self._credentials(name, account) or {})
+        config = hide(await credentials_of(self._accounts, account, name) or {})
         if allow_unknown_model:
             config["allow_unknown_model"] = True
         provider = self._scope.create(name, config)
         fingerprint = await self._runtime.offload(_fingerprint, provider)
         return self._providers.setdefault((type(provider), fingerprint, allow_unknown_model), provider)
-
-    async def _credentials(self, provider: str, account: str | None) -> Mapping[str, Any] | None:
-        if account is None:
-            return None
-        accounts: Accounts | None = self._accounts
-        if accounts is None:
-            message = f"account {account!r} was asked for, and the client knows no accounts"
-            raise ConfigError(message, code="account.unknown", hint="BatchClient(accounts={name: key})")
-        if callable(accounts):
-            answer = accounts(account)
-            found: Credentials | None = await answer if isawaitable(answer) else answer
-        elif account in accounts:
-            found = accounts[account]
-        else:
-            known = ", ".join(sorted(accounts)) or "none"
-            raise ConfigError(f"there is no account {account!r}", code="account.unknown", hint=f"known are: {known}")
-        if isinstance(found, Mapping) and provider in found:  # a tenant with keys for several providers
-            found = found[provider]
-        config = {"api_key": found} if isinstance(found, str) else found
-        if not config or not config.get("api_key"):
-            # The environment's key is somebody else's: it never pays for an account that has none.
-            message = f"account {account!r} has no API key for {provider}"
-            raise MissingCredentialsError(message, code="auth.missing", hint="give it one in accounts=")
-        return config
 
     async def _forget(self, run: JobRun) -> None:
         await run.discard()
@@ -317,62 +286,6 @@ class BatchClient(LoopBound):
             run.close(closed)
 
 
-def _submission_record(index: int, submission: PreparedSubmission) -> SubmissionRecord:
-    return SubmissionRecord(
-        index=index,
-        request_count=submission.request_count,
-        first_row=submission.first_row,
-        wire_prefix=submission.wire_prefix,
-        input_bytes=submission.spool.size if submission.spool else 0,
-    )
-
-
 def _fingerprint(provider: BaseBatchProvider) -> str:
     """Resolve the account; raises where there is no key. A provider without facts keeps its key to itself."""
     return provider.account.fingerprint if provider.has_facts else ""
-
-
-def _asked_for(endpoint: str | None, rejects: Rejects | None, metadata: Mapping[str, str] | None) -> dict[str, Any]:
-    """Give the further words for a provider: one of somebody else's may know fewer, and is told only what was asked for."""
-    words: dict[str, Any] = {
-        "endpoint": endpoint,
-        "on_reject": rejects.take if rejects is not None else None,
-        "options": {"metadata": dict(metadata)} if metadata else None,
-    }
-    return {name: value for name, value in words.items() if value is not None}
-
-
-def complete(submissions: Sequence[PreparedSubmission]) -> list[PreparedSubmission]:
-    """Fill in what a provider of somebody else's may have left out: how many requests there are, and what they are called.
-
-    Raises:
-        ConfigError: It names another number of requests than it has.
-    """
-    completed: list[PreparedSubmission] = []
-    first = 0
-    for index, item in enumerate(submissions):
-        count = item.request_count or len(item.request_ids) or len(item.payloads)
-        ids = item.request_ids or [mint_id(first + position) for position in range(count)]
-        if len(ids) != count or not count:
-            message = f"{item.provider_name}: submission {index} has {count} requests and {len(ids)} request ids"
-            raise ConfigError(
-                message, code="provider.submission", hint="prepare_payloads gives one id for each request"
-            )
-        completed.append(
-            item.replace(request_count=count, request_ids=ids, chunk_index=index, first_row=item.first_row or first)
-        )
-        first += count
-    return completed
-
-
-def split_model(model: Any) -> tuple[str, str]:
-    """Part `provider/model`; the model's own name may hold further slashes."""
-    if not isinstance(model, str):
-        raise ConfigError(f"model is {model!r}, no text", code="model.no_provider", hint="write provider/model")
-    provider, slash, name = model.partition("/")
-    if not slash or not provider or not name:
-        message = f"{model!r} names no provider"
-        raise ConfigError(
-            message, code="model.no_provider", hint=f"write provider/model, such as openai/{model or 'gpt-4.1-mini'}"
-        )
-    return provider, name

@@ -1,0 +1,66 @@
+"""What is settled before a job is promised: which model is meant, what the provider is told, that its parts add up."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from asyncbatch.codec.requests import mint_id
+from asyncbatch.dto import PreparedSubmission
+from asyncbatch.engine.rejects import Rejects
+from asyncbatch.exceptions import ConfigError
+from asyncbatch.journal import SubmissionRecord
+
+
+def submission_record(index: int, submission: PreparedSubmission) -> SubmissionRecord:
+    return SubmissionRecord(
+        index=index,
+        request_count=submission.request_count,
+        first_row=submission.first_row,
+        wire_prefix=submission.wire_prefix,
+        input_bytes=submission.spool.size if submission.spool else 0,
+    )
+
+
+def asked_for(endpoint: str | None, rejects: Rejects | None, metadata: Mapping[str, str] | None) -> dict[str, Any]:
+    """Give the further words for a provider: one of somebody else's may know fewer, and is told only what was asked for."""
+    words: dict[str, Any] = {
+        "endpoint": endpoint,
+        "on_reject": rejects.take if rejects is not None else None,
+        "options": {"metadata": dict(metadata)} if metadata else None,
+    }
+    return {name: value for name, value in words.items() if value is not None}
+
+
+def complete(submissions: Sequence[PreparedSubmission]) -> list[PreparedSubmission]:
+    """Fill in what a provider of somebody else's may have left out: how many requests there are, and what they are called.
+
+    Raises:
+        ConfigError: It names another number of requests than it has.
+    """
+    completed: list[PreparedSubmission] = []
+    first = 0
+    for index, item in enumerate(submissions):
+        count = item.request_count or len(item.request_ids) or len(item.payloads)
+        ids = item.request_ids or [mint_id(first + position) for position in range(count)]
+        if len(ids) != count or not count:
+            message = f"{item.provider_name}: submission {index} has {count} requests and {len(ids)} request ids"
+            raise ConfigError(
+                message, code="provider.submission", hint="prepare_payloads gives one id for each request"
+            )
+        completed.append(
+            item.replace(request_count=count, request_ids=ids, chunk_index=index, first_row=item.first_row or first)
+        )
+        first += count
+    return completed
+
+
+def split_model(model: Any) -> tuple[str, str]:
+    """Part `provider/model`; the model's own name may hold further slashes."""
+    if not isinstance(model, str):
+        raise ConfigError(f"model is {model!r}, no text", code="model.no_provider", hint="write provider/model")
+    provider, slash, name = model.partition("/")
+    if not slash or not provider or not name:
+        message = f"{model!r} names no provider"
+        raise ConfigError(
+            message, code="model.no_provider", hint=f"write provider/model, such as openai/{model or 'gpt-4.1-mini'}"
+        )
+    return provider, name
