@@ -19,7 +19,8 @@ from asyncbatch.engine.admission import asked_for, complete, split_model, submis
 from asyncbatch.engine.create import Creates
 from asyncbatch.engine.part import Part
 from asyncbatch.engine.rejects import Rejects
-from asyncbatch.engine.run import JobRun, Tools
+from asyncbatch.engine.run import JobRun
+from asyncbatch.engine.tools import Tools
 from asyncbatch.enums import BatchMode
 from asyncbatch.exceptions import ClientClosedError, ConfigError, ScopeError
 from asyncbatch.job import Job, JobResults, JobStatus

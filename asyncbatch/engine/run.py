@@ -3,19 +3,18 @@
 import logging
 from collections.abc import Sequence
 from functools import partial
-from weakref import WeakKeyDictionary
 
 import anyio
-import msgspec
 
 from asyncbatch.base_provider import BaseBatchProvider
 from asyncbatch.dto import ProviderResultRow, ProviderStatus, UsageInfo
 from asyncbatch.engine import outcomes
-from asyncbatch.engine.create import Creates, create_once, make_tag
+from asyncbatch.engine.create import create_once, make_tag
 from asyncbatch.engine.ledger import Ledger
 from asyncbatch.engine.part import Part
 from asyncbatch.engine.recover import recover
 from asyncbatch.engine.settle import enter_answers
+from asyncbatch.engine.tools import Tools
 from asyncbatch.enums import BatchStatus, ResultStatus
 from asyncbatch.exceptions import (
     ConfigError,
@@ -32,7 +31,6 @@ from asyncbatch.journal import (
     Fenced,
     Indeterminate,
     JobRecord,
-    Journal,
     Refused,
     Settled,
     SubmissionState,
@@ -41,41 +39,13 @@ from asyncbatch.journal import (
     Voided,
     Withdrawn,
 )
-from asyncbatch.planning.recovery import Recovery
-from asyncbatch.planning.retry import Patience, next_send
-from asyncbatch.planning.schedule import Again, GaveUp, Polling, PollState, after_error, after_not_found
-from asyncbatch.poller import BatchHandle, BatchPoller
-from asyncbatch.runtime import Runtime, Signal, sleep_or
+from asyncbatch.planning.retry import next_send
+from asyncbatch.planning.schedule import Again, GaveUp, PollState, after_error, after_not_found
+from asyncbatch.poller import BatchHandle
+from asyncbatch.runtime import Signal, sleep_or
 from asyncbatch.spool import RequestIds
 
 _log = logging.getLogger("asyncbatch.engine")
-
-
-class Lines:
-    """How many large bodies an account moves at once: more of them only share the same wire."""
-
-    SENDING, SETTLING = 2, 4
-
-    def __init__(self) -> None:
-        self.sending = anyio.CapacityLimiter(self.SENDING)
-        self.settling = anyio.CapacityLimiter(self.SETTLING)
-
-
-class Tools(msgspec.Struct, frozen=True, kw_only=True):
-    """What all jobs of a client share."""
-
-    journal: Journal
-    poller: BatchPoller
-    runtime: Runtime
-    creates: Creates
-    lines: WeakKeyDictionary[BaseBatchProvider, Lines]
-    recovery: Recovery
-    polling: Polling
-    patience: Patience
-
-    def lines_of(self, provider: BaseBatchProvider) -> Lines:
-        """Give the lines of an account, which no other account has to wait for."""
-        return self.lines.setdefault(provider, Lines())
 
 
 class JobRun:

@@ -1,0 +1,42 @@
+"""What all jobs of a client share: journal, poller, patience, and the lines on which large bodies move."""
+
+from weakref import WeakKeyDictionary
+
+import anyio
+import msgspec
+
+from asyncbatch.base_provider import BaseBatchProvider
+from asyncbatch.engine.create import Creates
+from asyncbatch.journal import Journal
+from asyncbatch.planning.recovery import Recovery
+from asyncbatch.planning.retry import Patience
+from asyncbatch.planning.schedule import Polling
+from asyncbatch.poller import BatchPoller
+from asyncbatch.runtime import Runtime
+
+
+class Lines:
+    """How many large bodies an account moves at once: more of them only share the same wire."""
+
+    SENDING, SETTLING = 2, 4
+
+    def __init__(self) -> None:
+        self.sending = anyio.CapacityLimiter(self.SENDING)
+        self.settling = anyio.CapacityLimiter(self.SETTLING)
+
+
+class Tools(msgspec.Struct, frozen=True, kw_only=True):
+    """What all jobs of a client share."""
+
+    journal: Journal
+    poller: BatchPoller
+    runtime: Runtime
+    creates: Creates
+    lines: WeakKeyDictionary[BaseBatchProvider, Lines]
+    recovery: Recovery
+    polling: Polling
+    patience: Patience
+
+    def lines_of(self, provider: BaseBatchProvider) -> Lines:
+        """Give the lines of an account, which no other account has to wait for."""
+        return self.lines.setdefault(provider, Lines())
