@@ -1,10 +1,11 @@
 """BatchClient: the front door. A registry scope, a poller and a journal in one; jobs go in, rows come out."""
 
+import hashlib
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from types import TracebackType
-from typing import Literal, Self, TypeAlias
+from typing import Any, Literal, Self, TypeAlias
 from uuid import uuid4
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
@@ -91,13 +92,15 @@ class BatchClient(LoopBound):
         )
         self._jobs: dict[str, JobRun] = {}
         self._creates = Creates()
+        self._is_spent = False
         self._owner: Owner | None = None
         self._poller: BatchPoller | None = None
         self._tools: Tools | None = None
 
     async def __aenter__(self) -> Self:
-        if self.is_bound:
-            raise ScopeError("this client is open already", code="scope.open", hint="make one client and share it")
+        if self.is_bound or self._is_spent:
+            state = "was closed before" if self._is_spent else "is open already"
+            raise ScopeError(f"this client {state}", code="scope.open", hint="make one client and share it")
         self.bind()
         try:
             await self._scope.__aenter__()
@@ -130,6 +133,7 @@ class BatchClient(LoopBound):
 
         What was accepted and not yet sent is not sent any more, and is named in a warning: `await job.submitted()` first.
         """
+        self._is_spent = True
         self._tools = None
         self.release()
         self._fail_all(None)
@@ -231,6 +235,9 @@ class BatchClient(LoopBound):
         refused = await self._runtime.offload(rejects.end) if rejects is not None else None
         with anyio.CancelScope(shield=True):  # from here on the job is promised: it is recorded and running, or neither
             await self._journal.accept(record, [part.record for part in parts])
+            if self._tools is not tools or not owner.is_running:  # closed meanwhile: nobody would run what was promised
+                await self._journal.forget(record.job_id)
+                raise ClientClosedError("the client was closed while the job was accepted", code="client.closed")
         run = JobRun(record, provider, parts, refused, tools)
         self._jobs[record.job_id] = run
         for part in parts:
@@ -267,7 +274,7 @@ class BatchClient(LoopBound):
         if allow_unknown_model:
             config["allow_unknown_model"] = True
         provider = self._scope.create(name, config)
-        fingerprint = await self._runtime.offload(_fingerprint, provider)
+        fingerprint = await self._runtime.offload(_fingerprint, provider, account, config)
         return self._providers.setdefault((type(provider), fingerprint, allow_unknown_model), provider)
 
     async def _forget(self, run: JobRun) -> None:
@@ -287,6 +294,9 @@ class BatchClient(LoopBound):
             run.close(closed)
 
 
-def _fingerprint(provider: BaseBatchProvider) -> str:
-    """Resolve the account; raises where there is no key. A provider without facts keeps its key to itself."""
-    return provider.account.fingerprint if provider.has_facts else ""
+def _fingerprint(provider: BaseBatchProvider, account: str | None, config: Mapping[str, Any]) -> str:
+    """Say which key it is; raises where there is none. A provider without facts is told apart by what it was given."""
+    if provider.has_facts:
+        return provider.account.fingerprint
+    given = sorted((key, str(value)) for key, value in config.items())
+    return hashlib.sha256(f"{account}\n{given}".encode()).hexdigest()

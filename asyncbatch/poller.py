@@ -18,7 +18,13 @@ import anyio
 from asyncbatch.base_provider import BaseBatchProvider
 from asyncbatch.dto import ProviderResultRow, ProviderStatus
 from asyncbatch.enums import BatchStatus
-from asyncbatch.exceptions import AsyncBatchError, PollerClosedError, ProviderError, ProviderTransientError, ScopeError
+from asyncbatch.exceptions import (
+    AsyncBatchError,
+    PollerClosedError,
+    ProviderError,
+    ProviderTransientError,
+    ScopeError,
+)
 from asyncbatch.planning.schedule import (
     Again,
     GaveUp,
@@ -299,6 +305,8 @@ class BatchPoller(LoopBound):
             ScopeError: The poller is not open, or on another event loop.
         """
         self.check("open it first: `async with BatchPoller() as poller`")
+        if not self.is_open:
+            raise ScopeError("the poller has stopped, and watches nothing any more", code="poller.closed")
         assert self._owner is not None
         handle, floor_s = BatchHandle(provider, provider_batch_id), provider.poll_floor_s
         self._forget_done()
@@ -327,7 +335,7 @@ class BatchPoller(LoopBound):
         self._fail_all(error)
 
     def _fail_all(self, cause: BaseException | None) -> None:
-        for handle in self._handles:
+        for handle in list(self._handles):
             where = f"{handle.provider.PROVIDER_NAME}/{handle.provider_batch_id}"
             closed = PollerClosedError(
                 f"the poller was closed while {where} was still watched",

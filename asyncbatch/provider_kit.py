@@ -151,7 +151,11 @@ class ProviderKit:
             wire_prefix=rules.wire_prefix,
             options=dict(options or {}),
         )
-        return await self.runtime.offload(_submissions, intake, frame)
+        try:
+            return await self.runtime.offload(_submissions, intake, frame)
+        except BaseException:
+            await finish(intake.discard)
+            raise
 
     async def discard(self, submissions: Sequence[PreparedSubmission]) -> None:
         """Give the disk space of submissions back that will not be sent any more; their ids go with the last of a job."""

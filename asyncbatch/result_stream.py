@@ -14,7 +14,7 @@ import msgspec
 
 from asyncbatch.codec.jsonl import LineSplitter
 from asyncbatch.dto import ProviderResultRow
-from asyncbatch.exceptions import ProviderPermanentError
+from asyncbatch.exceptions import ProviderPermanentError, ScopeError
 from asyncbatch.runtime import Runtime, finish
 from asyncbatch.spool import PIECE_BYTES, SpoolFile
 
@@ -132,8 +132,21 @@ class RowIterator(AsyncIterator[ProviderResultRow]):
     def __init__(self, stream: ResultStream) -> None:
         self._slices = stream.slices()
         self._rows: deque[ProviderResultRow] = deque()
+        self._cut_by: BaseException | None = None
 
     async def __anext__(self) -> ProviderResultRow:
         while not self._rows:
-            self._rows.extend(await anext(self._slices))
+            self._rows.extend(await self._next_slice())
         return self._rows.popleft()
+
+    async def _next_slice(self) -> list[ProviderResultRow]:
+        if self._cut_by is not None:  # a generator that was cancelled looks like one that has ended
+            message = "these rows were cut off before their end, and cannot go on"
+            raise ScopeError(message, code="results.cut", hint="iterate over the results anew") from self._cut_by
+        try:
+            return await anext(self._slices)
+        except StopAsyncIteration:
+            raise
+        except BaseException as error:
+            self._cut_by = error
+            raise

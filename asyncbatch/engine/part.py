@@ -23,6 +23,8 @@ class Part:
         is_fenced: Whether its batch was found only after its input had been deleted.
         refusals: How often it was refused for now.
         refused_since: When that began, Unix seconds.
+        unreached_since: Since when not even a connection came about, Unix seconds.
+        losses: How many of its creates were lost and proved not to have arrived.
         is_uncancelled: Whether its cancel was refused, and has to be asked for again.
         is_stopped: Whether a fault ended its way before every request had an outcome; `error` says which.
     """
@@ -36,6 +38,8 @@ class Part:
         self.ledger = Ledger(record.request_count, space.new())
         self.refusals = 0
         self.refused_since: float | None = None
+        self.unreached_since: float | None = None
+        self.losses = 0
         self.is_uncancelled = False
         self.is_fenced = False
         self.is_stopped = False
@@ -47,6 +51,8 @@ class Part:
 
     @property
     def is_certainly_unsent(self) -> bool:
+        if self.record.state in (SubmissionState.CREATING, SubmissionState.CREATE_UNKNOWN):
+            return False
         return self.record.provider_batch_id is None and not isinstance(self.error, SubmissionUnknownError)
 
     @property

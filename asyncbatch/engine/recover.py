@@ -7,9 +7,10 @@ import msgspec
 
 from asyncbatch.base_provider import BaseBatchProvider
 from asyncbatch.dto import Match, PreparedSubmission
-from asyncbatch.exceptions import ProviderError
+from asyncbatch.exceptions import ProviderTransientError
 from asyncbatch.journal import Accepted, Event, Fenced, Indeterminate
 from asyncbatch.planning.recovery import Fence, Look, Recovery, RecoveryState, Unknowable, next_step
+from asyncbatch.planning.schedule import Again, GaveUp, Polling, PollState, after_not_found
 from asyncbatch.runtime import Runtime
 
 _log = logging.getLogger("asyncbatch.engine")
@@ -29,7 +30,7 @@ async def recover(
     Gives what to journal, and whether the input was deleted on the way: a batch that is found after that may have come too
     late for its own input, and then runs nothing. A reading that fails counts for nothing: it is made again.
     """
-    state = RecoveryState(intended_at=intended_at)
+    state, refusals, is_fence_tried = RecoveryState(intended_at=intended_at), PollState(), False
     safety = provider.submit_safety(submission)
     while True:
         step = next_step(policy, safety, state, runtime.now())
@@ -37,28 +38,40 @@ async def recover(
             tell(f"checking whether a create arrived, reading {state.reads + state.reads_since_fence + 1}")
             await runtime.sleep(step.delay_s)
             read_at = runtime.now()
-            matches = await _look(provider, submission, intended_at)
-            if matches:
-                return _adopted(matches), state.fenced_at is not None
-            if matches is None:
+            found = await _look(provider, submission, intended_at)
+            if isinstance(found, Exception):
+                patience = _after_failure(found, refusals, runtime)
+                if isinstance(patience, GaveUp):
+                    return Indeterminate(why=f"the list of batches cannot be read: {found}"), is_fence_tried
+                refusals = patience.state
                 await runtime.sleep(policy.gap_s)
+            elif found:
+                return _adopted(found), is_fence_tried
             else:
-                state = _after_look(state, read_at)
+                state, refusals = _after_look(state, read_at), PollState()
         elif isinstance(step, Fence):
             tell("making sure that a late create fails")
+            is_fence_tried = True  # even where the answer is lost: it may have worked
             state = await _fenced(provider, submission, state, runtime)
         elif isinstance(step, Unknowable):
-            return Indeterminate(why=step.why), False
+            return Indeterminate(why=step.why), is_fence_tried
         else:
-            return Fenced(), True
+            return Fenced(), is_fence_tried
 
 
-async def _look(provider: BaseBatchProvider, submission: PreparedSubmission, since: float) -> list[Match] | None:
+async def _look(provider: BaseBatchProvider, submission: PreparedSubmission, since: float) -> list[Match] | Exception:
     try:
         return await provider.find_submissions(submission, since=since)
-    except ProviderError as error:
+    except Exception as error:  # noqa: BLE001 a reading that fails, however it fails, says nothing about the create
         _log.warning("looking for submission %s of %s: %s", submission.chunk_index, submission.batch_id, error)
-        return None
+        return error
+
+
+def _after_failure(error: Exception, refusals: PollState, runtime: Runtime) -> Again | GaveUp:
+    """An outage is waited out; a list that is refused for good is given up in the end, and nobody can know."""
+    if isinstance(error, ProviderTransientError):
+        return Again(delay_s=0.0, state=PollState())
+    return after_not_found(Polling(), refusals, runtime.now(), 0.5)
 
 
 def _adopted(matches: list[Match]) -> Event:
@@ -80,7 +93,7 @@ async def _fenced(
 ) -> RecoveryState:
     try:
         worked = await provider.fence(submission)
-    except ProviderError as error:
+    except Exception as error:  # noqa: BLE001 see `_look`: whether it worked is not known
         _log.warning("fencing submission %s of %s: %s", submission.chunk_index, submission.batch_id, error)
         worked = False
     if worked:

@@ -123,6 +123,8 @@ class JobRun:
         for ledger in self.ledgers():
             await ledger.discard()
         for part in self.parts:
+            if part.submission.spool is not None:
+                await part.submission.spool.discard()
             if isinstance(part.submission.request_ids, RequestIds):
                 await part.submission.request_ids.discard()
 
@@ -138,14 +140,14 @@ class JobRun:
         if failures:
             raise failures[0]
 
-    async def _cancel_batch(self, part: Part) -> ProviderError | None:
+    async def _cancel_batch(self, part: Part) -> Exception | None:
         """Ask for the end of a part's batch, if it has one that runs; a refusal ends neither the others nor the watch."""
         batch_id = part.record.provider_batch_id
         if batch_id is None or part.record.state is not SubmissionState.SUBMITTED:
             return None
         try:
             await self.provider.cancel(batch_id)
-        except ProviderError as error:
+        except Exception as error:  # noqa: BLE001 whatever it is, the batch is watched on, and the cancel asked for again
             _log.warning("cancelling batch %s: %s; it is asked for again", batch_id, error)
             part.is_uncancelled = True
             return error
@@ -222,6 +224,11 @@ class JobRun:
         except ProviderError as error:
             await self._move(part, Refused(why=error.message, is_final=not isinstance(error, ProviderTransientError)))
             return error
+        except (StorageError, OSError) as error:  # our disk, or a socket of a provider's own: no create was sent
+            name = self.provider.PROVIDER_NAME
+            failed = ProviderTransientError(f"{name}: the upload failed: {error}", provider=name, code="upload_failed")
+            await self._move(part, Refused(why=failed.message, is_final=False))
+            return failed
         part.submission = uploaded
         self._tell(part, None)
         await self._move(part, Uploaded(input_ref=uploaded.input_ref))
@@ -230,7 +237,9 @@ class JobRun:
     async def _wait_or_give_up(self, part: Part, error: ProviderTransientError) -> None:
         tools, runtime = self._tools, self._tools.runtime
         part.refusals += 1
-        since = part.refused_since = part.refused_since or runtime.now()
+        part.refused_since = part.refused_since or runtime.now()
+        part.unreached_since = None if error.status is not None else part.unreached_since or runtime.now()
+        since = part.unreached_since or part.refused_since
         delay = next_send(
             tools.patience,
             part.refusals,
@@ -265,9 +274,10 @@ class JobRun:
             await self._move(part, event)
             return
         await self._forget_attempt(part, event)
-        if record.attempt >= tools.recovery.attempts:
+        part.losses += 1
+        if part.losses >= tools.recovery.attempts:
             name = self.provider.PROVIDER_NAME
-            message = f"{name}: {record.attempt} creates were lost on their way, each proved not to have arrived"
+            message = f"{name}: {part.losses} creates were lost on their way, each proved not to have arrived"
             part.error = ProviderTransientError(message, provider=name, code="create_lost")
             await self._move(part, Refused(why=message, is_final=True))
 
@@ -276,6 +286,7 @@ class JobRun:
         await self._move(part, event)
         part.submission = part.submission.replace(input_ref=None, tag=None)
         part.is_fenced, part.handle = False, None
+        part.refusals, part.refused_since, part.unreached_since = 0, None, None
 
     # From a batch to outcomes.
 
@@ -352,14 +363,32 @@ class JobRun:
         await self._close(part, fill)
 
     async def _close(self, part: Part, fill: outcomes.Fill) -> None:
-        await self._tools.runtime.offload(part.ledger.close, fill, part.submission.request_ids)
-        await self._give_input_back(part)
+        await self._close_ledger(part, fill)
         self.settled.append(part.ledger)
         await self._move(part, Settled())
+        await self._give_input_back(part)
         if part.ledger.strays:
             _log.warning("job %s: %d answers carry ids that are not ours", self.record.job_id, part.ledger.strays)
 
+    async def _close_ledger(self, part: Part, fill: outcomes.Fill) -> None:
+        tools, state = self._tools, PollState()
+        while True:
+            try:
+                await tools.runtime.offload(part.ledger.close, fill, part.submission.request_ids)
+            except StorageError as error:  # the answers are there, and so are we: room may come
+                step = after_not_found(tools.polling, state, tools.runtime.now(), tools.runtime.random())
+                if isinstance(step, GaveUp):
+                    raise
+                _log.warning("submission %s of job %s: %s", part.record.index, self.record.job_id, error)
+                state = step.state
+                await tools.runtime.sleep(step.delay_s)
+            else:
+                return
+
     async def _give_input_back(self, part: Part) -> None:
         if part.submission.spool is not None:
-            await part.submission.spool.discard()
+            try:
+                await part.submission.spool.discard()
+            except (StorageError, OSError) as error:  # it goes with the client; no batch is left alone over it
+                _log.warning("job %s: an input is left on the disk: %s", self.record.job_id, error)
             part.submission = part.submission.replace(spool=None, payloads=())
