@@ -5,12 +5,13 @@ in a thread, about a megabyte at a time. What is held in memory is one such slic
 """
 
 import re
+import threading
 from array import array
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
+from functools import partial
 from typing import Any, TypeAlias, cast
 
-import anyio
 import msgspec
 
 from asyncbatch.codec.requests import EncodedRow, Request, RowFault, check_id, decode_request, mint_id, peek_id, shown
@@ -18,7 +19,7 @@ from asyncbatch.enums import BatchMode
 from asyncbatch.exceptions import InvalidRequestsError, RowProblem
 from asyncbatch.planning.chunking import Chunk, Chunker, ChunkLimits
 from asyncbatch.planning.duplicates import SeenIds
-from asyncbatch.runtime import Runtime, checkpoint
+from asyncbatch.runtime import Runtime, checkpoint, finish
 from asyncbatch.spool import IdIndex, SpoolFile, SpoolSpace
 
 Requests: TypeAlias = Iterable[Any] | AsyncIterable[Any]
@@ -94,8 +95,7 @@ async def take_in(
                 await space.runtime.offload(reader.read, items)
         return await space.runtime.offload(reader.end)
     except BaseException:
-        with anyio.CancelScope(shield=True):
-            await reader.discard()
+        await finish(partial(space.runtime.offload, reader.stop), reader.discard)
         raise
 
 
@@ -156,6 +156,8 @@ class _Reader:
         self._row = 0
         self._problems: list[RowProblem] = []
         self._refused = array("Q")
+        self._lock = threading.Lock()
+        self._is_stopped = False
 
     def slice_rows(self) -> int:
         """How many rows make about a megabyte, judged by those so far."""
@@ -165,6 +167,17 @@ class _Reader:
         return max(1, min(_LARGEST_SLICE, SLICE_BYTES * taken // max(1, self._file.size)))
 
     def read(self, items: list[Any]) -> None:
+        """Take a slice of the input."""
+        with self._lock:
+            if not self._is_stopped:
+                self._read(items)
+
+    def stop(self) -> None:
+        """Wait for a slice that a cancelled task left behind in its thread, and take no more."""
+        with self._lock:
+            self._is_stopped = True
+
+    def _read(self, items: list[Any]) -> None:
         lines: list[bytes] = []
         ids: list[str] = []
         for item in items:

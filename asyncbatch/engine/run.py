@@ -313,8 +313,12 @@ class JobRun:
     async def _end_of(self, part: Part, handle: BatchHandle) -> ProviderStatus:
         """Wait for the end of a batch; a cancel that was refused is asked for again after each reading."""
         handle.on_done(self.changed.notify)
+        asked_at = handle.last
         while not handle.is_done:
-            if part.is_uncancelled:
+            if (
+                part.is_uncancelled and handle.last is not asked_at
+            ):  # the job changes more often than this batch is read
+                asked_at = handle.last
                 await self._cancel_batch(part)
             if not handle.is_done:
                 await self.changed.wait()

@@ -1,5 +1,7 @@
 """Cases that reviewers found: each was once a lost batch, a wrong payer, a second create, or a wait without end."""
 
+import asyncio
+
 import anyio
 import pytest
 
@@ -21,6 +23,7 @@ from asyncbatch import (
     SubmitSafety,
 )
 from asyncbatch.emulator import faults
+from asyncbatch.engine.create import Creates
 from asyncbatch.engine.ledger import Ledger
 from asyncbatch.journal import MemoryJournal, Voided
 from asyncbatch.result_stream import RowIterator
@@ -283,3 +286,48 @@ async def test_a_callback_that_watches_again_keeps_no_other_handle_waiting(runti
         with pytest.raises(PollerClosedError):
             await handle
     assert len(heard) == 3
+
+
+@pytest.mark.parametrize("wait_s", [0.003, 0.006, 0.009, 0.013, 0.02])
+async def test_a_submit_that_is_cancelled_natively_leaves_nothing_on_the_disk(emulator, wait_s):
+    """With real threads: the slice under way goes on in its own, and is waited for before the rows are removed."""
+    rows = [{"messages": [{"role": "user", "content": "x" * 4000}]}] * 20_000
+    async with BatchClient() as client:
+        task = asyncio.create_task(client.submit(rows, model=CHAT))
+        await asyncio.wait([task], timeout=wait_s)
+        task.cancel()
+        await asyncio.wait([task])
+        directory = client._scope.context.space._directory
+
+        assert task.cancelled()
+        assert directory is None or list(directory.iterdir()) == []
+
+
+class TestSeveralBatchesWhoseCancelsAreRefused:
+    @pytest.fixture
+    def limits(self):
+        return {"requests": 1}
+
+    async def test_each_is_asked_for_again_only_after_a_reading_of_its_own(self, client, emulator):
+        emulator.add(faults.refuse(403, path="/batches/*/cancel", times=40))
+        job = await client.submit(["[[stall]] slow"] * 8, model=CHAT)
+        await job.submitted()
+
+        with pytest.raises(ProviderPermanentError, match="403"):
+            await job.cancel()
+        assert (await job.wait()).outcomes == {ResultStatus.CANCELLED: 8}
+
+        requests = [record for record in emulator.history if record.kind == "request"]
+        cancels = sum(record.path.endswith("/cancel") for record in requests)
+        readings = sum(record.method == "GET" and "/batches/" in record.path for record in requests)
+        assert cancels <= readings + 8
+
+
+async def test_a_create_that_begins_while_the_client_closes_has_the_same_deadline():
+    creates = Creates()
+    creates.hurry(0.01)
+
+    with anyio.fail_after(5), creates.enter() as scope:
+        await anyio.sleep_forever()
+
+    assert scope.cancelled_caught
