@@ -315,9 +315,8 @@ class JobRun:
         handle.on_done(self.changed.notify)
         asked_at = handle.last
         while not handle.is_done:
-            if (
-                part.is_uncancelled and handle.last is not asked_at
-            ):  # the job changes more often than this batch is read
+            # The job changes more often than this one batch is read.
+            if part.is_uncancelled and handle.last is not asked_at:
                 asked_at = handle.last
                 await self._cancel_batch(part)
             if not handle.is_done:
