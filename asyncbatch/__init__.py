@@ -25,7 +25,7 @@ if TYPE_CHECKING:
         ToolCall,
         UsageInfo,
     )
-    from asyncbatch.enums import BatchMode, BatchStatus, ErrorClass, ResultStatus, SubmitSafety
+    from asyncbatch.enums import BatchMode, BatchStatus, ErrorClass, InputMode, ResultStatus, SubmitSafety
     from asyncbatch.exceptions import (
         AmbiguousSubmissionError,
         AsyncBatchError,
@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from asyncbatch.registry import BatchProviderRegistry, RegistryScope, batch_provider_registry
     from asyncbatch.runtime import Runtime
     from asyncbatch.transport import Http
+    from asyncbatch.wire_provider import WireProvider
 
 __all__ = [
     "AmbiguousSubmissionError",
@@ -70,6 +71,7 @@ __all__ = [
     "ConfigError",
     "ErrorClass",
     "Http",
+    "InputMode",
     "InvalidRequestsError",
     "Job",
     "JobStatus",
@@ -103,6 +105,7 @@ __all__ = [
     "SubmitSafety",
     "ToolCall",
     "UsageInfo",
+    "WireProvider",
     "batch_provider_registry",
     "load_catalog",
     "normalize_provider_status",
@@ -126,7 +129,7 @@ _WHERE = {
         "ToolCall",
         "UsageInfo",
     ),
-    "enums": ("BatchMode", "BatchStatus", "ErrorClass", "ResultStatus", "SubmitSafety"),
+    "enums": ("BatchMode", "BatchStatus", "ErrorClass", "InputMode", "ResultStatus", "SubmitSafety"),
     "exceptions": (
         "AmbiguousSubmissionError",
         "AsyncBatchError",
@@ -153,6 +156,7 @@ _WHERE = {
     "registry": ("BatchProviderRegistry", "RegistryScope", "batch_provider_registry"),
     "runtime": ("Runtime",),
     "transport": ("Http",),
+    "wire_provider": ("WireProvider",),
 }
 _MODULES = {name: f"asyncbatch.{module}" for module, names in _WHERE.items() for name in names}
 

@@ -33,11 +33,13 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         origin: Where its calls go and what they carry.
+        options: The provider's further settings, defaults included.
         fingerprint: Which key it is, without being it: the journal keeps this.
     """
 
     origin: Origin
     fingerprint: str
+    options: Mapping[str, str] = {}
 
 
 def hide(config: Any) -> Any:
@@ -108,14 +110,18 @@ def resolve_account(
     base_url = _checked_url(facts, Secret(argument.base_url or found.base_url or facts.base_url))
     credentials = facts.credentials
     scheme = f"{credentials.scheme} " if credentials.scheme else ""
-    options = {**found.options, **argument.options}
-    headers = {**facts.headers, **{facts.options[name].header: value for name, value in options.items()}}
+    defaults = {name: option.default for name, option in facts.options.items() if option.default}
+    options = {**defaults, **found.options, **argument.options}
+    carried = {
+        option.header: options[name] for name, option in facts.options.items() if option.header and name in options
+    }
+    headers = {**facts.headers, **carried}
     # Headers of a user are treated as secrets too: a gateway's token travels in one.
     secret_headers = Hidden({**found.headers, **argument.headers, credentials.header: f"{scheme}{key}"})
     _check_headers(facts, Hidden({**headers, **secret_headers}))
     origin = Origin(base_url=base_url, headers=headers, secret_headers=secret_headers)
     digest = hashlib.sha256(f"{base_url}\n{key}\n{sorted(options.items())}".encode()).hexdigest()
-    return Account(origin=origin, fingerprint=digest[:16])
+    return Account(origin=origin, fingerprint=digest[:16], options=options)
 
 
 def _checked_url(facts: ProviderFacts, url: str) -> str:

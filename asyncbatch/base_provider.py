@@ -18,7 +18,7 @@ from asyncbatch.dto import (
     ProviderSubmitResult,
     StatusPage,
 )
-from asyncbatch.enums import BatchMode, ErrorClass, SubmitSafety
+from asyncbatch.enums import BatchMode, ErrorClass, InputChoice, OnUnsupported, SubmitSafety
 from asyncbatch.exceptions import (
     AmbiguousSubmissionError,
     ConfigError,
@@ -32,7 +32,9 @@ from asyncbatch.transport import Profile
 __all__ = [
     "BaseBatchProvider",
     "Downloaded",
+    "InputChoice",
     "IntakeRules",
+    "OnUnsupported",
     "Profile",
     "ProviderContext",
     "RejectHook",
@@ -64,7 +66,7 @@ class BaseBatchProvider(ProviderKit, ABC):
         """Whether the model can be batched, in the given mode; from the catalog, without asking anybody."""
 
     @abstractmethod
-    async def prepare_payloads(
+    async def prepare_payloads(  # noqa: PLR0913 each is the caller's choice, and has a default
         self,
         *,
         batch_id: UUID,
@@ -74,7 +76,10 @@ class BaseBatchProvider(ProviderKit, ABC):
         endpoint: str | None = None,
         wire_ids: WireIds = "own",
         on_reject: RejectHook | None = None,
+        on_unsupported: OnUnsupported = "error",
+        input_mode: InputChoice = "auto",
         options: Mapping[str, Any] | None = None,
+        replace_model: bool = False,
     ) -> list[PreparedSubmission]:
         """Check requests and make them submissions, ready to send; nothing is sent.
 
@@ -86,7 +91,10 @@ class BaseBatchProvider(ProviderKit, ABC):
             endpoint: The path, for mode CUSTOM.
             wire_ids: `"own"` sends the requests' ids; `"minted"` sends ours, which fit every provider.
             on_reject: Hears of each bad row, and the others go on; without it, bad rows are an error.
+            on_unsupported: `"drop"` sends requests without what the provider cannot express, and says what was left out.
+            input_mode: How requests travel, where the provider knows several ways.
             options: Further words for the create call.
+            replace_model: Send requests that name another model to this one; without it, they are refused.
 
         Raises:
             InvalidRequestsError: A row cannot be sent, or there is none.

@@ -1,7 +1,9 @@
 """BatchClient: the front door. A registry scope, a poller and a journal in one; jobs go in, rows come out."""
 
+import contextlib
 import hashlib
 import logging
+import os
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from types import TracebackType
@@ -11,21 +13,22 @@ from weakref import WeakKeyDictionary, WeakValueDictionary
 
 import aiohttp
 import anyio
+import msgspec
 
 from asyncbatch.accounts import Accounts, credentials_of, hide
-from asyncbatch.base_provider import BaseBatchProvider, Requests
+from asyncbatch.base_provider import BaseBatchProvider, InputChoice, OnUnsupported, Requests
 from asyncbatch.catalog import Catalog
 from asyncbatch.dto import PreparedSubmission
-from asyncbatch.engine.admission import asked_for, complete, split_model, submission_record
+from asyncbatch.engine.admission import asked_for, complete, digest_of, split_model
 from asyncbatch.engine.create import Creates
-from asyncbatch.engine.part import Part
+from asyncbatch.engine.opening import follow, new_run, old_run
 from asyncbatch.engine.rejects import Rejects
 from asyncbatch.engine.run import JobRun
 from asyncbatch.engine.tools import Tools
 from asyncbatch.enums import BatchMode
-from asyncbatch.exceptions import ClientClosedError, ConfigError, ScopeError
+from asyncbatch.exceptions import AsyncBatchError, ClientClosedError, ConfigError, JournalError, ScopeError
 from asyncbatch.job import Job, JobResults, JobStatus
-from asyncbatch.journal import JobRecord, Journal, MemoryJournal
+from asyncbatch.journal import JobRecord, Journal, journal_at
 from asyncbatch.planning.recovery import Recovery
 from asyncbatch.planning.retry import Patience, Retry
 from asyncbatch.planning.schedule import Polling
@@ -55,6 +58,9 @@ class BatchClient(LoopBound):
         registry: Whose provider classes; the process's by default.
         session: The application's own aiohttp session; it stays open.
         http: Time limits, caps, proxy.
+        journal: Where jobs are remembered: a directory, which other processes may share, or `"memory"`, which ends with the
+            client. In a directory, a job outlives its process: whoever opens a client on it goes on with what is unfinished.
+        resume: Whether unfinished jobs of dead processes are taken up on opening.
         retry: How calls that may be repeated are repeated.
         polling: How patiently batches are watched.
         recovery: How a create whose answer was lost is searched for.
@@ -70,6 +76,8 @@ class BatchClient(LoopBound):
         registry: BatchProviderRegistry | None = None,
         session: aiohttp.ClientSession | None = None,
         http: Http | None = None,
+        journal: Journal | str | os.PathLike[str] = "memory",
+        resume: bool = True,
         retry: Retry | None = None,
         polling: Polling | None = None,
         recovery: Recovery | None = None,
@@ -85,7 +93,8 @@ class BatchClient(LoopBound):
         self._scope: RegistryScope = (registry or batch_provider_registry).open(
             session=session, http=http, catalog=catalog, retry=retry, runtime=self._runtime
         )
-        self._journal: Journal = MemoryJournal()
+        self._journal = journal_at(journal, self._runtime)
+        self._resumes = resume
         # Jobs keep their provider alive; a tenant whose jobs are over costs nothing.
         self._providers: WeakValueDictionary[tuple[type[BaseBatchProvider], str, bool], BaseBatchProvider] = (
             WeakValueDictionary()
@@ -103,6 +112,7 @@ class BatchClient(LoopBound):
             raise ScopeError(f"this client {state}", code="scope.open", hint="make one client and share it")
         self.bind()
         try:
+            await self._journal.open()
             await self._scope.__aenter__()
             self._owner = Owner("asyncbatch client", self._fail_all)
             await self._owner.start()
@@ -121,6 +131,8 @@ class BatchClient(LoopBound):
             polling=self._polling,
             patience=self._patience,
         )
+        if self._resumes:
+            await self._resume()
         return self
 
     async def __aexit__(
@@ -141,7 +153,7 @@ class BatchClient(LoopBound):
         owner, poller = self._owner, self._poller
         steps = [owner.stop] if owner is not None else []
         steps += [poller.aclose] if poller is not None else []
-        await finish(*steps, self._scope.aclose)
+        await finish(*steps, self._scope.aclose, self._journal.close)
         self._owner = self._poller = None
 
     @property
@@ -157,9 +169,13 @@ class BatchClient(LoopBound):
         endpoint: str | None = None,
         account: str | None = None,
         on_bad_row: Literal["error", "reject"] = "error",
+        on_unsupported: OnUnsupported = "error",
+        input_mode: InputChoice = "auto",
+        replace_model: bool = False,
         metadata: Mapping[str, str] | None = None,
         allow_unknown_model: bool = False,
         before_sending: BeforeSending | None = None,
+        key: str | None = None,
     ) -> Job:
         """Accept a job: every request checked, spooled and recorded. Uploads and creates run in the client's own tasks.
 
@@ -172,8 +188,15 @@ class BatchClient(LoopBound):
             endpoint: The path, for mode CUSTOM, such as `/v1/responses`.
             account: Whose key pays; by default the environment's.
             on_bad_row: `"reject"` lets the good rows go; the bad ones end REJECTED.
+            on_unsupported: What becomes of a request that asks for something the provider cannot express, such as `seed` where
+                there is none: `"error"` refuses it by name, `"drop"` sends it without, and `job.status().dropped` says so.
+            input_mode: How requests travel, `"file"` or `"inline"`, where the provider knows both; `"auto"` is its usual way.
+            replace_model: Send requests that name another model, as a file for another provider does, to `model`; without it,
+                they are refused.
             metadata: Kept with each batch at the provider.
             allow_unknown_model: Send a model that no pattern of the catalog matches.
+            key: Your own name for the job. The same key with the same requests, model and options gives the same job back, in
+                whatever process; with others it is refused, and nothing is sent.
             before_sending: Awaited with (requests, refused, batches) once every row was checked; what it raises refuses the
                 job, and nothing is sent.
 
@@ -198,11 +221,28 @@ class BatchClient(LoopBound):
                 mode=wanted,
                 requests=requests,
                 wire_ids="minted",
-                **asked_for(endpoint, rejects, metadata),
+                **asked_for(endpoint, rejects, metadata, on_unsupported, input_mode, replace_model=replace_model),
             )
             submissions = complete(submissions)
             refused = len(rejects) if rejects is not None else 0
-            record = self._record(job_id.hex, provider, model_name, wanted, endpoint, account, submissions, refused)
+            record = self._record(
+                provider,
+                submissions,
+                job_id=job_id.hex,
+                key=key,
+                model=model_name,
+                mode=wanted,
+                endpoint=submissions[0].endpoint if submissions else endpoint or "",
+                account=account,
+                rejected_count=refused,
+                options={"allow_unknown_model": allow_unknown_model} if allow_unknown_model else {},
+            )
+            known = await self._job_of(record)
+            if known is not None:
+                await finish(
+                    partial(provider.discard, submissions), *([rejects.discard] if rejects is not None else [])
+                )
+                return known
             if before_sending is not None:
                 await before_sending(record.request_count, refused, len(submissions))
             return await self._accept(record, provider, submissions, rejects if refused else None)
@@ -211,9 +251,24 @@ class BatchClient(LoopBound):
             raise
 
     def job(self, job_id: str) -> Job:
-        """Give a job of this client by its id; `ConfigError` if it is not one."""
+        """Give a job that this client has; `ConfigError` if it has none of this id."""
         if job_id not in self._jobs:
-            raise ConfigError(f"this client has no job {job_id!r}", code="job.unknown", hint="client.jobs() lists them")
+            hint = "client.jobs() lists them; `await client.attach(job_id)` finds one of another process, or of an earlier one"
+            raise ConfigError(f"this client has no job {job_id!r}", code="job.unknown", hint=hint)
+        return Job(self._jobs[job_id], self._forget)
+
+    async def attach(self, job_id: str) -> Job:
+        """Give a job of the journal, whoever accepted it, and go on with it as soon as no other process does.
+
+        Raises:
+            ConfigError: There is none of this id, or the account's key is not the one that it was sent with.
+        """
+        self.check("open it first: `async with BatchClient() as client`")
+        if job_id not in self._jobs:
+            record = await self._journal.job(job_id)
+            if record is None:
+                raise ConfigError(f"there is no job {job_id!r}", code="job.unknown")
+            await self._take_up(record)
         return Job(self._jobs[job_id], self._forget)
 
     def jobs(self) -> list[Job]:
@@ -231,42 +286,95 @@ class BatchClient(LoopBound):
         if tools is None or owner is None:
             raise ClientClosedError("the client was closed while the job was accepted", code="client.closed")
         space = self._scope.context.space
-        parts = [Part(item, submission_record(index, item), space) for index, item in enumerate(submissions)]
-        refused = await self._runtime.offload(rejects.end) if rejects is not None else None
-        with anyio.CancelScope(shield=True):  # from here on the job is promised: it is recorded and running, or neither
-            await self._journal.accept(record, [part.record for part in parts])
-            if self._tools is not tools or not owner.is_running:  # closed meanwhile: nobody would run what was promised
-                await self._journal.forget(record.job_id)
-                raise ClientClosedError("the client was closed while the job was accepted", code="client.closed")
-        run = JobRun(record, provider, parts, refused, tools)
+        try:
+            run = await new_run(record, provider, submissions, rejects, tools, space)
+            with anyio.CancelScope(
+                shield=True
+            ):  # from here on the job is promised: it is recorded and running, or neither
+                await self._journal.accept(record, [part.record for part in run.parts])
+                self._check_running(tools, owner)
+        except BaseException:
+            await finish(partial(self._journal.forget, record.job_id))
+            raise
         self._jobs[record.job_id] = run
-        for part in parts:
-            owner.spawn(run.drive, part, name=f"asyncbatch job {record.job_id[:8]} part {part.record.index}")
+        self._drive(run)
         return Job(run, self._forget)
 
+    def _check_running(self, tools: Tools, owner: Owner) -> None:
+        if self._tools is not tools or not owner.is_running:  # closed meanwhile: nobody would run what was promised
+            raise ClientClosedError("the client was closed while the job was accepted", code="client.closed")
+
+    def _drive(self, run: JobRun) -> None:
+        assert self._owner is not None
+        for index, drive in enumerate(run.drives()):
+            self._owner.spawn(drive, name=f"asyncbatch job {run.record.job_id[:8]} part {index}")
+
+    async def _resume(self) -> None:
+        """Go on with what is unfinished and nobody's; what cannot be taken up is said, and stays as it is."""
+        for stray in await self._journal.strays():
+            with contextlib.suppress(JournalError):  # somebody is just accepting it
+                await self._journal.forget(stray)
+        for record in await self._journal.jobs(unfinished=True):
+            try:
+                await self._take_up(record)
+            except AsyncBatchError as error:
+                _log.warning("job %s is left as it is: %s", record.job_id, error)
+
+    async def _take_up(self, record: JobRecord) -> None:
+        tools, owner = self._tools, self._owner
+        assert tools is not None
+        assert owner is not None
+        unknown = bool(record.options.get("allow_unknown_model"))
+        provider = await self._provider(record.provider, record.account, allow_unknown_model=unknown)
+        if provider.has_facts and provider.account.fingerprint != record.fingerprint:
+            message = f"job {record.job_id} was sent with another key of {record.provider}, or to another address"
+            raise ConfigError(message, code="auth.scope_mismatch", hint="give the one that it was sent with")
+        is_ours = await self._journal.claim(record.job_id)
+        run = await old_run(record, provider, tools, self._scope.context.space)
+        self._jobs[record.job_id] = run
+        if run.is_over or is_ours:
+            self._drive(run)
+        else:
+            owner.spawn(
+                partial(self._follow, run, tools), name=f"asyncbatch job {record.job_id[:8]} of another process"
+            )
+
+    async def _follow(self, run: JobRun, tools: Tools) -> None:
+        try:
+            if await follow(run, tools, self._scope.context.space):
+                self._drive(run)
+        except AsyncBatchError as error:
+            run.close(error)
+
+    async def _job_of(self, record: JobRecord) -> Job | None:
+        """Give the job of a key, if there is one of the same requests; refuse the key for any others."""
+        known = await self._journal.job_of(record.key) if record.key is not None else None
+        if known is None:
+            return None
+        if known.digest != record.digest:
+            message = f"the key {record.key!r} was given to other requests, or for another model: job {known.job_id}"
+            raise ConfigError(
+                message, code="key.reused", hint="nothing was sent; give these requests a key of their own"
+            )
+        return await self.attach(known.job_id)
+
     def _record(
-        self,
-        job_id: str,
-        provider: BaseBatchProvider,
-        model: str,
-        mode: BatchMode,
-        endpoint: str | None,
-        account: str | None,
-        submissions: list[PreparedSubmission],
-        refused: int,
+        self, provider: BaseBatchProvider, submissions: list[PreparedSubmission], *, rejected_count: int, **fields: Any
     ) -> JobRecord:
-        return JobRecord(
-            job_id=job_id,
+        first = next(iter(submissions), None)
+        options = dict(fields.pop("options"))
+        if first is not None:
+            options |= {"create": dict(first.options), "dropped": dict(first.dropped)}
+        record = JobRecord(
             provider=provider.PROVIDER_NAME,
-            model=model,
-            mode=mode,
-            endpoint=submissions[0].endpoint if submissions else endpoint or "",
-            account=account,
             fingerprint=provider.account.fingerprint if provider.has_facts else "",
             created_at=self._runtime.now(),
-            request_count=sum(item.request_count for item in submissions) + refused,
-            rejected_count=refused,
+            request_count=sum(item.request_count for item in submissions) + rejected_count,
+            rejected_count=rejected_count,
+            options={name: value for name, value in options.items() if value},
+            **fields,
         )
+        return msgspec.structs.replace(record, digest=digest_of(record, first.digest if first else ""))
 
     async def _provider(self, name: str, account: str | None, *, allow_unknown_model: bool) -> BaseBatchProvider:
         """Give the provider of an account; one whose key is the same as before is the same object, and shares its limits."""

@@ -82,7 +82,11 @@ class PreparedSubmission(msgspec.Struct, frozen=True, kw_only=True):
         wire_prefix: What stands before the row number in the ids on the wire; None where the wire carries the request ids.
         refused_rows: Rows of the whole input that were refused, ascending: the numbers on the wire count them too.
         tag: Our mark on the attempt at the provider; None until somebody sets it.
-        input_ref: Where the provider keeps the uploaded input; None before `upload`, and for inline providers.
+        is_inline: Whether the requests travel in the create itself rather than in a file.
+        input_ref: Where the provider keeps the uploaded input; None before `upload`, and for what travels inline.
+        input_expires_at: When the provider deletes that input, Unix seconds; None where it does not tell.
+        dropped: Fields that the provider cannot express and that were left out, with the number of rows; see `on_unsupported`.
+        digest: A hash of the ids and bodies of the whole job: the same requests give the same one.
         options: Further words for the create call, as the provider spells them; never a credential.
     """
 
@@ -101,7 +105,11 @@ class PreparedSubmission(msgspec.Struct, frozen=True, kw_only=True):
     wire_prefix: str | None = None
     refused_rows: Sequence[int] = ()
     tag: str | None = None
+    is_inline: bool = False
     input_ref: str | None = None
+    input_expires_at: float | None = None
+    dropped: Mapping[str, int] = {}
+    digest: str = ""
     options: Mapping[str, Any] = {}
 
     def replace(self, **changes: Any) -> "PreparedSubmission":
@@ -290,7 +298,7 @@ class Match(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         provider_batch_id: The batch's name.
-        why: What matches: `tag`, `input`, or `time_and_count`.
+        why: What matches: `tag`, `input`, `ids` (our nonce in the ids of its answers), or `time_and_count`.
         is_certain: Whether it can only be ours.
         status: Its state, as the list showed it.
     """

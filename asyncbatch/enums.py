@@ -1,6 +1,7 @@
 """The closed sets: what a batch does, where it stands, how a request ended, how safe a create is."""
 
 from enum import StrEnum
+from typing import Literal, TypeAlias
 
 
 class BatchMode(StrEnum):
@@ -11,6 +12,22 @@ class BatchMode(StrEnum):
     EMBEDDING = "embedding"
     CUSTOM = "custom"
     """The body is sent as it is, to the endpoint that the caller names."""
+
+
+class InputMode(StrEnum):
+    """How the requests of a batch travel."""
+
+    FILE = "file"
+    """In a file that is uploaded before the create."""
+    INLINE = "inline"
+    """In the create itself."""
+
+
+InputChoice: TypeAlias = Literal["auto", "file", "inline"]
+"""What a caller may ask for: `auto` is the provider's usual way, and inline for few requests where it says so."""
+
+OnUnsupported: TypeAlias = Literal["error", "drop"]
+"""What becomes of a request that asks for what the provider cannot express: it is refused by name, or sent without it."""
 
 
 class BatchStatus(StrEnum):

@@ -4,9 +4,11 @@ The user's iterator runs on the event loop, where it was made, a couple of milli
 in a thread, about a megabyte at a time. What is held in memory is one such slice, nine bytes an id, and the cuts.
 """
 
+import hashlib
 import re
 import threading
 from array import array
+from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
 from functools import partial
@@ -19,8 +21,9 @@ from asyncbatch.enums import BatchMode
 from asyncbatch.exceptions import InvalidRequestsError, RowProblem
 from asyncbatch.planning.chunking import Chunk, Chunker, ChunkLimits
 from asyncbatch.planning.duplicates import SeenIds
+from asyncbatch.request_ids import IdIndex
 from asyncbatch.runtime import Runtime, checkpoint, finish
-from asyncbatch.spool import IdIndex, SpoolFile, SpoolSpace
+from asyncbatch.spool import SpoolFile, SpoolSpace
 
 Requests: TypeAlias = Iterable[Any] | AsyncIterable[Any]
 """What may be handed in: a list, an iterator or an async iterator of prompts, bodies, Structs or ready rows."""
@@ -58,12 +61,16 @@ class Intake(msgspec.Struct, frozen=True, kw_only=True):
         ids: The request ids, in the order of the lines.
         chunks: The cuts; none if every row was refused.
         refused: Rows that were refused, ascending.
+        dropped: Fields that were left out because the provider cannot express them, with the number of rows.
+        digest: A hash of ids and bodies: the same requests give the same one, whatever ids travel.
     """
 
     file: SpoolFile
     ids: IdIndex
     chunks: tuple[Chunk, ...]
     refused: Sequence[int] = ()
+    dropped: Mapping[str, int] = {}
+    digest: str = ""
 
     async def discard(self) -> None:
         await self.file.discard()
@@ -150,12 +157,14 @@ class _Reader:
         self._rules = rules
         self._on_reject = on_reject
         self._file = space.new()
-        self._ids = IdIndex(space)
+        self._ids = IdIndex.new(space)
         self._seen = SeenIds(space.runtime.nonce(16).encode())
         self._chunker = Chunker(rules.limits)
         self._row = 0
         self._problems: list[RowProblem] = []
         self._refused = array("Q")
+        self._dropped: Counter[str] = Counter()
+        self._digest = hashlib.sha256()
         self._lock = threading.Lock()
         self._is_stopped = False
 
@@ -191,6 +200,8 @@ class _Reader:
                 lines.append(encoded.line)
                 ids.append(request_id)
                 self._chunker.add(len(encoded.line), encoded.inputs)
+                self._dropped.update(encoded.dropped)
+                self._note(request_id, encoded.line)
             self._row += 1
         self._file.append(b"".join(lines))
         self._ids.extend(ids)
@@ -215,9 +226,13 @@ class _Reader:
             where = f"row {first}" if first is not None and not self._refused else "an earlier row"
             raise RowFault("duplicate_id", f"custom_id {shown(request_id)} was used before, by {where}")
 
+    def _note(self, request_id: str, line: bytes) -> None:
+        prefix = self._rules.wire_prefix  # made anew each time, and no part of what was handed in
+        self._digest.update(request_id.encode() + b"\n" + (line.replace(prefix.encode(), b"", 1) if prefix else line))
+
     def _check_size(self, size: int, inputs: int) -> None:
         limits = self._rules.limits
-        most = min(limits.file_bytes, self._rules.line_bytes or limits.file_bytes)
+        most = min((most for most in (limits.file_bytes, self._rules.line_bytes) if most is not None), default=size)
         if size > most:
             raise RowFault("too_large", f"it is {size:,} bytes long; a request may have {most:,}")
         if not limits.fits_alone(size, inputs):
@@ -225,6 +240,7 @@ class _Reader:
 
     def _refuse(self, problem: RowProblem) -> None:
         self._refused.append(problem.row)
+        self._digest.update(b"refused %d\n" % problem.row)
         if len(self._problems) < InvalidRequestsError.SHOWN:
             self._problems.append(problem)
         if self._on_reject is not None:
@@ -237,7 +253,14 @@ class _Reader:
             hint = 'mend them, or let the others go with on_bad_row="reject"'
             raise InvalidRequestsError(self._problems, count=len(self._refused), hint=hint)
         self._file.flush()
-        return Intake(file=self._file, ids=self._ids, chunks=self._chunker.end(), refused=self._refused)
+        return Intake(
+            file=self._file,
+            ids=self._ids,
+            chunks=self._chunker.end(),
+            refused=self._refused,
+            dropped=dict(self._dropped),
+            digest=self._digest.hexdigest(),
+        )
 
     async def discard(self) -> None:
         await self._file.discard()

@@ -55,6 +55,7 @@ class JobStatus(msgspec.Struct, frozen=True, kw_only=True):
         is_over: Whether every request has its outcome, or nothing more will happen.
         batches: Its submissions.
         usage: Tokens of the answers so far.
+        dropped: Fields that the provider cannot express and that were left out, with the number of requests.
         error: What whoever waits for it gets.
     """
 
@@ -69,6 +70,7 @@ class JobStatus(msgspec.Struct, frozen=True, kw_only=True):
     is_over: bool
     batches: tuple[BatchView, ...]
     usage: UsageInfo
+    dropped: Mapping[str, int] = {}
     error: str | None = None
 
     @property
@@ -112,6 +114,7 @@ class Job:
             is_over=run.is_over,
             batches=tuple(_view(part) for part in run.parts),
             usage=run.usage(),
+            dropped=run.dropped,
             error=str(error) if error is not None else None,
         )
 

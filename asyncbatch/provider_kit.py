@@ -19,11 +19,12 @@ import msgspec
 from asyncbatch.accounts import Account, hide, resolve_account, settings_from_config
 from asyncbatch.catalog import Catalog, ProviderFacts, ProviderSettings, load_catalog
 from asyncbatch.dto import PreparedSubmission
-from asyncbatch.exceptions import ProviderPermanentError, RowProblem
+from asyncbatch.exceptions import ConfigError, ProviderPermanentError, RowProblem
 from asyncbatch.intake import Intake, IntakeRules, Requests, take_in
 from asyncbatch.planning.retry import Retry
+from asyncbatch.request_ids import RequestIds
 from asyncbatch.runtime import Runtime, finish
-from asyncbatch.spool import RequestIds, SpoolFile, SpoolSpace
+from asyncbatch.spool import SpoolFile, SpoolSpace
 from asyncbatch.transport import Http, Sessions, Transport
 
 RejectHook: TypeAlias = Callable[[RowProblem], None]
@@ -82,7 +83,14 @@ class ProviderKit:
         if self.PROVIDER_NAME in catalog.names():
             return catalog
         own = self._own_yaml()
-        return catalog if own is None else catalog.with_facts(own.read_text("utf-8"), file=own.name)
+        if own is None:
+            return catalog
+        file = f"{own.parent.name}/{own.name}"
+        whole = catalog.with_facts(own.read_text("utf-8"), file=file)
+        if self.PROVIDER_NAME not in whole.names():
+            message = f"{file}: name: expected {self.PROVIDER_NAME!r}, the PROVIDER_NAME of {type(self).__name__}"
+            raise ConfigError(message, code="config.invalid")
+        return whole
 
     @cached_property
     def has_facts(self) -> bool:
@@ -91,6 +99,10 @@ class ProviderKit:
 
     @cached_property
     def facts(self) -> ProviderFacts:
+        if not self.has_facts:
+            message = f"there are no facts about a provider {self.PROVIDER_NAME!r}"
+            hint = f"{self.PROVIDER_NAME}.yaml is read from beside the module {type(self).__module__}"
+            raise ConfigError(message, code="provider.unknown", hint=hint)
         return self.catalog.provider(self.PROVIDER_NAME)
 
     @cached_property
@@ -157,6 +169,17 @@ class ProviderKit:
             await finish(intake.discard)
             raise
 
+    async def respooled(self, submission: PreparedSubmission, remake: Callable[[bytes], bytes]) -> PreparedSubmission:
+        """Give a small submission, which lies in memory, with every line made anew; the former body is given back."""
+        former = submission.spool
+        if former is None or not submission.payloads:
+            return submission
+        lines = [remake(bytes(line)) for line in submission.payloads]
+        file = self.new_file()
+        await self.runtime.offload(file.append, b"".join(line + b"\n" for line in lines))
+        await former.discard()
+        return submission.replace(spool=file.view(), payloads=tuple(msgspec.Raw(line) for line in lines))
+
     async def discard(self, submissions: Sequence[PreparedSubmission]) -> None:
         """Give the disk space of submissions back that will not be sent any more; their ids go with the last of a job."""
         for submission in submissions:
@@ -220,16 +243,19 @@ class ProviderKit:
         return self._argument.allow_unknown_model or file.allow_unknown_model
 
     def _own_yaml(self) -> Path | None:
-        """Give the YAML beside the class's module; None where there is none, or no file at all (an interpreter's prompt)."""
-        source = getattr(sys.modules.get(type(self).__module__), "__file__", None)
-        path = Path(source).with_name(f"{self.PROVIDER_NAME}.yaml") if source else None
-        return path if path is not None and path.is_file() else None
+        """Give the YAML beside the class's module, or beside that of a class it derives from; None where there is none."""
+        for kind in type(self).__mro__:
+            source = getattr(sys.modules.get(kind.__module__), "__file__", None)  # an interpreter's prompt has none
+            path = Path(source).with_name(f"{self.PROVIDER_NAME}.yaml") if source else None
+            if path is not None and path.is_file():
+                return path
+        return None
 
 
 def _submissions(intake: Intake, frame: PreparedSubmission) -> list[PreparedSubmission]:
     """Make each cut a submission. Blocks: small ones get their payloads in memory."""
     submissions: list[PreparedSubmission] = []
-    frame = frame.replace(refused_rows=intake.refused)
+    frame = frame.replace(refused_rows=intake.refused, dropped=intake.dropped, digest=intake.digest)
     for index, chunk in enumerate(intake.chunks):
         view = intake.file.view(chunk.offset, chunk.size)
         lines = view.read().rstrip(b"\n").split(b"\n") if intake.file.path is None else ()

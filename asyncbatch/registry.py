@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 from functools import partial
 from importlib import import_module
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
 from inspect import isabstract
 from pkgutil import iter_modules
@@ -25,7 +25,7 @@ import anyio
 from asyncbatch.accounts import hide
 from asyncbatch.base_provider import BaseBatchProvider, ProviderContext
 from asyncbatch.catalog import Catalog, load_catalog
-from asyncbatch.exceptions import ProviderNotRegisteredError, ScopeError
+from asyncbatch.exceptions import ConfigError, ProviderNotRegisteredError, ScopeError
 from asyncbatch.planning.retry import Retry
 from asyncbatch.runtime import Runtime, finish
 from asyncbatch.spool import SpoolSpace
@@ -47,6 +47,7 @@ class BatchProviderRegistry:
 
     def __init__(self) -> None:
         self._classes: dict[str, type[BaseBatchProvider]] = {}
+        self._brought: dict[str, type[BaseBatchProvider]] = {}  # looking through every package takes milliseconds
         self._shared: WeakKeyDictionary[asyncio.AbstractEventLoop, _Shared] = WeakKeyDictionary()
         self._lock = threading.Lock()  # two event loops in two threads may share the registry
 
@@ -78,6 +79,7 @@ class BatchProviderRegistry:
     def clear(self) -> None:
         """Forget everything that was registered."""
         self._classes.clear()
+        self._brought.clear()
 
     def list(self) -> list[str]:
         """Name what was registered."""
@@ -100,6 +102,7 @@ class BatchProviderRegistry:
 
         Raises:
             ProviderNotRegisteredError: There is none; the message lists those there are.
+            ConfigError: The package that brings it cannot be loaded, or its entry point names something else.
         """
         found = self._find(name)
         if found is None:
@@ -169,7 +172,13 @@ class BatchProviderRegistry:
     def _find(self, name: str) -> type[BaseBatchProvider] | None:
         if name in self._classes:
             return self._classes[name]
-        return _built_in(name) or _from_entry_point(name)
+        return self._brought.get(name) or _built_in(name) or self._bring(name)
+
+    def _bring(self, name: str) -> type[BaseBatchProvider] | None:
+        for point in entry_points(group=_GROUP, name=name):
+            self._brought[name] = _load(point)
+            return self._brought[name]
+        return None
 
     def _unknown(self, name: str) -> ProviderNotRegisteredError:
         known = ", ".join(self.available())
@@ -201,13 +210,19 @@ def _built_in(name: str) -> type[BaseBatchProvider] | None:
     return _class_of(vars(import_module(module)), name)
 
 
-def _from_entry_point(name: str) -> type[BaseBatchProvider] | None:
-    for point in entry_points(group=_GROUP, name=name):
-        loaded = point.load()
-        if isinstance(loaded, type) and issubclass(loaded, BaseBatchProvider):
-            return loaded
-        raise TypeError(f"the entry point {name!r} names {point.value}, which is no BaseBatchProvider")
-    return None
+def _load(point: EntryPoint) -> type[BaseBatchProvider]:
+    """Load the class that another package brings; whatever is wrong there is told as one kind of error."""
+    try:
+        loaded: type[BaseBatchProvider] = point.load()
+        name = _checked_name(loaded)
+    except Exception as error:
+        message = f"the provider {point.name!r} cannot be loaded from {point.value}: {type(error).__name__}: {error}"
+        hint = "mend or remove the package that brings it"
+        raise ConfigError(message, code="provider.broken", hint=hint) from error
+    if name != point.name:
+        message = f"the entry point {point.name!r} names {point.value}, whose PROVIDER_NAME is {name!r}"
+        raise ConfigError(message, code="provider.broken", hint="both have to be the same")
+    return loaded
 
 
 def _class_of(names: Mapping[str, Any], name: str) -> type[BaseBatchProvider] | None:

@@ -8,16 +8,14 @@ there.
 """
 
 import contextlib
-import itertools
 import os
 import shutil
-import struct
 import tempfile
 import weakref
-from collections.abc import AsyncIterator, Callable, Generator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Generator
 from io import FileIO
 from pathlib import Path
-from typing import BinaryIO, overload
+from typing import BinaryIO
 
 from asyncbatch.exceptions import ScopeError, StorageError
 from asyncbatch.runtime import Runtime
@@ -52,6 +50,14 @@ class SpoolSpace:
         self._count = 0
         self._closed = False
         self._files: weakref.WeakSet[SpoolFile] = weakref.WeakSet()
+
+    def kept(self, path: Path) -> "SpoolFile":
+        """Give the body that was kept under this path. Blocks."""
+        self.refuse_closed()
+        file = SpoolFile(self)
+        file.lie_at(path)
+        self._files.add(file)
+        return file
 
     def new(self) -> "SpoolFile":
         """Give an empty body to write into."""
@@ -114,6 +120,29 @@ class SpoolFile:
         """Where the body lies; None while it is in memory."""
         return self._path
 
+    def lie_at(self, path: Path) -> None:
+        """Take what lies under this path for the body. Blocks."""
+        with _on_disk("found", path.parent):
+            self._size = path.stat().st_size
+        self._path = path
+
+    def keep_at(self, path: Path) -> None:
+        """Let the body lie under this path from now on, safe against a power failure; it outlives its space. Blocks."""
+        self.flush()
+        with _on_disk("kept", path.parent):
+            if self._path is None:
+                _write_whole(path, self._memory)
+            else:
+                _move(self._path, path)
+        self._path, self._memory = path, bytearray()
+
+    def sync(self) -> None:
+        """See that everything written survives a power failure. Blocks."""
+        self.flush()
+        if self._path is not None:
+            with _on_disk("written", self._path.parent), self._path.open("rb") as file:
+                os.fsync(file.fileno())
+
     def append(self, data: bytes) -> None:
         """Write at the end, all of it or nothing. Blocks."""
         if self._gone:
@@ -130,8 +159,7 @@ class SpoolFile:
     def _move_to_disk(self, data: bytes) -> None:
         path = self._space.new_path()
         with _on_disk("written", path.parent):
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
-            writer = os.fdopen(os.open(path, flags, 0o600), "wb", buffering=0)
+            writer = _create(path)
             try:
                 _write_all(writer, self._memory + data)
             except BaseException:
@@ -224,6 +252,44 @@ class SpoolFile:
             yield piece
 
 
+def _create(path: Path) -> FileIO:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
+    return os.fdopen(os.open(path, flags, 0o600), "wb", buffering=0)
+
+
+def _write_whole(path: Path, data: bytes | bytearray) -> None:
+    """Write under a temporary name, then rename: whoever finds the path finds all of it."""
+    part = path.with_name(path.name + ".part")
+    part.unlink(missing_ok=True)
+    with _create(part) as writer:
+        _write_all(writer, data)
+        os.fsync(writer.fileno())
+    part.replace(path)
+    sync_directory(path.parent)
+
+
+def _move(source: Path, path: Path) -> None:
+    if source.stat().st_dev != path.parent.stat().st_dev:
+        part = path.with_name(path.name + ".part")
+        shutil.copyfile(source, part)
+        part.chmod(0o600)
+        source.unlink()
+        source = part
+    with source.open("rb") as file:
+        os.fsync(file.fileno())
+    source.replace(path)
+    sync_directory(path.parent)
+
+
+def sync_directory(directory: Path) -> None:
+    """See that the names in a directory survive a power failure. Blocks."""
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
 class SpoolReader:
     """An open body: `read` gives a part of it."""
 
@@ -260,6 +326,15 @@ class SpoolView:
         return f"<{self._size} bytes at {self._offset} in {where}>"
 
     @property
+    def file(self) -> SpoolFile:
+        """The body that it is a part of."""
+        return self._file
+
+    @property
+    def offset(self) -> int:
+        return self._offset
+
+    @property
     def size(self) -> int:
         return self._size
 
@@ -269,6 +344,12 @@ class SpoolView:
     def read(self) -> bytes:
         """Read all of it. Blocks."""
         return self._file.read(self._offset, self._size)
+
+    def slice(self, offset: int, size: int) -> "SpoolView":
+        """Give a part of it, on loan: the body stays ours, and to discard the part does nothing."""
+        part = SpoolView(self._file, self._offset + offset, max(min(size, self._size - offset), 0))
+        part._gone = True
+        return part
 
     async def discard(self) -> None:
         if not self._gone:
@@ -282,121 +363,3 @@ def _write_all(writer: FileIO, data: bytes | bytearray) -> None:
     rest = memoryview(data)
     while rest:
         rest = rest[writer.write(rest) :]
-
-
-_OFFSET = struct.Struct("<Q")
-
-
-class IdIndex:
-    """The request ids of a job on disk, in order: texts in one body, where each begins in another."""
-
-    def __init__(self, space: SpoolSpace) -> None:
-        self._texts = space.new()
-        self._offsets = space.new()
-        self._count = 0
-        self._runs = 0
-
-    def __len__(self) -> int:
-        return self._count
-
-    def extend(self, ids: Sequence[str]) -> None:
-        """Add ids at the end. Blocks."""
-        at, offsets, texts = self._texts.size, bytearray(), bytearray()
-        for request_id in ids:
-            offsets += _OFFSET.pack(at + len(texts))
-            texts += request_id.encode()
-        self._texts.append(bytes(texts))
-        try:
-            self._offsets.append(bytes(offsets))
-        except BaseException:
-            self._texts.cut(at)
-            raise
-        self._count += len(ids)
-
-    def read(self, first: int, count: int) -> list[str]:
-        """Give a run of ids. Blocks."""
-        count = min(count, self._count - first)
-        if count <= 0:
-            return []
-        width = _OFFSET.size
-        raw = self._offsets.read(first * width, (count + 1) * width)
-        starts = [offset for (offset,) in _OFFSET.iter_unpack(raw)]
-        if len(starts) == count:  # the last id of all has no successor that says where it ends
-            starts.append(self._texts.size)
-        text = self._texts.read(starts[0], starts[-1] - starts[0])
-        return [text[a - starts[0] : b - starts[0]].decode() for a, b in itertools.pairwise(starts)]
-
-    def find(self, request_id: str) -> int | None:
-        """Give the position of an id, by looking through all of them. Blocks."""
-        for first in range(0, self._count, RequestIds.BLOCK):
-            block = self.read(first, RequestIds.BLOCK)
-            if request_id in block:
-                return first + block.index(request_id)
-        return None
-
-    def hold_run(self) -> None:
-        """One more reads us, and says when it does not need us any more."""
-        self._runs += 1
-
-    def drop_run(self) -> None:
-        self._runs -= 1
-
-    async def discard_unread(self) -> None:
-        """Give the disk space back if nobody reads us any more."""
-        if self._runs <= 0:
-            await self.discard()
-
-    async def discard(self) -> None:
-        await self._texts.discard()
-        await self._offsets.discard()
-
-
-class RequestIds(Sequence[str]):
-    """The ids of one submission as a lazy sequence over the spool's index.
-
-    It reads a block of ids at a time, from memory for a small job and from a file for a large one: in a coroutine, walk
-    through a large one with `await runtime.offload(list, ids)`.
-    """
-
-    BLOCK = 4096
-
-    def __init__(self, index: IdIndex, first: int, count: int) -> None:
-        self._index = index
-        self._first = first
-        self._count = count
-        self._gone = False
-        index.hold_run()
-
-    def __len__(self) -> int:
-        return self._count
-
-    def __repr__(self) -> str:
-        return f"<{self._count} request ids>"
-
-    @overload
-    def __getitem__(self, at: int) -> str: ...
-    @overload
-    def __getitem__(self, at: slice) -> list[str]: ...
-    def __getitem__(self, at: int | slice) -> str | list[str]:
-        if isinstance(at, slice):
-            first, stop, step = at.indices(self._count)
-            return self.run(first, stop - first)[::step] if step > 0 else [self[i] for i in range(first, stop, step)]
-        position = at + self._count if at < 0 else at
-        if not 0 <= position < self._count:
-            raise IndexError(at)
-        return self.run(position, 1)[0]
-
-    def __iter__(self) -> Iterator[str]:
-        for first in range(0, self._count, self.BLOCK):
-            yield from self.run(first, self.BLOCK)
-
-    def run(self, first: int, count: int) -> list[str]:
-        """Give a run of ids. Blocks."""
-        return self._index.read(self._first + first, min(count, self._count - first))
-
-    async def discard(self) -> None:
-        """Give the index back, once all who share it have done so: it goes with the last submission of a job."""
-        if not self._gone:
-            self._gone = True
-            self._index.drop_run()
-        await self._index.discard_unread()

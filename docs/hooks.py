@@ -1,7 +1,7 @@
 """What the docs build works out for itself, so that no list has to name providers, decisions or public names.
 
 A page asks for it with a comment: `<!-- public names -->` in the reference; `<!-- settings -->`, `<!-- limits -->`,
-`<!-- endpoints -->`, `<!-- statuses -->` and `<!-- models -->` on the page of a provider.
+`<!-- endpoints -->`, `<!-- statuses -->` and `<!-- models -->` on the page of a provider; `<!-- providers -->` for all of them.
 """
 
 import re
@@ -62,11 +62,62 @@ def settings(page):
         ("facts checked on", facts.checked),
         ("address", " or ".join(f"`{text}`" for text in address)),
         ("key", " or ".join(f"`{name}`" for name in facts.credentials.env)),
-        *((name, f"`{option.env}`") for name, option in facts.options.items()),
+        *((name, f"`{option.env}`{_default(option)}") for name, option in facts.options.items()),
+        ("requests travel", ", ".join(_ways(facts))),
         ("submit safety", f"`{facts.submit_safety.name}`: {SAFETY[facts.submit_safety]}"),
+        *([("inline", f"`{inline.name}`: {SAFETY[inline]}")] if (inline := facts.inline_submit_safety) else []),
         ("time for a batch", f"{facts.window_s // 3600} hours"),
+        ("answers after", ", ".join(f"`{status.name}`" for status in facts.answers_after)),
+        ("answers kept", _days(facts.retention.output_s)),
+        ("off the list price", _percent(facts)),
+        ("how sure", facts.sureness or ""),
     ]
     return _table(["setting", "value"], rows)
+
+
+def providers(_page):
+    catalog = load_catalog()
+    rows = [_provider(catalog.provider(name)) for name in catalog.names()]
+    head = ["provider", "modes", "travels", "rows", "bytes", "hours", "off", "lost create"]
+    head += ["answers after", "kept", "how sure", "facts of"]
+    return _table(head, rows)
+
+
+def _provider(facts):
+    limits, modes = facts.limits, dict.fromkeys(item.mode.name for item in facts.endpoints)
+    rows, size = limits.requests or limits.inline_requests, limits.file_bytes or limits.inline_bytes
+    return (
+        f"[{facts.title}]({facts.name}.md)",
+        ", ".join(f"`{mode}`" for mode in modes),
+        ", ".join(_ways(facts)),
+        f"{rows.value:,}" if rows else "no limit known",
+        f"{size.value:,}" if size else "no limit known",
+        str(facts.window_s // 3600),
+        _percent(facts),
+        f"`{facts.submit_safety.name}`",
+        ", ".join(f"`{status.name}`" for status in facts.answers_after),
+        _days(facts.retention.output_s),
+        facts.sureness or "",
+        facts.checked,
+    )
+
+
+def _ways(facts):
+    small = facts.inline_up_to
+    few = f" up to {small.requests:,} requests and {small.bytes:,} bytes by itself" if small else ""
+    return [f"{way.value}{few if way.value == 'inline' else ''}" for way in facts.inputs]
+
+
+def _default(option):
+    return f", `{option.default}` by default" if option.default else ""
+
+
+def _days(seconds):
+    return f"{seconds / 86_400:g} days" if seconds else "not stated"
+
+
+def _percent(facts):
+    return f"{facts.discount:.0%}" if facts.discount else "not stated"
 
 
 def limits(page):
@@ -113,6 +164,7 @@ def _table(head, rows):
 
 ANSWERS = {
     "public names": public_names,
+    "providers": providers,
     "settings": settings,
     "limits": limits,
     "endpoints": endpoints,

@@ -19,9 +19,11 @@ from hypothesis import HealthCheck, settings
 settings.register_profile("timeless", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("timeless")
 
+SERVICES = ("ASYNCBATCH_", "OPENAI_", "ANTHROPIC_", "GEMINI_", "GOOGLE_", "MISTRAL_")
+
 # A test must not find the developer's keys, endpoints or proxies; what it needs it sets.
 for name in list(os.environ):
-    if name.upper().endswith(("_API_KEY", "_PROXY")) or name.startswith(("OPENAI_", "ASYNCBATCH_")):
+    if name.upper().endswith(("_API_KEY", "_PROXY")) or name.startswith(SERVICES):
         del os.environ[name]
 
 

@@ -6,11 +6,12 @@ form of an embedding is little-endian float32, as the official SDK decodes it.
 
 import binascii
 import struct
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 
 from asyncbatch.answers import ToolCall, UsageInfo
+from asyncbatch.answers._tolerant import read
 
 
 class _Function(msgspec.Struct, frozen=True):
@@ -39,7 +40,7 @@ class _Chat(msgspec.Struct, frozen=True):
 
 
 class _Vector(msgspec.Struct, frozen=True):
-    index: int = 0
+    index: int | None = None
     embedding: list[float] | str = ""
 
 
@@ -84,22 +85,11 @@ class _Used(msgspec.Struct, frozen=True):
 _CHAT = msgspec.json.Decoder(_Chat)
 _EMBEDDINGS = msgspec.json.Decoder(_Embeddings)
 _RESPONSE = msgspec.json.Decoder(_Response)
-_USED = msgspec.json.Decoder(_Used)
-
-
-T = TypeVar("T")
-
-
-def _decode(decoder: "msgspec.json.Decoder[T]", body: bytes) -> T | None:
-    """Read what we can: a body of another shape has no text, rather than being an error."""
-    try:
-        return decoder.decode(body)
-    except (ValueError, RecursionError):  # ValueError: no JSON, another shape, no UTF-8
-        return None
+_USED = msgspec.json.Decoder(_Used, strict=False)  # others with this shape write numbers as strings
 
 
 def _first_choice(body: bytes) -> _Choice | None:
-    chat = _decode(_CHAT, body)
+    chat = read(_CHAT, body)
     return chat.choices[0] if chat and chat.choices else None
 
 
@@ -109,7 +99,7 @@ def _joined(parts: list[dict[str, Any]]) -> str | None:
 
 
 def _items(body: bytes) -> list[_Item]:
-    response = _decode(_RESPONSE, body)
+    response = read(_RESPONSE, body)
     return (response.output or []) if response else []
 
 
@@ -120,7 +110,9 @@ def text(kind: str, body: bytes) -> str | None:
     if choice is None or choice.message is None:
         return choice.text if choice else None
     content = choice.message.content
-    return _joined(content) if isinstance(content, list) else content
+    if isinstance(content, list):
+        return _joined(content)
+    return content or (None if choice.message.tool_calls else content)  # beside a tool call, "" is no answer
 
 
 def tool_calls(kind: str, body: bytes) -> tuple[ToolCall, ...]:
@@ -149,9 +141,9 @@ def _floats(vector: list[float] | str) -> list[float]:
 
 
 def embeddings(kind: str, body: bytes) -> list[list[float]]:
-    answer = _decode(_EMBEDDINGS, body) if kind == "embedding" else None
+    answer = read(_EMBEDDINGS, body) if kind == "embedding" else None
     data = (answer.data or []) if answer else []
-    return [_floats(item.embedding) for item in sorted(data, key=lambda item: item.index)]
+    return [_floats(item.embedding) for item in sorted(data, key=lambda item: item.index or 0)]
 
 
 def embedding(kind: str, body: bytes) -> list[float] | None:
@@ -162,7 +154,7 @@ def embedding(kind: str, body: bytes) -> list[float] | None:
 def usage(kind: str, body: bytes) -> UsageInfo | None:
     """Read either spelling: chat says `prompt_tokens`, responses and whole batches say `input_tokens`."""
     del kind
-    used = _decode(_USED, body)
+    used = read(_USED, body)
     if used is None or used.usage is None:
         return None
     found = used.usage

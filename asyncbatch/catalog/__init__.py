@@ -254,6 +254,7 @@ def _builtin(name: str) -> _Entry:
     return _parse_facts(_PROVIDERS.joinpath(file).read_text("utf-8"), f"asyncbatch/providers/{file}")
 
 
+@functools.lru_cache(maxsize=64)  # each account of a provider from elsewhere brings the same text again
 def _parse_facts(text: str, file: str) -> _Entry:
     tree, mistakes = parse(text, file=file)
     if tree.value is None:

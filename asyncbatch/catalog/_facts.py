@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from msgspec import Meta, Struct, field
 
 from asyncbatch.catalog._typed import FieldError
-from asyncbatch.enums import BatchMode, BatchStatus, ErrorClass, SubmitSafety
+from asyncbatch.enums import BatchMode, BatchStatus, ErrorClass, InputMode, SubmitSafety
 from asyncbatch.exceptions import ConfigError
 
 Count: TypeAlias = Annotated[int, Meta(ge=1)]
@@ -43,11 +43,17 @@ class Limit(Struct, frozen=True, kw_only=True):
 class Limits(Struct, frozen=True, kw_only=True):
     """How much goes into one batch, one file, one minute. None: the provider names no such limit."""
 
-    requests: Limit
-    file_bytes: Limit
+    requests: Limit | None = None
+    file_bytes: Limit | None = None
     line_bytes: Limit | None = None
+    inline_requests: Limit | None = None
+    """Requests in the body of a create, where fewer fit into it than into a file."""
+    inline_bytes: Limit | None = None
+    """Bytes of the body of a create that carries its requests."""
     embedding_inputs: Limit | None = None
     """Inputs in all requests of a batch together, where one request may carry several."""
+    inputs_per_request: Limit | None = None
+    """Texts that one embedding request may ask for."""
     metadata_pairs: Limit | None = None
     metadata_key_chars: Limit | None = None
     metadata_value_chars: Limit | None = None
@@ -86,6 +92,10 @@ class ModelFacts(Struct, frozen=True, kw_only=True):
     match: Text
     modes: tuple[BatchMode, ...]
     price: Price | None = None
+    max_tokens: Count | None = None
+    """Longest answer in tokens: what we ask for where a request names no length and the provider demands one."""
+    refuses: tuple[Text, ...] = ()
+    """What other models take and this one does not, in the words of its body format."""
     source: Text | None = None
 
 
@@ -96,6 +106,8 @@ class ErrorRule(Struct, frozen=True, kw_only=True):
     code: str | None = None
     type: str | None = None
     error_class: ErrorClass = field(name="class")
+    auth: bool = False
+    """The key is at fault, whatever the status says."""
 
     def fits(self, status: int, code: str | None, kind: str | None) -> bool:
         """Whether an answer is of this kind."""
@@ -112,10 +124,22 @@ class Credentials(Struct, frozen=True, kw_only=True):
 
 
 class Option(Struct, frozen=True, kw_only=True):
-    """A further setting of an account: the variable it is read from and the header that carries it."""
+    """A further setting of an account: the variable it is read from, and the header that carries it, if one does.
+
+    One without a header is read by the provider itself, such as the version in a path.
+    """
 
     env: Text
-    header: Text
+    header: Text | None = None
+    default: Text | None = None
+
+
+class InlineUpTo(Struct, frozen=True, kw_only=True):
+    """Submissions as small as this travel in the create itself, where the caller does not choose."""
+
+    requests: Count
+    bytes: Count
+    source: Text | None = None
 
 
 class Retention(Struct, frozen=True, kw_only=True):
@@ -148,6 +172,7 @@ _STATUSES: Mapping[str, BatchStatus] = {status.value: status for status in Batch
 # The protocol's own meaning of a status, for answers that no rule of the table names.
 _REPEATABLE = frozenset({408, 425, 429})
 _NEVER_SERVED = frozenset({501, 505})
+_REFUSED_KEY = frozenset({401, 403})
 
 
 class ProviderFacts(Struct, frozen=True, kw_only=True):
@@ -163,6 +188,13 @@ class ProviderFacts(Struct, frozen=True, kw_only=True):
         window_s: Seconds the provider gives itself for a batch.
         request_id_pattern: What a request's id must match, whole.
         headers: Sent with every call.
+        inputs: How requests travel: in a file, or in the create itself. The first is what happens by itself.
+        inline_up_to: What travels inline by itself although files are the rule.
+        inline_submit_safety: The safety of a create that carries its requests, where it differs.
+        takes_metadata: Whether a batch keeps words of the caller's.
+        answers_after: The ends after which there are answers.
+        discount: What is taken off the list price, from 0 to 1.
+        sureness: How sure the facts are, in a word or two.
     """
 
     name: Text
@@ -173,6 +205,13 @@ class ProviderFacts(Struct, frozen=True, kw_only=True):
     base_url_env: Text | None = None
     credentials: Credentials
     submit_safety: SubmitSafety
+    inline_submit_safety: SubmitSafety | None = None
+    inputs: tuple[InputMode, ...] = (InputMode.FILE,)
+    inline_up_to: InlineUpTo | None = None
+    takes_metadata: bool = True
+    answers_after: tuple[BatchStatus, ...] = (BatchStatus.COMPLETED, BatchStatus.CANCELLED, BatchStatus.EXPIRED)
+    discount: Annotated[float, Meta(ge=0, lt=1)] | None = None
+    sureness: Text | None = None
     status: dict[str, BatchStatus]
     limits: Limits
     endpoints: tuple[EndpointFacts, ...]
@@ -190,6 +229,8 @@ class ProviderFacts(Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if not is_url(self.base_url):
             raise FieldError("base_url", NOT_A_URL)
+        if not self.inputs:
+            raise FieldError("inputs", "expected file, inline or both, got an empty list")
         try:
             re.compile(self.request_id_pattern)
         except (re.error, OverflowError) as error:  # OverflowError: a{99999999999}
@@ -265,6 +306,22 @@ class ProviderFacts(Struct, frozen=True, kw_only=True):
                 return rule.error_class
         again = status in _REPEATABLE or (status >= 500 and status not in _NEVER_SERVED)
         return ErrorClass.TRANSIENT if again else ErrorClass.PERMANENT
+
+    def is_auth_error(self, status: int, code: str | None = None, kind: str | None = None) -> bool:
+        """Say whether an HTTP answer means that the key is refused."""
+        if status in _REFUSED_KEY:
+            return True
+        return any(rule.auth and rule.fits(status, code, kind) for rule in self.errors)
+
+    def max_tokens_of(self, model: str) -> int | None:
+        """Give the longest answer of a model in tokens, None where it is not known."""
+        facts = self.model(model)
+        return facts.max_tokens if facts else None
+
+    def refuses_of(self, model: str) -> tuple[str, ...]:
+        """Give what a model refuses although others take it; nothing is known of an unknown one."""
+        facts = self.model(model)
+        return facts.refuses if facts else ()
 
     def classify_batch_error(self, code: str | None) -> ErrorClass:
         """Say what the code of a failed batch, or of a row that never ran, means for the work. Default: PERMANENT."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from asyncbatch.catalog._facts import ModelFacts, Price, ProviderFacts, Text
+from asyncbatch.catalog._facts import Count, ModelFacts, Price, ProviderFacts, Text
 from asyncbatch.catalog._typed import read
 from asyncbatch.catalog._yaml import Mistake, Node, join, leaves, merge
 from asyncbatch.enums import BatchMode
@@ -24,6 +24,8 @@ class _ModelEntry(msgspec.Struct, frozen=True, kw_only=True):
     match: tuple[Text, ...]
     modes: tuple[BatchMode, ...]
     price: Price | None = None
+    max_tokens: Count | None = None
+    refuses: tuple[Text, ...] = ()
     source: Text | None = None
 
 
@@ -104,7 +106,14 @@ def note_interpolation(tree: Node, path: str, mistakes: list[Mistake]) -> None:
 def by_specificity(rows: Iterable[_ModelEntry]) -> list[ModelFacts]:
     """Put the pattern with the most letters of its own first; without a wildcard before with one."""
     models = [
-        ModelFacts(match=match, modes=row.modes, price=row.price, source=row.source)
+        ModelFacts(
+            match=match,
+            modes=row.modes,
+            price=row.price,
+            max_tokens=row.max_tokens,
+            refuses=row.refuses,
+            source=row.source,
+        )
         for row in rows
         for match in row.match
     ]

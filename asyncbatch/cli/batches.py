@@ -66,7 +66,7 @@ def _show(name: str, status: ProviderStatus, talk: Talk) -> None:
             talk.tell(f"{label:<14}{value}")
     for error in status.errors:
         line = f"line {error.line}: " if error.line is not None else ""
-        talk.tell(f"{'error':<14}{line}{error.code}: {error.message}")
+        talk.tell(f"{'error':<14}{line}{error.code + ': ' if error.code else ''}{error.message}")
 
 
 def _moment(seconds: float | None) -> str | None:
@@ -176,7 +176,7 @@ class _Results:
         if missing:
             talk.say(f"{count_of(missing, 'request')} got no answer")
         for error in status.errors:
-            talk.say(f"{error.code}: {error.message}")
+            talk.say(f"{error.code + ': ' if error.code else ''}{error.message}")
         if self._names.foreign:
             talk.say(self._names.note(self._options.requests))
         code = Exit.OK if exit_code_of(tally) is Exit.OK and tally.total and not missing else Exit.UNSUCCESSFUL

@@ -90,7 +90,22 @@ def _pairs(_context: click.Context, _option: click.Parameter, values: tuple[str,
 )
 @click.option("--endpoint", metavar="PATH", help="The provider's path, such as /v1/responses.")
 @click.option("--any-model", is_flag=True, help="Allow a model that the catalog does not know.")
+@click.option("--replace-model", is_flag=True, help="Send rows that name another model to the one of -m.")
 @click.option("--skip-bad", is_flag=True, help="Send the good rows; the bad ones end rejected.")
+@click.option(
+    "--on-unsupported",
+    type=click.Choice(["error", "drop"]),
+    default="error",
+    show_default=True,
+    help="Refuse a request that asks for what the provider cannot express, or send it without.",
+)
+@click.option(
+    "--input-mode",
+    type=click.Choice(["auto", "file", "inline"]),
+    default="auto",
+    show_default=True,
+    help="How the requests travel, where the provider knows both ways.",
+)
 @click.option(
     "--metadata", metavar="KEY=VALUE", multiple=True, callback=_pairs, help="Kept with each batch; may be repeated."
 )
@@ -161,15 +176,18 @@ def demo(talk: Talk, *, count: int) -> int:
     show_default=True,
     help="Emulated seconds in each real one.",
 )
+@click.option("--upstream", metavar="URL", help="An OpenAI-compatible server that answers, with its /v1.")
+@click.option("--upstream-model", metavar="NAME", help="The model to ask there, whatever a request names.")
 @talk_options
-def emulator(talk: Talk, *, host: str, port: int, speed: float) -> int:
+def emulator(talk: Talk, **settings: Any) -> int:
     """Serve an emulator of each provider's batch API on loopback.
 
-    With --json, one line on standard output says when it is ready, where it is, and which variables lead there.
+    With --json, one line on standard output says when it is ready, where it is, and which variables lead there. With
+    --upstream, a live server answers in the echo model's place; its key, if it wants one, is ASYNCBATCH_UPSTREAM_KEY.
     """
-    from asyncbatch.cli.serving import serve_emulator
+    from asyncbatch.cli.serving import ServeOptions, serve_emulator
 
-    return serve_emulator(host, port, speed, talk)
+    return serve_emulator(ServeOptions(**settings), talk)
 
 
 @cli.command()

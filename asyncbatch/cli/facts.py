@@ -1,7 +1,7 @@
 """`asyncbatch providers`, `models` and `config`: what is known, where it comes from, and whether your file is in order."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -9,30 +9,55 @@ from rich.table import Table
 from rich.text import Text
 
 from asyncbatch import batch_provider_registry
-from asyncbatch.catalog import Catalog, ModelFacts, describe_origins
-from asyncbatch.cli.config import config_path, load_config
+from asyncbatch.catalog import Catalog, Limit, ModelFacts, describe_origins
+from asyncbatch.cli.config import config_path, load_config, with_facts_of
 from asyncbatch.cli.endings import CommandError, Exit
 from asyncbatch.cli.talk import Talk, printable
 from asyncbatch.exceptions import ConfigError
 
+_FIELDS = (
+    "title",
+    "base_url",
+    "key_variable",
+    "has_key",
+    "modes",
+    "inputs",
+    "max_requests",
+    "max_bytes",
+    "window_hours",
+    "discount",
+    "submit_safety",
+    "inline_submit_safety",
+    "answers_after",
+    "answers_kept_s",
+    "sureness",
+    "checked",
+    "docs",
+)
+
 
 def show_providers(config: str | None, talk: Talk) -> int:
     """Show every provider that is known here."""
-    catalog = load_config(config)
+    catalog = _whole(load_config(config), talk)
     names = sorted({*catalog.names(), *batch_provider_registry.available()})
     rows = [_provider_row(catalog, name) for name in names]
     if talk.form != "text":
         talk.document("providers", providers=rows)
         return Exit.OK
-    table = _table("provider", "key", "rows a batch", "bytes a batch", "address", "facts of")
+    table = _table(
+        "provider", "key", "modes", "rows a batch", "bytes a batch", "off", "a lost create", "address", "facts of"
+    )
     for row in rows:
         key = f"{row['key_variable']} ({'set' if row['has_key'] else 'not set'})" if row["key_variable"] else ""
         _add(
             table,
             row["name"],
             key,
+            ", ".join(row["modes"] or ()),
             _number(row["max_requests"]),
             _number(row["max_bytes"]),
+            f"{row['discount']:.0%}" if row["discount"] else "",
+            row["submit_safety"],
             row["base_url"],
             row["checked"],
         )
@@ -41,33 +66,35 @@ def show_providers(config: str | None, talk: Talk) -> int:
 
 
 def _provider_row(catalog: Catalog, name: str) -> dict[str, Any]:
-    if name not in catalog.names():  # a class from elsewhere, whose facts stand beside its own module
-        fields = (
-            "title",
-            "base_url",
-            "key_variable",
-            "has_key",
-            "max_requests",
-            "max_bytes",
-            "submit_safety",
-            "checked",
-            "docs",
-        )
-        return {"name": name, **dict.fromkeys(fields)}
+    if name not in catalog.names():  # a class of six methods, without facts
+        return {"name": name, **dict.fromkeys(_FIELDS)}
     facts, settings = catalog.provider(name), _settings(catalog, name)
     variables = facts.credentials.env
-    return {
-        "name": name,
-        "title": facts.title,
-        "base_url": (settings and settings.base_url) or facts.base_url,
-        "key_variable": variables[0] if variables else None,
-        "has_key": bool(settings and settings.api_key),
-        "max_requests": facts.limits.requests.value,
-        "max_bytes": facts.limits.file_bytes.value,
-        "submit_safety": facts.submit_safety.value,
-        "checked": facts.checked,
-        "docs": facts.docs,
-    }
+    limits = facts.limits
+    values = (
+        facts.title,
+        (settings and settings.base_url) or facts.base_url,
+        variables[0] if variables else None,
+        bool(settings and settings.api_key),
+        list(dict.fromkeys(item.mode.value for item in facts.endpoints)),
+        [item.value for item in facts.inputs],
+        _value(limits.requests or limits.inline_requests),
+        _value(limits.file_bytes or limits.inline_bytes),
+        facts.window_s / 3600,
+        facts.discount,
+        facts.submit_safety.value,
+        (facts.inline_submit_safety or facts.submit_safety).value,
+        [item.value for item in facts.answers_after],
+        facts.retention.output_s,
+        facts.sureness,
+        facts.checked,
+        facts.docs,
+    )
+    return {"name": name, **dict(zip(_FIELDS, values, strict=True))}
+
+
+def _value(limit: Limit | None) -> int | None:
+    return limit.value if limit else None
 
 
 def _settings(catalog: Catalog, name: str) -> Any:
@@ -79,8 +106,7 @@ def _settings(catalog: Catalog, name: str) -> Any:
 
 def show_models(provider: str | None, config: str | None, talk: Talk) -> int:
     """Show the patterns of models, of one provider or all."""
-    catalog = load_config(config)
-    names = [provider] if provider is not None else catalog.names()
+    catalog, names = _asked_for(provider, config, talk)
     rows = [row for name in names for row in _model_rows(catalog, name)]
     if talk.form != "text":
         talk.document("models", models=rows)
@@ -111,8 +137,7 @@ def _model_row(name: str, model: ModelFacts) -> dict[str, Any]:
 
 def show_config(provider: str | None, config: str | None, talk: Talk, *, with_origin: bool) -> int:
     """Show the settings and facts in force; no secret is among them."""
-    catalog = load_config(config)
-    names = [provider] if provider is not None else catalog.names()
+    catalog, names = _asked_for(provider, config, talk)
     rows = [(name, origin) for name in names for origin in describe_origins(catalog, name)]
     path = config_path(config)
     talk.say(
@@ -138,10 +163,9 @@ def check_config(config: str | None, talk: Talk) -> int:
         return Exit.OK
     catalog = load_config(config)
     mistakes = [mistake for name in catalog.names() for mistake in _mistakes_of(catalog, name)]
-    unused = [name for name in catalog.unused if not batch_provider_registry.is_registered(name)]
-    for name in catalog.unused:
-        if name not in unused:
-            mistakes += _mistakes_of_foreign(catalog, name)
+    known = batch_provider_registry.available()
+    unused = [name for name in catalog.unused if name not in known]
+    mistakes += [mistake for name in catalog.unused for mistake in _mistakes_of_foreign(catalog, name)]
     if mistakes:
         raise CommandError("\n".join(mistakes), code="config.invalid")
     for name in unused:
@@ -161,11 +185,30 @@ def _mistakes_of(catalog: Catalog, name: str) -> Iterator[str]:
 def _mistakes_of_foreign(catalog: Catalog, name: str) -> Iterator[str]:
     """Lay the file over the facts that a provider from elsewhere brings along."""
     try:
-        provider = batch_provider_registry.get(name)(catalog=catalog)
-        if provider.has_facts:
-            yield from _mistakes_of(provider.catalog, name)
+        whole = with_facts_of(catalog, name)
+        if name in whole.names():
+            yield from _mistakes_of(whole, name)
     except ConfigError as error:
         yield error.message
+
+
+def _asked_for(provider: str | None, config: str | None, talk: Talk) -> tuple[Catalog, Sequence[str]]:
+    """Give the facts of one provider, or of all, those of other packages too."""
+    catalog = load_config(config)
+    if provider is not None:
+        return with_facts_of(catalog, provider), [provider]
+    catalog = _whole(catalog, talk)
+    return catalog, catalog.names()
+
+
+def _whole(catalog: Catalog, talk: Talk) -> Catalog:
+    """Add what other packages bring; one that is broken takes nothing from the others."""
+    for name in batch_provider_registry.available():
+        try:
+            catalog = with_facts_of(catalog, name)
+        except ConfigError as error:
+            talk.say(f"warning: {error.message}")
+    return catalog
 
 
 def _table(*columns: str) -> Table:

@@ -1,6 +1,6 @@
 """`asyncbatch run`: read, check, say what it costs, send, watch, collect."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 from uuid import uuid4
@@ -13,13 +13,14 @@ from asyncbatch import (
     InvalidRequestsError,
     Job,
     Polling,
+    PreparedSubmission,
     ProviderPermanentError,
     ProviderTransientError,
     Retry,
     batch_provider_registry,
 )
 from asyncbatch.catalog import Catalog, Price
-from asyncbatch.cli.config import load_config
+from asyncbatch.cli.config import load_config, with_facts_of
 from asyncbatch.cli.endings import CommandError, Exit, answer_sigterm_like_ctrl_c, leave_at_once_next_time
 from asyncbatch.cli.following import Followed
 from asyncbatch.cli.money import Budget, allow, describe, input_cost, price_of
@@ -27,6 +28,7 @@ from asyncbatch.cli.reading import RequestFile
 from asyncbatch.cli.reporting import CREATING, bytes_of, count_of, report_detached, report_end
 from asyncbatch.cli.talk import Talk
 from asyncbatch.cli.writing import OutFile, Sink, Stdout
+from asyncbatch.enums import InputChoice, OnUnsupported
 from asyncbatch.exceptions import RowProblem
 
 
@@ -39,7 +41,10 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
     mode: str | None = None
     endpoint: str | None = None
     any_model: bool = False
+    replace_model: bool = False
     skip_bad: bool = False
+    on_unsupported: OnUnsupported = "error"
+    input_mode: InputChoice = "auto"
     config: str | None = None
     metadata: Mapping[str, str] = {}
     budget: Budget = Budget()
@@ -82,6 +87,7 @@ class _Run:
 
     async def go(self) -> int:
         self._source.open()
+        self._catalog = with_facts_of(self._catalog, self._split()[0])
         self._price = price_of(self._catalog, *self._split())
         if self._options.dry_run:
             return await self._prepare()
@@ -109,6 +115,9 @@ class _Run:
                 mode=options.mode,
                 endpoint=options.endpoint,
                 on_bad_row="reject" if options.skip_bad else "error",
+                on_unsupported=options.on_unsupported,
+                input_mode=options.input_mode,
+                replace_model=options.replace_model,
                 metadata=options.metadata or None,
                 allow_unknown_model=options.any_model,
                 before_sending=self._before_sending,
@@ -117,7 +126,7 @@ class _Run:
             # The client's tasks have not had a turn yet: what is said here is said before anything is sent.
             status = job.status()
             sent = sum(batch.requests for batch in status.batches)
-            self._announce(status.requests, status.requests - sent, len(status.batches))
+            self._announce(status.requests, status.requests - sent, len(status.batches), status.dropped)
             with anyio.move_on_after(options.timeout_s) as waiting:
                 await self._collect(job)
         if waiting.cancelled_caught:
@@ -146,7 +155,7 @@ class _Run:
         if not await check_reachable(self._catalog, self._split()[0], self._config):
             self._talk.say("note: there is no list of batches at this address; does the base URL end in /v1?")
 
-    def _announce(self, requests: int, refused: int, batches: int) -> None:
+    def _announce(self, requests: int, refused: int, batches: int, dropped: Mapping[str, int]) -> None:
         price = f", {describe(self._price, self._source.size)}" if self._price else ", price not known"
         if not self._price:
             self._warn_of_a_slip()
@@ -154,7 +163,10 @@ class _Run:
         self._talk.say(f"{count_of(requests, 'request')}, {bytes_of(self._source.size)} → {where}{price}")
         if refused:
             self._talk.say(f"{count_of(refused, 'row')} cannot be sent and will end rejected")
+        for field, rows in dropped.items():
+            self._talk.say(f"{field} is left out of {count_of(rows, 'request')}: the provider cannot express it")
         fields: dict[str, Any] = {"model": self._model, "requests": requests, "rejected": refused}
+        fields |= {"dropped": dict(dropped)} if dropped else {}
         cost = input_cost(self._price, self._source.size) if self._price else None
         fields |= {"bytes": self._source.size, "batches": batches, "input_cost_usd": cost}
         if self._options.dry_run:
@@ -186,9 +198,12 @@ class _Run:
                 endpoint=options.endpoint,
                 wire_ids="minted",
                 on_reject=refused.append if options.skip_bad else None,
+                on_unsupported=options.on_unsupported,
+                input_mode=options.input_mode,
+                replace_model=options.replace_model,
                 options={"metadata": dict(options.metadata)} if options.metadata else None,
             )
-        self._announce(self._source.rows, len(refused), len(submissions))
+        self._announce(self._source.rows, len(refused), len(submissions), _dropped(submissions))
         self._talk.say("a dry run: nothing was sent")
         return Exit.OK
 
@@ -217,6 +232,8 @@ class _Run:
         if error.count > len(problems):
             lines.append(f"  and {error.count - len(problems):,} more")
         hint = "mend them, or let the others go with --skip-bad"
+        if any(problem.code == "mixed_models" for problem in error.problems):
+            hint += "; --replace-model sends all of them to the model of -m"
         return CommandError("\n".join(lines), code=error.code or "invalid_requests", hint=hint, problems=problems)
 
     def _problem(self, problem: RowProblem) -> dict[str, Any]:
@@ -234,6 +251,10 @@ class _Run:
 
     def close(self) -> None:
         self._source.close()
+
+
+def _dropped(submissions: Sequence[PreparedSubmission]) -> Mapping[str, int]:
+    return next((submission.dropped for submission in submissions), dict[str, int]())
 
 
 def _id(problem: Mapping[str, Any]) -> str:

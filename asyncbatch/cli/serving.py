@@ -5,6 +5,7 @@ import functools
 import os
 import shlex
 import signal
+from typing import NamedTuple
 
 import anyio
 
@@ -12,28 +13,61 @@ from asyncbatch.cli.endings import CommandError, Exit, first_error
 from asyncbatch.cli.talk import Talk
 from asyncbatch.emulator import serve
 
+KEY_VARIABLE = "ASYNCBATCH_UPSTREAM_KEY"
 
-def serve_emulator(host: str, port: int, speed: float, talk: Talk) -> int:
+
+class ServeOptions(NamedTuple):
+    host: str
+    port: int
+    speed: float
+    upstream: str | None = None
+    upstream_model: str | None = None
+
+
+def serve_emulator(options: ServeOptions, talk: Talk) -> int:
     """Serve until Ctrl-C or SIGTERM; gives the exit code."""
+    _check_upstream(options)
     try:
-        anyio.run(_serve, host, port, speed, talk)
+        anyio.run(_serve, options, talk)
     except KeyboardInterrupt:
         talk.say("stopped")
     except BaseExceptionGroup as errors:
         error = first_error(errors)
-        raise _refusal(error, host, port) if isinstance(error, OSError) else error from None
+        raise _refusal(error, options.host, options.port) if isinstance(error, OSError) else error from None
     return Exit.OK
 
 
-async def _serve(host: str, port: int, speed: float, talk: Talk) -> None:
+def _check_upstream(options: ServeOptions) -> None:
+    if options.upstream is None and options.upstream_model is not None:
+        raise CommandError(
+            "--upstream-model means nothing without --upstream", code="upstream.missing", exit_code=Exit.USAGE
+        )
+    if options.upstream is not None and not options.upstream.startswith(("http://", "https://")):
+        hint = "give its base URL with the version, such as http://localhost:11434/v1"
+        raise CommandError(
+            f"--upstream {options.upstream} is no URL", code="upstream.url", hint=hint, exit_code=Exit.USAGE
+        )
+
+
+async def _serve(options: ServeOptions, talk: Talk) -> None:
     async with anyio.create_task_group() as group:
         if os.name == "posix":
             group.start_soon(_stop_on_sigterm, group.cancel_scope)
-        await serve(host=host, port=port, speed=speed, on_ready=functools.partial(_tell, talk, speed))
+        await serve(
+            host=options.host,
+            port=options.port,
+            speed=options.speed,
+            upstream=options.upstream,
+            upstream_key=(os.environ.get(KEY_VARIABLE) or None) if options.upstream else None,
+            upstream_model=options.upstream_model,
+            on_ready=functools.partial(_tell, talk, options),
+        )
 
 
-def _tell(talk: Talk, speed: float, url: str, environments: dict[str, dict[str, str]]) -> None:
-    talk.say(f"serving on {url}, {speed:g} emulated seconds in each real one; Ctrl-C stops it")
+def _tell(talk: Talk, options: ServeOptions, url: str, environments: dict[str, dict[str, str]]) -> None:
+    talk.say(f"serving on {url}, {options.speed:g} emulated seconds in each real one; Ctrl-C stops it")
+    if options.upstream is not None:
+        talk.say(f"answers come from {options.upstream}")
     for dialect, variables in environments.items():
         talk.say(f"# {dialect}")
         for name, value in variables.items():

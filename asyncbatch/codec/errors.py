@@ -1,8 +1,8 @@
 """What a provider's error body says, whatever shape it comes in: a code, a message, and whether the provider wrote it.
 
 The last matters for a create: a 403 in the provider's own JSON proves a refusal, the same 403 as a firewall's page proves
-nothing. Shapes seen: `{"error": {…}}`, `{"error": "text"}`, `{"code", "message"}`, `{"detail": …}`, `{"message"}`, plain text,
-HTML, nothing.
+nothing. Shapes seen: `{"error": {…}}`, with Anthropic's or Google's `details`, `{"error": "text"}`, `{"code", "message"}`,
+`{"message"}`, `{"detail": "text"}`, `{"detail": [{"loc", "msg"}]}`, plain text, HTML, nothing.
 """
 
 import re
@@ -12,11 +12,16 @@ import msgspec
 
 _SHOWN_BYTES = 512
 _READ_CHARS = 8 * _SHOWN_BYTES
+_SHOWN_FINDINGS = 8
 _TAGS = re.compile(r"<(script|style)\b.*?</\1>|<[^<>]*>", re.DOTALL | re.IGNORECASE)
 _SPACE = re.compile(r"\s+")
 # Words that look like keys, whoever wrote them into the message: providers echo the key they refuse. After "Bearer" a word
 # without a digit or a star is prose ("Bearer authentication").
-_SECRET = re.compile(r"\b(?:(?:sk|pk|gsk|xai|key)[-_]|Bearer\s+(?=[^\s\d*]*[\d*]))[A-Za-z0-9_\-*.]{6,}")
+_SECRET = re.compile(
+    r"\b(?:(?:(?:sk|pk|gsk|xai|key)[-_]|Bearer\s+(?=[^\s\d*]*[\d*]))[A-Za-z0-9_\-*.]{6,}|AIza[A-Za-z0-9_\-*.]{6,})"
+)
+_SECONDS = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)s")
+"""A length of time as Google writes it in JSON."""
 
 
 class ErrorReport(NamedTuple):
@@ -24,15 +29,17 @@ class ErrorReport(NamedTuple):
 
     Attributes:
         code: The provider's code, as a text; None where it gives none.
-        kind: The provider's class of errors (`type`); None where it gives none.
+        kind: The provider's class of errors (`type`, `status`); None where it gives none.
         message: Its words, in one line, at most 512 bytes, with whatever looks like a key removed.
         is_own_shape: Whether the body is a JSON error that a provider's API writes, rather than a portal or a proxy.
+        retry_after: Seconds that the body asks us to wait.
     """
 
     code: str | None = None
     kind: str | None = None
     message: str = ""
     is_own_shape: bool = False
+    retry_after: float | None = None
 
 
 def decode_error(body: bytes, secrets: tuple[str, ...] = ()) -> ErrorReport:
@@ -40,9 +47,16 @@ def decode_error(body: bytes, secrets: tuple[str, ...] = ()) -> ErrorReport:
     for secret in secrets:
         body = body.replace(secret.encode(), b"[secret]")
     try:
-        value: Any = msgspec.json.decode(body)
-    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return _from_value(msgspec.json.decode(body))
+    except (
+        msgspec.MsgspecError,
+        ValueError,
+        RecursionError,
+    ):  # the last: what can just be read may be too deep to be shown
         return ErrorReport(message=_one_line(body[:_READ_CHARS].decode("utf-8", "replace")))
+
+
+def _from_value(value: Any) -> ErrorReport:
     items = cast("list[Any]", value) if isinstance(value, list) else []
     if len(items) == 1:  # Google wraps its envelope into a list now and then
         value = items[0]
@@ -54,8 +68,7 @@ def decode_error(body: bytes, secrets: tuple[str, ...] = ()) -> ErrorReport:
 def _from_object(value: dict[str, Any]) -> ErrorReport:
     error: Any = value.get("error")
     if isinstance(error, dict):
-        error = cast("dict[str, Any]", error)
-        return _report(error.get("code"), error.get("type") or error.get("status"), error.get("message"))
+        return _from_envelope(cast("dict[str, Any]", error))
     if isinstance(error, str):
         return _report(value.get("code"), None, error)
     message = value.get("message") or value.get("Message") or value.get("detail")
@@ -64,9 +77,48 @@ def _from_object(value: dict[str, Any]) -> ErrorReport:
     return ErrorReport(message=_one_line(str(value)))
 
 
+def _from_envelope(error: dict[str, Any]) -> ErrorReport:
+    """Read what stands in `{"error": {…}}`: the most exact word becomes the code."""
+    code, kind = error.get("code"), error.get("type") or error.get("status")
+    if isinstance(code, int) and isinstance(error.get("status"), str):
+        code = error["status"]  # Google's number only repeats the HTTP status
+    details = _objects(error.get("details"))
+    words = (_word(detail.get("error_code")) or _word(detail.get("reason")) for detail in details)
+    waits = (_seconds(detail.get("retryDelay")) for detail in details)
+    report = _report(next(filter(None, words), code), kind, error.get("message"))
+    return report._replace(retry_after=next((wait for wait in waits if wait is not None), None))
+
+
+def _objects(value: Any) -> list[dict[str, Any]]:
+    """Give the objects of a list, or the one object there is."""
+    items = cast("list[Any]", value) if isinstance(value, list) else [value]
+    return [cast("dict[str, Any]", item) for item in items if isinstance(item, dict)]
+
+
 def _report(code: object, kind: object, message: object) -> ErrorReport:
-    text = message if isinstance(message, str) else "" if message is None else str(message)
-    return ErrorReport(_word(code), _word(kind), _one_line(text), is_own_shape=True)
+    return ErrorReport(_word(code), _word(kind), _one_line(_text(message)), is_own_shape=True)
+
+
+def _text(message: Any) -> str:
+    """Give a message as a text; a list of what a validation found names the place of each finding."""
+    if isinstance(message, dict):
+        words = cast("dict[str, Any]", message)
+        message = words.get("detail") or words.get("message") or str(words)
+    findings = _objects(message) if isinstance(message, list) else []
+    if findings and all(isinstance(finding.get("msg"), str) for finding in findings):
+        return "; ".join(_finding(finding) for finding in findings[:_SHOWN_FINDINGS])
+    return "" if message is None else str(cast("Any", message))
+
+
+def _finding(finding: dict[str, Any]) -> str:
+    loc = finding.get("loc")
+    place = ".".join(str(step) for step in cast("list[Any]", loc)) if isinstance(loc, list) else ""
+    return f"{place}: {finding['msg']}" if place else str(finding["msg"])
+
+
+def _seconds(value: object) -> float | None:
+    found = _SECONDS.fullmatch(value) if isinstance(value, str) else None
+    return float(found[1]) if found else None
 
 
 def _word(value: object) -> str | None:

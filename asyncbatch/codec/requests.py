@@ -37,15 +37,19 @@ class Request(NamedTuple):
 
 
 class EncodedRow(NamedTuple):
-    """A request as it travels: its line, newline included, and how many inputs it counts for."""
+    """A request as it travels: its line, newline included, how many inputs it counts for, and what was left out of it."""
 
     line: bytes
     inputs: int = 1
+    dropped: tuple[str, ...] = ()
 
 
 def shown(value: object) -> str:
     """Quote a value in an error, cut to a readable length."""
-    text = repr(value)
+    try:
+        text = repr(value)
+    except RecursionError:
+        text = f"a {type(value).__name__} that is nested too deeply"
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
@@ -90,7 +94,7 @@ def _fields(item: Any) -> dict[str, Any]:
     elif isinstance(item, msgspec.Struct) or (dataclasses.is_dataclass(item) and not isinstance(item, type)):
         fields = _builtins(item)
     elif hasattr(item, "model_dump") and not isinstance(item, type):
-        fields = _dumped(item)
+        fields = dump_model(item)
     else:
         raise RowFault("not_an_object", f"a request is an object or a text, not {type(item).__name__}: {shown(item)}")
     wrong = next((key for key in fields if not isinstance(key, str)), None)
@@ -101,7 +105,7 @@ def _fields(item: Any) -> dict[str, Any]:
 
 def _builtins(item: Any) -> dict[Any, Any]:
     try:
-        plain: Any = msgspec.to_builtins(item, str_keys=True)
+        plain: Any = msgspec.to_builtins(item, str_keys=True, enc_hook=_foreign)
     except (TypeError, ValueError, RecursionError) as error:
         raise RowFault("not_json", f"it is not JSON: {error}") from None
     if not isinstance(plain, dict):
@@ -109,12 +113,19 @@ def _builtins(item: Any) -> dict[Any, Any]:
     return cast("dict[Any, Any]", plain)
 
 
-def _dumped(item: Any) -> dict[Any, Any]:
+def dump_model(item: Any) -> dict[Any, Any]:
     """Dump a pydantic model; pydantic itself is never imported, unless the caller did."""
     try:
         return dict(item.model_dump(mode="json", exclude_unset=True))
     except (TypeError, ValueError) as error:
         raise RowFault("not_json", f"it is not JSON: {error}") from None
+
+
+def _foreign(value: Any) -> Any:
+    """Give a value that msgspec does not know: the objects of SDKs, which messages are made of, are pydantic models."""
+    if hasattr(value, "model_dump") and not isinstance(value, type):
+        return dump_model(value)
+    raise TypeError(f"Encoding objects of type {type(value).__name__} is unsupported")
 
 
 def _ready(fields: dict[str, Any]) -> Request:
@@ -140,7 +151,7 @@ def _refuse_half_envelope(fields: dict[str, Any]) -> NoReturn:
 def encode_json(value: object) -> bytes:
     """Encode strictly, in one line: NaN, infinities, lone surrogates and values that are no JSON are refused by name."""
     try:
-        data = msgspec.json.encode(value)
+        data = msgspec.json.encode(value, enc_hook=_foreign)
         _READ.decode(data)  # a msgspec.Raw inside travels as it is, and may hold anything
     except UnicodeEncodeError as error:
         raise RowFault(
@@ -163,7 +174,7 @@ def _refuse_nan(value: object) -> None:
 
 
 def _plain(value: object) -> Any:
-    return _READ.decode(value) if isinstance(value, msgspec.Raw) else msgspec.to_builtins(value)
+    return _READ.decode(value) if isinstance(value, msgspec.Raw) else msgspec.to_builtins(value, enc_hook=_foreign)
 
 
 def check_id(request_id: str, pattern: Any = None) -> None:

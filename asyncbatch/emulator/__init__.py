@@ -13,5 +13,22 @@ from asyncbatch.emulator.emulator import PORT, Emulator, serve
 from asyncbatch.emulator.faults import Fault
 from asyncbatch.emulator.history import Record, paid_twice
 from asyncbatch.emulator.life import Pace, Phase
+from asyncbatch.emulator.model import Answer, Ask, Failure, Message, Tool, ToolCall
 
-__all__ = ["PORT", "Emulator", "Fault", "Pace", "Phase", "Record", "faults", "paid_twice", "serve"]
+__all__ = [
+    "PORT",
+    "Answer",
+    "Ask",
+    "Emulator",
+    "Failure",
+    "Fault",
+    "Message",
+    "Pace",
+    "Phase",
+    "Record",
+    "Tool",
+    "ToolCall",
+    "faults",
+    "paid_twice",
+    "serve",
+]

@@ -1,6 +1,8 @@
 """The server: every dialect on its own path, guarded by keys, limits and the script of faults."""
 
+import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack
 from typing import Any
 
 import anyio
@@ -10,13 +12,17 @@ from aiohttp import web
 from asyncbatch.emulator.clock import Clock
 from asyncbatch.emulator.desk import Desk
 from asyncbatch.emulator.dialect import change, load_dialects
-from asyncbatch.emulator.families import Family, open_family
-from asyncbatch.emulator.faults import Fault, Script
+from asyncbatch.emulator.elsewhere import Elsewhere
+from asyncbatch.emulator.families import open_family
+from asyncbatch.emulator.family import Family
+from asyncbatch.emulator.faults import Fault
 from asyncbatch.emulator.guard import make_guard
 from asyncbatch.emulator.history import Record
+from asyncbatch.emulator.routes import RouteTable
+from asyncbatch.emulator.script import Script
 from asyncbatch.emulator.work import Work
 
-JSON_BYTES = 4 * 1024 * 1024  # no control call comes near it
+JSON_BYTES = 4 * 1024 * 1024  # no control call comes near it; creates that carry rows read their body themselves
 SHUTDOWN_S = 0.5  # real seconds that open connections get at the end
 
 
@@ -30,6 +36,7 @@ class Service:
         pace: Changes to how long things take, by field of `life.Pace`.
         models: Patterns of further models that every endpoint knows.
         seed: Decides the order of results and the dice of faults.
+        elsewhere: Who answers in the echo model's place.
     """
 
     def __init__(
@@ -41,8 +48,10 @@ class Service:
         pace: Mapping[str, Any] | None = None,
         models: Sequence[str] = (),
         seed: int = 0,
+        elsewhere: Elsewhere | None = None,
     ) -> None:
         self.clock = clock
+        self._elsewhere = elsewhere
         self._faults = tuple(faults)
         self._seed = seed
         self.script = Script(self._faults, seed=seed)
@@ -58,6 +67,9 @@ class Service:
     async def reset(self) -> None:
         """Forget everything that happened. The script of faults is again the one that the service began with."""
         stores = [desk.store for desk in self.desks]
+        for store in stores:
+            for batch in store.batches.values():
+                batch.stop_asking()
         self.clock.restart()
         self.script = Script(self._faults, seed=self._seed)
         for desk in self.desks:
@@ -76,14 +88,15 @@ class Service:
         try:
             await runner.setup()
             await web.TCPSite(runner, host, port).start()
-            async with anyio.create_task_group() as tasks:
+            async with self._elsewhere or AsyncExitStack(), anyio.create_task_group() as tasks:
                 for family in self.families.values():
-                    family.desk.work = Work(tasks, self.clock.now, family.examine, family.write)
+                    ask = functools.partial(family.open_asking, elsewhere=self._elsewhere) if self._elsewhere else None
+                    family.desk.work = Work(tasks, self.clock.now, family.examine, family.write, ask)
                 on_ready(_url(runner))
                 try:
                     await anyio.sleep_forever()
                 finally:
-                    self._close()  # work in threads looks at its store and ends
+                    self._close()  # work in threads looks at its batch and ends
         finally:
             with anyio.CancelScope(shield=True):
                 await runner.cleanup()
@@ -96,15 +109,18 @@ class Service:
     def make_app(self) -> web.Application:
         app = web.Application()
         app.router.add_get("/", self._index)
-        for name, family in self.families.items():
-            mounted = web.Application(middlewares=[make_guard(family, lambda: self.script)], client_max_size=JSON_BYTES)
-            mounted.add_routes(family.routes())
-            app.add_subapp(f"/{name}{family.desk.dialect.prefix}", mounted)
+        for family in self.families.values():
+            table = RouteTable()
+            guard = make_guard(family, table, lambda: self.script)
+            mounted = web.Application(middlewares=[guard], client_max_size=JSON_BYTES)
+            for item in family.routes():
+                table.register(item, mounted.router)
+            app.add_subapp(family.desk.dialect.mount, mounted)
         return app
 
     async def _index(self, request: web.Request) -> web.Response:
         origin = f"{request.scheme}://{request.host}"
-        bases = {name: f"{origin}/{name}{family.desk.dialect.prefix}" for name, family in self.families.items()}
+        bases = {name: f"{origin}{family.desk.dialect.mount}" for name, family in self.families.items()}
         return web.json_response({"service": "asyncbatch emulator", "base_urls": bases, "now": int(self.clock.now())})
 
 

@@ -1,8 +1,19 @@
 """The emulator's clock: real time, sped up, or the caller's own, and movable in either case."""
 
+import datetime as dt
 import math
 import time
 from collections.abc import Callable
+
+
+def write_time(at: float) -> str:
+    """Write seconds since the epoch as RFC 3339 in UTC, as in `2026-11-22T10:00:00.250000Z`."""
+    return dt.datetime.fromtimestamp(at, dt.UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def read_time(text: str) -> float:
+    """Read RFC 3339 as seconds since the epoch."""
+    return dt.datetime.fromisoformat(text).timestamp()
 
 
 class Clock:

@@ -7,15 +7,17 @@ from fnmatch import fnmatchcase
 from typing import Any, Literal
 
 import anyio
+import anyio.to_thread
 import msgspec
 from aiohttp import web
 
 from asyncbatch.emulator.clock import Clock
 from asyncbatch.emulator.dialect import Dialect, Limits
-from asyncbatch.emulator.faults import Doom
+from asyncbatch.emulator.effects import Doom
 from asyncbatch.emulator.history import Record
 from asyncbatch.emulator.life import Pace
-from asyncbatch.emulator.store import Store, StoredBatch
+from asyncbatch.emulator.routes import OPERATION
+from asyncbatch.emulator.store import ClosedError, Problem, Store, StoredBatch, StoredFile
 from asyncbatch.emulator.work import Work
 
 HISTORY_S = 30.0  # real seconds that a reader of the history waits for validation; it takes one or two at most
@@ -24,14 +26,36 @@ DOOM = web.RequestKey("doom", Doom)
 
 
 class RefusalError(Exception):
-    """The request is refused; the family puts it into its own words."""
+    """The request is refused; the family puts it into its own words.
 
-    def __init__(self, status: int, message: str, *, code: str | None = None, param: str | None = None) -> None:
+    Attributes:
+        request_id: The answer's; set before the family gets to see the error.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        *,
+        code: str | None = None,
+        param: str | None = None,
+        retry_after_s: float | None = None,
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.message = message
         self.code = code
         self.param = param
+        self.retry_after_s = retry_after_s
+        self.request_id = ""
+
+
+class ProblemError(Exception):
+    """The input of a create is not fit to run; the family makes a refusal of it."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.message)
+        self.problem = problem
 
 
 def fingerprint(key: str) -> str:
@@ -67,18 +91,21 @@ class Desk:
     def note(self, record: Record) -> None:
         self._history.append(record)
 
+    def url(self, request: web.Request, path: str) -> str:
+        """Give the absolute URL of a path of the dialect, as its client can reach it."""
+        return f"{request.scheme}://{request.host}{self.dialect.mount}{path}"
+
     def accept(
         self,
         request: web.Request,
         kind: Literal["upload", "create", "cancel", "delete"],
         object_id: str,
         *,
+        file: StoredFile | None = None,
         input_file_id: str | None = None,
-        sha256: str | None = None,
-        file_bytes: int | None = None,
         metadata: Mapping[str, str] | None = None,
     ) -> None:
-        """Write down that something was accepted."""
+        """Write down that something was accepted: what it was made of, and the client's own marks on it."""
         record = Record(
             kind=kind,
             at=self.clock.now(),
@@ -86,13 +113,65 @@ class Desk:
             account=request[ACCOUNT],
             method=request.method,
             path=request.path,
+            operation=request[OPERATION],
             object_id=object_id,
             input_file_id=input_file_id,
-            input_sha256=sha256,
-            file_bytes=file_bytes,
+            input_sha256=file.sha256 if file else None,
+            file_bytes=file.size if file else None,
             metadata=metadata or {},
         )
         self.note(record)
+
+    async def check(self, batch: StoredBatch) -> None:
+        """Validate a batch before its create is answered, as some services do. Its rows are thrown away if they are bad.
+
+        Raises:
+            ProblemError: What is wrong. The batch must not be opened.
+        """
+        assert batch.input is not None
+        problem = await self._checked(batch)
+        if problem is not None:
+            if batch.input.is_inline:
+                await self.discard(batch.input)
+            raise ProblemError(problem)
+
+    async def _checked(self, batch: StoredBatch) -> Problem | None:
+        store = self.store
+        store.unopened.add(batch)
+        try:
+            return await self.work.check(batch)
+        except (ClosedError, FileNotFoundError) as error:
+            if not batch.is_gone:
+                raise
+            raise RefusalError(503, "The service is being reset.") from error
+        finally:
+            store.unopened.discard(batch)
+
+    async def discard(self, file: StoredFile) -> None:
+        await anyio.to_thread.run_sync(lambda: file.path.unlink(missing_ok=True))
+
+    def open(
+        self,
+        request: web.Request,
+        batch: StoredBatch,
+        *,
+        input_file_id: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+    ) -> None:
+        """Take a batch on: from now on it exists, is in the history, and lives by the clock."""
+        doom = request.get(DOOM)
+        if doom is not None:
+            batch.course = msgspec.structs.replace(batch.course, refused_after_s=doom.after_s)
+            batch.refuse(Problem(code=doom.code, message=doom.message))
+        self.store.batches[batch.id] = batch
+        self.accept(request, "create", batch.id, file=batch.input, input_file_id=input_file_id, metadata=metadata)
+        self.work.begin(batch)
+
+    def cancel(self, request: web.Request, batch: StoredBatch) -> None:
+        """Let a batch be cancelled. What is over stays as it is; whether that is an error is the family's to say."""
+        now = self.clock.now()
+        if not batch.stand(now).is_over and batch.cancel(now):
+            self.accept(request, "cancel", batch.id)
 
     async def read_history(self) -> list[Record]:
         """Give the history, with each create's bill as far as validation has come."""

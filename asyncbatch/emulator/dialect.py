@@ -14,17 +14,24 @@ from asyncbatch.emulator.life import Pace, Phase
 
 
 class Limits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the emulated service allows; as documented, unless the caller says otherwise.
+    """What the emulated service allows; as documented, unless the caller says otherwise. None is no limit.
 
     Attributes:
-        requests_per_min: HTTP requests for each account in a minute of the emulator's clock; None for no limit.
+        rows: Requests in one batch, however they come.
+        file_bytes: The size of one batch's requests.
+        upload_bytes: The size of a file, whatever it is for.
         embedding_inputs: Texts in one batch, over all its rows.
+        inline_rows: Requests in the body of a create.
+        inline_bytes: The size of such a body.
+        requests_per_min: HTTP requests for each account in a minute of the emulator's clock.
     """
 
-    rows: int
-    file_bytes: int
-    upload_bytes: int
-    embedding_inputs: int
+    rows: int | None = None
+    file_bytes: int | None = None
+    upload_bytes: int | None = None
+    embedding_inputs: int | None = None
+    inline_rows: int | None = None
+    inline_bytes: int | None = None
     requests_per_min: int | None = None
 
 
@@ -35,7 +42,8 @@ class Dialect(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         family: The module below `families` that speaks the protocol.
         prefix: What stands between the dialect's name and the paths, as in `/openai/v1`.
         environment: What an SDK reads to find the service; `{base_url}` and `{key}` are filled in.
-        status: The service's word for each phase.
+        status: The service's word for each phase. Phases that the service does not tell apart have the same word.
+        pace: A phase that the service does not have takes 0 seconds.
         protocol: Facts that only the family understands.
     """
 
@@ -49,6 +57,11 @@ class Dialect(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     pace: Pace
     limits: Limits
     protocol: dict[str, Any]
+
+    @property
+    def mount(self) -> str:
+        """The path that all paths of the dialect begin with."""
+        return f"/{self.name}{self.prefix}"
 
 
 _Record = TypeVar("_Record", Pace, Limits)

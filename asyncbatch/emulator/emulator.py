@@ -19,8 +19,10 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 from asyncbatch.emulator.app import Service
 from asyncbatch.emulator.clock import Clock
 from asyncbatch.emulator.dialect import Dialect, load_dialects
+from asyncbatch.emulator.elsewhere import AnswerFunction, Elsewhere, FunctionModel
 from asyncbatch.emulator.faults import Fault
 from asyncbatch.emulator.history import Record
+from asyncbatch.emulator.upstream import Upstream
 
 KEY = "emulator-key"  # what `env` hands out; any other key is an account as well
 PORT = 8400
@@ -38,6 +40,13 @@ class Emulator:
         pace: Changes to how long things take, such as `{"validating_s": 0, "row_s": 60, "run_cap_s": None}`.
         models: Patterns of models that the services should know besides their own.
         seed: Decides the order of results, and the dice of faults that strike by chance.
+        answer: A function that answers in the echo model's place: it takes an `Ask`, and gives an `Answer`, or its text, or
+            an object that becomes JSON text, or None for what the echo model says. It may be asynchronous. An exception
+            is an error of that row.
+        upstream: The base URL of a live server that speaks OpenAI's protocol, to answer in the echo model's place. Which
+            models there are is then for it to say, and every dialect takes any.
+        upstream_key: What it takes as a bearer token.
+        upstream_model: The model to ask there, whatever a row names.
     """
 
     def __init__(  # noqa: PLR0913  each is a setting of its own, and none is needed
@@ -52,14 +61,19 @@ class Emulator:
         pace: Mapping[str, Any] | None = None,
         models: Sequence[str] = (),
         seed: int = 0,
+        answer: AnswerFunction | None = None,
+        upstream: str | None = None,
+        upstream_key: str | None = None,
+        upstream_model: str | None = None,
     ) -> None:
+        self._elsewhere = _choose(answer, upstream, upstream_key, upstream_model)
         self._host = host
         self._port = port
         self._clock = Clock(speed=speed, source=clock)
         self._faults = tuple(faults)
         self._limits = dict(limits or {})
         self._pace = dict(pace or {})
-        self._models = tuple(models)
+        self._models = _allowed(models, upstream)
         self._seed = seed
         self._stack = ExitStack()
         self._running: _Running | None = None
@@ -119,6 +133,7 @@ class Emulator:
             pace=self._pace,
             models=self._models,
             seed=self._seed,
+            elsewhere=self._elsewhere,
         )
         with ExitStack() as stack:
             portal = stack.enter_context(start_blocking_portal(name="asyncbatch-emulator"))
@@ -185,6 +200,10 @@ async def serve(  # noqa: PLR0913  the settings of `Emulator`
     pace: Mapping[str, Any] | None = None,
     models: Sequence[str] = (),
     seed: int = 0,
+    answer: AnswerFunction | None = None,
+    upstream: str | None = None,
+    upstream_key: str | None = None,
+    upstream_model: str | None = None,
     on_ready: Callable[[str, dict[str, dict[str, str]]], None] | None = None,
 ) -> None:
     """Serve every dialect on the running loop, until cancelled.
@@ -193,7 +212,13 @@ async def serve(  # noqa: PLR0913  the settings of `Emulator`
     that lead an SDK here, by dialect.
     """
     service = Service(
-        clock=Clock(speed=speed, source=clock), faults=faults, limits=limits, pace=pace, models=models, seed=seed
+        clock=Clock(speed=speed, source=clock),
+        faults=faults,
+        limits=limits,
+        pace=pace,
+        models=_allowed(models, upstream),
+        seed=seed,
+        elsewhere=_choose(answer, upstream, upstream_key, upstream_model),
     )
 
     def tell(url: str) -> None:
@@ -201,6 +226,23 @@ async def serve(  # noqa: PLR0913  the settings of `Emulator`
             on_ready(url, {dialect.name: _environment(url, dialect) for dialect in load_dialects().values()})
 
     await service.run(host, port, tell)
+
+
+def _choose(
+    answer: AnswerFunction | None, upstream: str | None, key: str | None, model: str | None
+) -> Elsewhere | None:
+    """Say who answers in the echo model's place."""
+    if answer is not None and upstream is not None:
+        raise ValueError("answers come from a function or from an upstream server, not from both")
+    if upstream is None and (key is not None or model is not None):
+        raise ValueError("upstream_key and upstream_model mean nothing without upstream")
+    if answer is not None:
+        return FunctionModel(answer)
+    return None if upstream is None else Upstream(upstream, key, model)
+
+
+def _allowed(models: Sequence[str], upstream: str | None) -> tuple[str, ...]:
+    return tuple(models) if upstream is None else (*models, "*")
 
 
 def _dialect(name: str) -> Dialect:
@@ -211,7 +253,7 @@ def _dialect(name: str) -> Dialect:
 
 
 def _base_url(url: str, dialect: Dialect) -> str:
-    return f"{url}/{dialect.name}{dialect.prefix}"
+    return f"{url}{dialect.mount}"
 
 
 def _environment(url: str, dialect: Dialect) -> dict[str, str]:

@@ -1,83 +1,63 @@
 """Scripted faults: which calls they touch, and what those calls get instead.
 
-A `Fault` is a match (method, path, which of the matching calls, what the answer says) and an effect. Effects compose:
-every fault that matches a call is applied, in the order of the script. The functions at the end name the common ones.
+A `Fault` is a match (operation, method, path, which of the matching calls, what the answer says) and an effect. Effects
+compose: every fault that matches a call is applied, in the order of the script. The functions at the end name the common
+ones, for every dialect alike.
 """
 
-import random
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from fnmatch import fnmatchcase
-from typing import Any, Literal, TypeAlias, TypedDict, Unpack
+from typing import Any, NamedTuple, TypedDict, Unpack
 
 from msgspec import Struct
 
-from asyncbatch.emulator.json_values import is_array, is_object
+from asyncbatch.emulator.effects import (
+    Answer,
+    Cut,
+    Doom,
+    Drop,
+    Effect,
+    EndlessList,
+    HideCounts,
+    HideResults,
+    Lag,
+    Rewrite,
+    ShowStatus,
+    Stall,
+    When,
+)
 
-When: TypeAlias = Literal["before", "after"]
-"""Before: the request is not looked at. After: it has been accepted and its consequences stand."""
-
-
-class Drop(Struct, frozen=True, kw_only=True, tag="drop"):
-    """Close the connection without an answer."""
-
-    when: When = "after"
-
-
-class Answer(Struct, frozen=True, kw_only=True, tag="answer"):
-    """Answer with this instead; without a body, with an error in the dialect's own shape."""
-
-    status: int
-    when: When = "before"
-    code: str | None = None
-    message: str = "The server had an error while processing your request."
-    body: bytes | None = None
-    content_type: str = "application/json"
-    headers: Mapping[str, str] = {}
-    retry_after_s: float | None = None
-    retry_after_as: Literal["seconds", "date"] = "seconds"
-
-
-class Cut(Struct, frozen=True, kw_only=True, tag="cut"):
-    """Promise the whole body, send this much of it, and close."""
-
-    keep_bytes: int = 16
-
-
-class Rewrite(Struct, frozen=True, kw_only=True, tag="rewrite"):
-    """Change fields of a JSON answer; of a list, in each item that matches. Fields in `remove` disappear."""
-
-    fields: Mapping[str, Any] = {}
-    remove: tuple[str, ...] = ()
+__all__ = [  # of `effects`, so that one import is enough
+    "Answer",
+    "Cut",
+    "Doom",
+    "Drop",
+    "EndlessList",
+    "Fault",
+    "HideCounts",
+    "HideResults",
+    "Lag",
+    "Rewrite",
+    "ShowStatus",
+    "Stall",
+]
 
 
-class Lag(Struct, frozen=True, kw_only=True, tag="lag"):
-    """Leave out of a list what is younger than this."""
+class Call(NamedTuple):
+    """What a fault can tell calls apart by; `path` is the one below the dialect's base URL."""
 
-    seconds: float
-
-
-class Stall(Struct, frozen=True, kw_only=True, tag="stall"):
-    """Keep the client waiting, in real seconds."""
-
-    seconds: float
-    when: When = "before"
-
-
-class Doom(Struct, frozen=True, kw_only=True, tag="doom"):
-    """Let the batch that this call creates fail, such as for a full queue."""
-
-    code: str
-    message: str = "The batch cannot run."
-    after_s: float | None = None
-
-
-Effect: TypeAlias = Drop | Answer | Cut | Rewrite | Lag | Stall | Doom
+    dialect: str
+    operation: str
+    method: str
+    path: str
 
 
 class Fault(Struct, frozen=True, kw_only=True):
     """One thing that goes wrong.
 
     Attributes:
+        operation: What the call is for, in any dialect: `upload`, `create`, `poll`, `list`, `cancel`, `results`,
+            `delete`, `file`, `files`, `other`; `*` for any.
         method: The HTTP method; `*` for any.
         path: A pattern of the path below the dialect's base URL, as in `/batches/*/cancel`.
         dialect: The dialect's name; `*` for any.
@@ -85,10 +65,13 @@ class Fault(Struct, frozen=True, kw_only=True):
         times: How many matching calls are touched from there on; None for all.
         for_s: How many seconds of the emulator's clock the fault lasts once it has begun; None for ever.
         chance: How likely a call that would be touched is touched.
-        where: Fields that a JSON answer must have. Calls with other answers are not touched and not counted.
+        where: Fields that a JSON answer must have, by name or dotted path. Calls with other answers are not touched and
+            not counted.
+        completed: Touch, and count, only answers that show a batch which has ended and should have results.
     """
 
     effect: Effect
+    operation: str = "*"
     method: str = "*"
     path: str = "*"
     dialect: str = "*"
@@ -97,80 +80,25 @@ class Fault(Struct, frozen=True, kw_only=True):
     for_s: float | None = None
     chance: float = 1.0
     where: Mapping[str, Any] | None = None
+    completed: bool = False
 
     @property
     def kind(self) -> str:
         return str(self.effect.__struct_config__.tag)
 
-    def is_for(self, dialect: str, method: str, path: str) -> bool:
-        return (
-            self.dialect in {"*", dialect} and self.method in {"*", method} and fnmatchcase(path.rstrip("/"), self.path)
-        )
+    @property
+    def looks_at_answers(self) -> bool:
+        return self.where is not None or self.completed
 
-
-class ArmedFault:
-    """A fault of the running script, with what it has counted so far."""
-
-    def __init__(self, fault: Fault, dice: random.Random) -> None:
-        self.fault = fault
-        self._dice = dice
-        self._calls = 0
-        self._began_at: float | None = None
-
-    def strikes(self, now: float) -> bool:
-        """Count one matching call, and say whether it is touched."""
-        self._calls += 1
-        fault = self.fault
-        if self._calls < fault.first or (fault.times is not None and self._calls >= fault.first + fault.times):
-            return False
-        self._began_at = now if self._began_at is None else self._began_at
-        is_past = fault.for_s is not None and now > self._began_at + fault.for_s
-        return not is_past and self._dice.random() < fault.chance
-
-    def strikes_answer(self, document: Mapping[str, Any], now: float) -> bool:
-        """Say whether an answer that says this is touched."""
-        where = self.fault.where
-        if where is None:
-            return True
-        return all(name in document and document[name] == value for name, value in where.items()) and self.strikes(now)
-
-
-class Script:
-    """The faults that are armed; added to at any time, from any thread."""
-
-    def __init__(self, faults: Iterable[Fault], *, seed: int = 0) -> None:
-        self._dice = random.Random(seed)
-        self._armed: list[ArmedFault] = []
-        self.add(*faults)
-
-    def add(self, *faults: Fault) -> None:
-        self._armed += [ArmedFault(fault, self._dice) for fault in faults]
-
-    def strike(self, dialect: str, method: str, path: str, now: float) -> list[ArmedFault]:
-        """Give the faults that touch this call; those with a `where` come along, and are counted at the answer."""
-        matching = [armed for armed in self._armed if armed.fault.is_for(dialect, method, path)]
-        return [armed for armed in matching if armed.fault.where is not None or armed.strikes(now)]
-
-
-def rewrite(document: Any, armed: ArmedFault, now: float) -> Any:
-    """Give the JSON answer as the fault leaves it."""
-    effect = armed.fault.effect
-    if not is_object(document):
-        return document
-    items = document.get("data")
-    if is_array(items):
-        if isinstance(effect, Lag):
-            items = [item for item in items if item.get("created_at", 0) < now - effect.seconds]
-        return {**document, "data": [rewrite(item, armed, now) for item in items]}
-    if isinstance(effect, Rewrite) and armed.strikes_answer(document, now):
-        changed = {**document, **effect.fields}
-        return {name: value for name, value in changed.items() if name not in effect.remove}
-    return document
+    def is_for(self, call: Call) -> bool:
+        is_there = self.dialect in {"*", call.dialect} and self.operation in {"*", call.operation}
+        return is_there and self.method in {"*", call.method} and fnmatchcase(call.path.rstrip("/"), self.path)
 
 
 class Match(TypedDict, total=False):
     """Which calls a fault touches; the fields of `Fault`."""
 
+    operation: str
     method: str
     path: str
     dialect: str
@@ -179,15 +107,22 @@ class Match(TypedDict, total=False):
     for_s: float | None
     chance: float
     where: Mapping[str, Any] | None
+    completed: bool
 
 
 def _fault(effect: Effect, usual: Match, match: Match) -> Fault:
+    """Make a fault for the calls that it usually concerns. Who names other calls means those and no others."""
     merged: Match = {**usual, **match}
+    if "path" in match and "operation" not in match:
+        merged.pop("operation", None)
+    if "operation" in match and "method" not in match:
+        merged.pop("method", None)
     return Fault(effect=effect, **merged)
 
 
-_CREATE: Match = {"method": "POST", "path": "/batches"}
-_POLL: Match = {"method": "GET", "path": "/batches/*"}
+_CREATE: Match = {"operation": "create", "method": "POST"}
+_POLL: Match = {"operation": "poll", "method": "GET"}
+_LIST: Match = {"operation": "list", "method": "GET"}
 
 
 def accept_then_drop(**match: Unpack[Match]) -> Fault:
@@ -229,19 +164,24 @@ def html_200(*, when: When = "before", **match: Unpack[Match]) -> Fault:
 
 
 def cut_body(keep_bytes: int = 16, **match: Unpack[Match]) -> Fault:
-    """Send the beginning of an answer, and close: a create's, or a download's with `path="/files/*/content"`."""
-    return _fault(Cut(keep_bytes=keep_bytes), {"path": "/batches"}, match)
+    """Send the beginning of an answer, and close: a create's, or a download's with `operation="results"`."""
+    return _fault(Cut(keep_bytes=keep_bytes), {"operation": "create"}, match)
 
 
 def missing_output(*, polls: int | None = None, seconds: float | None = None, **match: Unpack[Match]) -> Fault:
-    """Show a completed batch without its files, for this many looks or seconds; for ever without either."""
-    effect = Rewrite(fields={"output_file_id": None, "error_file_id": None})
-    return _fault(effect, {**_POLL, "times": polls, "for_s": seconds, "where": {"status": "completed"}}, match)
+    """Show a completed batch without its results, for this many looks or seconds; for ever without either."""
+    usual: Match = {**_POLL, "times": polls, "for_s": seconds, "completed": True}
+    return _fault(HideResults(), usual, match)
 
 
 def list_lag(seconds: float, **match: Unpack[Match]) -> Fault:
     """Leave new batches out of lists until they are this old."""
-    return _fault(Lag(seconds=seconds), {"method": "GET", "path": "/batches", "times": None}, match)
+    return _fault(Lag(seconds=seconds), {**_LIST, "times": None}, match)
+
+
+def endless_list(**match: Unpack[Match]) -> Fault:
+    """Let lists be empty and name the same next page for ever."""
+    return _fault(EndlessList(), {**_LIST, "times": None}, match)
 
 
 def flap404(polls: int = 1, **match: Unpack[Match]) -> Fault:
@@ -251,7 +191,7 @@ def flap404(polls: int = 1, **match: Unpack[Match]) -> Fault:
 
 def unknown_status(word: str = "paused", **match: Unpack[Match]) -> Fault:
     """Show a status that no documentation names."""
-    return _fault(Rewrite(fields={"status": word}), _POLL, match)
+    return _fault(ShowStatus(word=word), _POLL, match)
 
 
 def redirect(to: str, status: int = 307, **match: Unpack[Match]) -> Fault:

@@ -2,7 +2,6 @@
 
 import email.utils
 import math
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -12,31 +11,40 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from asyncbatch.emulator.clock import Clock
-from asyncbatch.emulator.desk import ACCOUNT, DOOM, Desk, RefusalError, fingerprint
-from asyncbatch.emulator.families import Family
-from asyncbatch.emulator.faults import Answer, ArmedFault, Cut, Doom, Drop, Lag, Rewrite, Script, Stall, When, rewrite
+from asyncbatch.emulator.desk import ACCOUNT, DOOM, Desk, ProblemError, RefusalError, fingerprint
+from asyncbatch.emulator.effects import Answer, Cut, Doom, Drop, EndlessList, Neutral, Rewrite, Stall, When
+from asyncbatch.emulator.family import Family
+from asyncbatch.emulator.faults import Call
 from asyncbatch.emulator.history import Record
-from asyncbatch.emulator.replies import cut
+from asyncbatch.emulator.replies import Download, cut
+from asyncbatch.emulator.routes import OPERATION, RouteTable
+from asyncbatch.emulator.script import ArmedFault, Script, spoil_document
+
+_REQUEST_ID = web.RequestKey("request_id", str)
 
 
 class _Dropped(web.Response):
     """Stands for no answer at all; the connection is gone by the time it would be sent."""
 
 
-def make_guard(family: Family, script: Callable[[], Script]) -> Middleware:
+def make_guard(family: Family, table: RouteTable, script: Callable[[], Script]) -> Middleware:
     """Give the middleware of one dialect."""
     desk = family.desk
 
     @web.middleware
     async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
-        key = family.read_key(request)
+        key, route = family.read_key(request), table.find(request)
         request[ACCOUNT] = fingerprint(key) if key else ""
-        struck = script().strike(desk.dialect.name, request.method, _path_below(request, desk), desk.clock.now())
+        request[OPERATION] = route.operation if route else "other"
+        request[_REQUEST_ID] = family.new_request_id()
+        struck = script().strike(_call(desk, request), desk.clock.now())
         response = await _spoil_before(family, request, struck)
         if response is None:
-            response = await _answer(family, request, handler, struck, has_key=bool(key))
+            is_welcome = bool(key) or (route is not None and not route.needs_key)
+            response = await _answer(family, request, handler, struck, is_welcome=is_welcome)
             response = await _spoil_after(family, request, response, struck)
-        response.headers.setdefault("x-request-id", f"req_{uuid.uuid4().hex}")
+        for name, value in family.headers(request[_REQUEST_ID]).items():
+            response.headers.setdefault(name, value)
         response.headers["Date"] = email.utils.formatdate(desk.clock.client_wall(), usegmt=True)
         desk.note(_record(desk, request, response, struck))
         return response
@@ -44,40 +52,51 @@ def make_guard(family: Family, script: Callable[[], Script]) -> Middleware:
     return guard
 
 
-def _path_below(request: web.Request, desk: Desk) -> str:
-    return request.path.removeprefix(f"/{desk.dialect.name}{desk.dialect.prefix}")
+def _call(desk: Desk, request: web.Request) -> Call:
+    path = request.path.removeprefix(desk.dialect.mount)
+    return Call(dialect=desk.dialect.name, operation=request[OPERATION], method=request.method, path=path)
 
 
 async def _answer(
-    family: Family, request: web.Request, handler: Handler, struck: Sequence[ArmedFault], *, has_key: bool
+    family: Family, request: web.Request, handler: Handler, struck: Sequence[ArmedFault], *, is_welcome: bool
 ) -> web.StreamResponse:
-    if not has_key:
-        message = "Incorrect API key provided, or none. Send any other key as a bearer token."
-        return _error(family, 401, message, code="invalid_api_key")
-    wait_s = family.desk.wait_for_turn(request[ACCOUNT])
-    if wait_s > 0:
-        seconds = max(1, math.ceil(family.desk.clock.client_seconds(wait_s)))
-        response = _error(family, 429, "Rate limit reached for requests.", code="rate_limit_exceeded")
-        response.headers["Retry-After"] = str(seconds)
-        return response
     for effect in _effects(struck):
         if isinstance(effect, Doom):
             request[DOOM] = effect
     try:
+        if not is_welcome:
+            raise family.refuse_key(request)
+        _take_turn(family.desk, request)
         return await handler(request)
     except RefusalError as error:
-        return _error(family, error.status, error.message, code=error.code, param=error.param)
+        return _refusal(family, request, error)
+    except ProblemError as error:
+        return _refusal(family, request, family.refuse_problem(error.problem))
     except ConnectionError:  # the client left in the middle of its request
         return _Dropped()
     except web.HTTPException as error:
-        return _error(family, error.status, f"{error.reason} ({request.method} {request.path})")
+        message = f"{error.reason} ({request.method} {request.path})"
+        return _refusal(family, request, RefusalError(error.status, message))
 
 
-def _error(
-    family: Family, status: int, message: str, *, code: str | None = None, param: str | None = None
-) -> web.Response:
-    body = family.encode_error(status, message, code=code, param=param)
-    return web.Response(status=status, body=body, content_type="application/json")
+def _take_turn(desk: Desk, request: web.Request) -> None:
+    wait_s = desk.wait_for_turn(request[ACCOUNT]) if request[ACCOUNT] else 0.0
+    if wait_s > 0:
+        seconds = max(1, math.ceil(desk.clock.client_seconds(wait_s)))
+        message = "Rate limit reached for requests."
+        raise RefusalError(429, message, code="rate_limit_exceeded", retry_after_s=seconds)
+
+
+def _refusal(family: Family, request: web.Request, error: RefusalError) -> web.Response:
+    body = _encoded(family, request, error)
+    has_header = family.has_retry_header and error.retry_after_s is not None
+    headers = {"Retry-After": f"{error.retry_after_s:g}"} if has_header else {}
+    return web.Response(status=error.status, body=body, content_type="application/json", headers=headers)
+
+
+def _encoded(family: Family, request: web.Request, error: RefusalError) -> bytes:
+    error.request_id = request[_REQUEST_ID]
+    return family.encode_error(error)
 
 
 def _effects(struck: Sequence[ArmedFault]) -> list[Any]:
@@ -88,6 +107,9 @@ async def _spoil_before(
     family: Family, request: web.Request, struck: Sequence[ArmedFault]
 ) -> web.StreamResponse | None:
     for effect in _effects(struck):
+        if isinstance(effect, EndlessList):  # before the handler, which would refuse a page that there is not
+            body = msgspec.json.encode(family.as_endless({}))
+            return web.Response(body=body, content_type="application/json")
         response = await _spoil(family, request, effect, "before")
         if response is not None:
             return response
@@ -99,8 +121,8 @@ async def _spoil_after(
 ) -> web.StreamResponse:
     for armed in struck:
         effect = armed.fault.effect
-        if isinstance(effect, Rewrite | Lag):
-            response = _rewritten(response, armed, family.desk.clock.now())
+        if isinstance(effect, Rewrite | Neutral):
+            response = await _rewritten(family, response, armed)
         elif isinstance(effect, Cut):
             response = cut(response, effect.keep_bytes)
         else:
@@ -118,14 +140,15 @@ async def _spoil(family: Family, request: web.Request, effect: object, when: Whe
         if request.transport is not None:
             request.transport.abort()
         return _Dropped()
-    return _instead(family, effect)
+    return _instead(family, request, effect)
 
 
-def _instead(family: Family, effect: Answer) -> web.Response:
+def _instead(family: Family, request: web.Request, effect: Answer) -> web.Response:
     headers = {**effect.headers, **_retry_after(effect, family.desk.clock)}
     body = effect.body
     if body is None:
-        body = family.encode_error(effect.status, effect.message, code=effect.code)
+        error = RefusalError(effect.status, effect.message, code=effect.code, retry_after_s=effect.retry_after_s)
+        body = _encoded(family, request, error)
     return web.Response(status=effect.status, body=body, content_type=effect.content_type, headers=headers)
 
 
@@ -137,12 +160,23 @@ def _retry_after(effect: Answer, clock: Clock) -> Mapping[str, str]:
     return {"Retry-After": f"{effect.retry_after_s:g}"}
 
 
-def _rewritten(response: web.StreamResponse, armed: ArmedFault, now: float) -> web.StreamResponse:
-    if not isinstance(response, web.Response) or response.content_type != "application/json":
+async def _rewritten(family: Family, response: web.StreamResponse, armed: ArmedFault) -> web.StreamResponse:
+    if response.content_type != "application/json" or (response.status >= 300 and not _is_raw(armed)):
         return response
-    assert isinstance(response.body, bytes)
-    response.body = msgspec.json.encode(rewrite(msgspec.json.decode(response.body), armed, now))
+    if isinstance(response, Download):
+        body = await response.read()
+        response = web.Response(status=response.status, content_type=response.content_type)
+    elif isinstance(response, web.Response) and isinstance(response.body, bytes):
+        body = response.body
+    else:
+        return response
+    document = spoil_document(msgspec.json.decode(body), armed, family.desk.clock.now(), family)
+    response.body = msgspec.json.encode(document)
     return response
+
+
+def _is_raw(armed: ArmedFault) -> bool:
+    return isinstance(armed.fault.effect, Rewrite)
 
 
 def _record(desk: Desk, request: web.Request, response: web.StreamResponse, struck: Sequence[ArmedFault]) -> Record:
@@ -153,6 +187,7 @@ def _record(desk: Desk, request: web.Request, response: web.StreamResponse, stru
         account=request[ACCOUNT],
         method=request.method,
         path=request.path_qs,
+        operation=request[OPERATION],
         status=None if isinstance(response, _Dropped) else response.status,
-        faults=tuple(armed.fault.kind for armed in struck if armed.fault.where is None),
+        faults=tuple(armed.fault.kind for armed in struck if not armed.fault.looks_at_answers),
     )

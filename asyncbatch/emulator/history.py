@@ -14,6 +14,8 @@ class Record(Struct, frozen=True, kw_only=True):
     record of the request that brought it follows when the answer is known, even if it never reached the client.
 
     Attributes:
+        operation: What the request was for, in a word that all dialects share; see `Fault.operation`.
+        input_sha256: Of an uploaded file its digest; of inline requests that of their lines.
         status: The HTTP status that was sent; None where the connection was dropped instead.
         account: A fingerprint of the key that was used; empty without one.
         is_paid: Of a create: whether rows run for it. Only a batch that fails validation, or is cancelled before its
@@ -27,6 +29,7 @@ class Record(Struct, frozen=True, kw_only=True):
     account: str
     method: str
     path: str
+    operation: str = "other"
     status: int | None = None
     object_id: str | None = None
     input_file_id: str | None = None

@@ -32,6 +32,9 @@ class Phase(StrEnum):
         return self in {Phase.COMPLETED, Phase.FAILED, Phase.EXPIRED, Phase.CANCELLED}
 
 
+_AFTER_RUNNING = {Phase.FINALIZING, Phase.COMPLETED, Phase.EXPIRED}
+
+
 class Pace(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How long each phase takes, in seconds of the emulator's clock.
 
@@ -113,14 +116,19 @@ def _running(course: Course) -> list[tuple[float, Phase]]:
 
 
 def _cut_short(legs: list[tuple[float, Phase]], cancel_at: float, pace: Pace) -> list[tuple[float, Phase]]:
-    before = [leg for leg in legs if leg[0] <= cancel_at]
+    before = [leg for leg in legs if leg[0] <= cancel_at and not leg[1].is_over]  # what is over is not cancelled
     return [*before, (cancel_at, Phase.CANCELLING), (cancel_at + pace.cancelling_s, Phase.CANCELLED)]
 
 
-def stand(course: Course, now: float, *, is_written: bool = True) -> Stand:
-    """Say where the batch stands at `now`. Until its result files are written, it is never shown as over."""
+def stand(course: Course, now: float, *, is_written: bool = True, is_answered: bool = True) -> Stand:
+    """Say where the batch stands at `now`.
+
+    Until its result files are written, it is never shown as over; while answers are awaited, it is shown as running.
+    """
     legs = [leg for leg in plan_itinerary(course) if leg[0] <= now] or [(course.created_at, Phase.VALIDATING)]
     if legs[-1][1].is_over and legs[-1][1] is not Phase.FAILED and not is_written:
+        legs.pop()
+    while legs[-1][1] in _AFTER_RUNNING and not is_answered:
         legs.pop()
     return Stand(phase=legs[-1][1], since={phase: at for at, phase in legs}, rows_done=rows_done(course, now))
 
@@ -133,4 +141,5 @@ def rows_done(course: Course, now: float) -> int:
     worked_s = until - course.valid_at
     if worked_s < 0:
         return 0
-    return course.rows if worked_s >= course.run_s else int(course.rows * worked_s / course.run_s)
+    is_all = until >= course.valid_at + course.run_s  # the very sum that the itinerary has, or the last row may be late
+    return course.rows if is_all else int(course.rows * worked_s / course.run_s)

@@ -1,15 +1,20 @@
-"""Answers that a plain response cannot give: a file in slices, and a body that ends too early."""
+"""Answers: a document as JSON, a file in slices, and a body that ends too early."""
 
 import io
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import anyio.to_thread
+import msgspec
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.web_request import BaseRequest
 
 SLICE_BYTES = 256 * 1024
+
+
+def json_reply(document: Any, *, status: int = 200) -> web.Response:
+    return web.Response(status=status, body=msgspec.json.encode(document), content_type="application/json")
 
 
 class Download(web.StreamResponse):
@@ -44,6 +49,11 @@ class Download(web.StreamResponse):
             await super().write_eof(data)
         elif self._request is not None and self._request.transport is not None:
             self._request.transport.close()
+
+    async def read(self) -> bytes:
+        """Give the whole body, which is then not sent."""
+        with await anyio.to_thread.run_sync(self._open) as file:
+            return await anyio.to_thread.run_sync(file.read)
 
     def _open(self) -> BinaryIO:
         return io.BytesIO(self._source) if isinstance(self._source, bytes) else self._source.open("rb")

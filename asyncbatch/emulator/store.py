@@ -8,13 +8,17 @@ from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 import anyio
 import msgspec
 from msgspec import Struct
 
 from asyncbatch.emulator.life import Course, Stand, rows_done, stand
+
+if TYPE_CHECKING:
+    from asyncbatch.emulator.asking import Asking
 
 
 class ClosedError(Exception):
@@ -35,7 +39,7 @@ class Examined(Struct, frozen=True, kw_only=True):
 
     Attributes:
         offsets: Where each row begins, and at last where the file ends.
-        fates: How each row will end, one byte each; what the bytes mean is the family's business.
+        fates: How each row will end, one byte each: see `rows.Fate`.
     """
 
     offsets: "array[int]"
@@ -51,17 +55,28 @@ class Examined(Struct, frozen=True, kw_only=True):
 
 @dataclass(kw_only=True, eq=False, frozen=True)
 class Written:
-    """The results of a batch; None where a file would be empty."""
+    """The results of a batch; None where a file would be empty.
+
+    Attributes:
+        fates: How the rows ended, if anybody but the echo model was asked.
+    """
 
     output: "StoredFile | None" = None
     errors: "StoredFile | None" = None
     input_tokens: int = 0
     output_tokens: int = 0
+    cached_tokens: int = 0
+    reasoning_tokens: int = 0
+    fates: bytes | None = None
 
 
 @dataclass(kw_only=True, eq=False)
 class StoredFile:
-    """A file of an account. The bytes stay on disk for as long as a batch may need them."""
+    """A file of an account. The bytes stay on disk for as long as a batch may need them.
+
+    Attributes:
+        is_inline: Whether it is none of the account's files, but holds the rows that came with a create.
+    """
 
     id: str
     account: str
@@ -73,6 +88,7 @@ class StoredFile:
     created_at: float
     expires_at: float | None
     is_deleted: bool = False
+    is_inline: bool = False
 
     def is_there(self, now: float) -> bool:
         is_past = self.expires_at is not None and now >= self.expires_at
@@ -85,6 +101,8 @@ class StoredBatch:
 
     Attributes:
         order: What the client asked for, as the family read it.
+        asking: Where its answers come from elsewhere: how far they have come.
+        is_gone: Whether its store was closed.
     """
 
     id: str
@@ -94,19 +112,26 @@ class StoredBatch:
     input: StoredFile | None
     problem: Problem | None = None
     examined: Examined | None = None
+    asking: "Asking | None" = None
     written: Written | None = None
     has_writer: bool = False
+    is_gone: bool = False
     examined_event: anyio.Event = field(default_factory=anyio.Event)
     written_event: anyio.Event = field(default_factory=anyio.Event)
 
     def stand(self, now: float) -> Stand:
-        return stand(self.course, now, is_written=self.written is not None)
+        is_answered = self.asking is None or self.asking.ended.is_set()
+        found = stand(self.course, now, is_written=self.written is not None, is_answered=is_answered)
+        if self.asking is None or is_answered:
+            return found
+        return msgspec.structs.replace(found, rows_done=min(found.rows_done, self.asking.rows_done))
 
     def refuse(self, problem: Problem) -> None:
         """Let the batch fail. The first reason counts."""
         if not self.course.is_refused:
             self.problem = problem
             self.course = msgspec.structs.replace(self.course, is_refused=True)
+            self.stop_asking()
 
     def accept(self, examined: Examined) -> None:
         """Let the batch run, unless it was refused in the meantime."""
@@ -114,6 +139,33 @@ class StoredBatch:
             self.examined = examined
             changes = {"rows": examined.rows, "is_stalled": examined.is_stalled}
             self.course = msgspec.structs.replace(self.course, **changes)
+
+    def cancel(self, now: float) -> bool:
+        """Let the batch be cancelled; gives whether that is news."""
+        is_first = self.course.cancel_at is None
+        if is_first:
+            self.course = msgspec.structs.replace(self.course, cancel_at=now)
+            self.stop_asking()
+        return is_first
+
+    def check_kept(self) -> None:
+        """Look whether work for the batch is still wanted.
+
+        Raises:
+            ClosedError: A reset took it away.
+        """
+        if self.is_gone:
+            raise ClosedError
+
+    def stop_asking(self) -> None:
+        if self.asking is not None:
+            self.asking.stop()
+
+    def finish(self, written: Written) -> None:
+        """Keep the results, and how the rows really ended."""
+        self.written = written
+        if self.examined is not None and written.fates is not None:
+            self.examined = msgspec.structs.replace(self.examined, fates=written.fates)
 
     @property
     def is_paid(self) -> bool:
@@ -123,7 +175,11 @@ class StoredBatch:
 
 
 class Store:
-    """Files and batches of one dialect, each visible to the account that made it."""
+    """Files and batches of one dialect, each visible to the account that made it.
+
+    Attributes:
+        unopened: Batches that are being checked, and perhaps never come to be.
+    """
 
     _numbers = itertools.count(1)  # never repeated in a process, so that an id of an earlier life means nothing
 
@@ -131,20 +187,21 @@ class Store:
         self.directory = Path(tempfile.mkdtemp(prefix=f"asyncbatch-emulator-{name}-"))
         self.files: dict[str, StoredFile] = {}
         self.batches: dict[str, StoredBatch] = {}
-        self._is_closed = False
+        self.unopened: set[StoredBatch] = set()
 
     def close(self) -> None:
-        """Remove everything. Work that still goes on for the store ends with `ClosedError`."""
-        self._is_closed = True
+        """Remove everything. Work that still goes on for its batches ends with `ClosedError`."""
+        for batch in (*self.batches.values(), *self.unopened):
+            batch.is_gone = True
         shutil.rmtree(self.directory, ignore_errors=True)
 
-    def check_open(self) -> None:
-        if self._is_closed:
-            raise ClosedError
-
-    def new_id(self, prefix: str) -> str:
+    def new_id(self, prefix: str = "", chars: int = 24) -> str:
         number = next(self._numbers)
-        return prefix + hashlib.sha256(f"{self.directory.name}/{number}".encode()).hexdigest()[:24]
+        return prefix + hashlib.sha256(f"{self.directory.name}/{number}".encode()).hexdigest()[:chars]
+
+    def new_uuid(self) -> str:
+        """Give an id for services whose ids are UUIDs."""
+        return str(UUID(self.new_id(chars=32), version=4))
 
     def new_path(self) -> Path:
         return self.directory / self.new_id("bytes-")

@@ -1,31 +1,58 @@
 """What is settled before a job is promised: which model is meant, what the provider is told, that its parts add up."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+import msgspec
+
+from asyncbatch.base_provider import InputChoice, OnUnsupported
 from asyncbatch.codec.requests import mint_id
 from asyncbatch.dto import PreparedSubmission
+from asyncbatch.engine.keeping import input_of
 from asyncbatch.engine.rejects import Rejects
 from asyncbatch.exceptions import ConfigError
-from asyncbatch.journal import SubmissionRecord
+from asyncbatch.journal import JobRecord, SubmissionRecord
 
 
-def submission_record(index: int, submission: PreparedSubmission) -> SubmissionRecord:
+def submission_record(index: int, submission: PreparedSubmission, place: Path | None) -> SubmissionRecord:
+    name, offset, size = input_of(submission, place)
     return SubmissionRecord(
         index=index,
         request_count=submission.request_count,
         first_row=submission.first_row,
         wire_prefix=submission.wire_prefix,
-        input_bytes=submission.spool.size if submission.spool else 0,
+        input_name=name,
+        input_offset=offset,
+        input_bytes=size,
+        is_inline=submission.is_inline,
     )
 
 
-def asked_for(endpoint: str | None, rejects: Rejects | None, metadata: Mapping[str, str] | None) -> dict[str, Any]:
+def digest_of(record: JobRecord, requests: str) -> str:
+    """Give a hash of what was asked for: the requests, and everything that decides what is sent."""
+    what = (record.provider, record.model, record.mode.value, record.endpoint, record.account, record.options)
+    return hashlib.sha256(msgspec.json.encode((requests, what), order="deterministic")).hexdigest()
+
+
+def asked_for(
+    endpoint: str | None,
+    rejects: Rejects | None,
+    metadata: Mapping[str, str] | None,
+    on_unsupported: OnUnsupported,
+    input_mode: InputChoice,
+    *,
+    replace_model: bool,
+) -> dict[str, Any]:
     """Give the further words for a provider: one of somebody else's may know fewer, and is told only what was asked for."""
     words: dict[str, Any] = {
         "endpoint": endpoint,
         "on_reject": rejects.take if rejects is not None else None,
         "options": {"metadata": dict(metadata)} if metadata else None,
+        "on_unsupported": on_unsupported if on_unsupported != "error" else None,
+        "input_mode": input_mode if input_mode != "auto" else None,
+        "replace_model": replace_model or None,
     }
     return {name: value for name, value in words.items() if value is not None}
 

@@ -8,6 +8,7 @@ readers skip because the ledger points elsewhere.
 import struct
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
@@ -15,7 +16,7 @@ import msgspec
 from asyncbatch.dto import ProviderResultRow, RowError, UsageInfo
 from asyncbatch.enums import ResultStatus
 from asyncbatch.exceptions import JournalError
-from asyncbatch.spool import PIECE_BYTES, SpoolFile
+from asyncbatch.spool import PIECE_BYTES, SpoolFile, SpoolReader
 
 _LENGTH = struct.Struct("<I")
 _NOTHING = 2**64 - 1
@@ -59,6 +60,26 @@ class Ledger:
         self.strays = 0
         self.is_closed = False
 
+    @classmethod
+    def load(cls, count: int, file: SpoolFile) -> "Ledger":
+        """Read an account that was closed back from its rows.
+
+        Raises:
+            JournalError: They do not add up.
+        """
+        ledger, offset = cls(count, file), 0
+        with file.reader() as reader:
+            while offset < file.size:
+                following = offset
+                for at, end, stored in _frames(_piece(reader, offset)):
+                    ledger._note(offset + at, stored)
+                    following = offset + end
+                if following == offset:
+                    raise JournalError(f"the rows in {file.path} are cut off", code="ledger.mismatch")
+                offset = following
+        ledger._check()
+        return ledger
+
     def __len__(self) -> int:
         return len(self._outcomes)
 
@@ -68,13 +89,13 @@ class Ledger:
         return {status: n for status, n in found if n}
 
     def add(
-        self, rows: Iterable[ProviderResultRow], place: Callable[[str], int | None], ids: Sequence[str]
+        self, rows: Iterable[ProviderResultRow], place: Callable[[ProviderResultRow], int | None], ids: Sequence[str]
     ) -> list[str]:
         """Enter answers as they came: all of them, or none if the disk refuses, and then they may be added again.
 
         Args:
             rows: The answers, named by the ids that travelled.
-            place: Gives the position of such an id, None for one that is not ours.
+            place: Gives the position of such a row, None for one that is not ours.
             ids: The requests' own ids, by position.
 
         Returns:
@@ -84,7 +105,7 @@ class Ledger:
         strays: list[str] = []
         fresh: dict[int, ProviderResultRow] = {}
         for row in rows:
-            position = place(row.request_id)
+            position = place(row)
             if position is None:
                 strays.append(row.request_id)
                 continue
@@ -124,20 +145,13 @@ class Ledger:
                 page = _Page(self._file.size)
         self._write(page)
         self._file.flush()
-        self.is_closed = True
-        counted = sum(self.counts().values())
-        if counted != len(self) or _NOTHING in self._offsets:
-            raise JournalError(f"{counted} outcomes for {len(self)} requests", code="ledger.mismatch")
+        self._check()
 
     def read(self, offset: int) -> tuple[list[ProviderResultRow], int]:
         """Give the rows in a piece of the file, and where the next piece begins; that is the size at the end."""
         rows: list[ProviderResultRow] = []
         with self._file.reader() as reader:
-            data = reader.read(offset, PIECE_BYTES)
-            if len(data) >= _LENGTH.size:  # a frame longer than a piece is read whole
-                (first,) = _LENGTH.unpack_from(data)
-                if first + _LENGTH.size > len(data):
-                    data += reader.read(offset + len(data), first + _LENGTH.size - len(data))
+            data = _piece(reader, offset)
         following = offset
         for at, end, stored in _frames(data):
             if self._offsets[stored.position] == offset + at:
@@ -149,8 +163,32 @@ class Ledger:
     def size(self) -> int:
         return self._file.size
 
+    def sync(self) -> None:
+        """See that the rows survive a power failure. Blocks."""
+        self._file.sync()
+
+    def keep_at(self, path: Path) -> None:
+        """Let the rows lie under this path from now on. Blocks."""
+        self._file.keep_at(path)
+
     async def discard(self) -> None:
         await self._file.discard()
+
+    def _check(self) -> None:
+        self.is_closed = True
+        counted = sum(self.counts().values())
+        if counted != len(self) or _NOTHING in self._offsets:
+            raise JournalError(f"{counted} outcomes for {len(self)} requests", code="ledger.mismatch")
+
+    def _note(self, offset: int, stored: _Stored) -> None:
+        """Account for a row that lies in the file already; a later one of the same request replaces an earlier one."""
+        if not 0 <= stored.position < len(self):
+            raise JournalError(f"a row of position {stored.position} among {len(self)}", code="ledger.mismatch")
+        held = self._held(stored.position)
+        if stored.usage is not None and (held is None or held.usage is None):  # that of a request counts once
+            self.usage += stored.usage
+        self._offsets[stored.position] = offset
+        self._outcomes[stored.position] = _CODES[stored.status]
 
     def _write(self, page: "_Page") -> None:
         """Write first, and account for it then: a write that fails changes nothing."""
@@ -193,6 +231,16 @@ class _Page:
         usage = row.usage if held is None or held.usage is None else None  # that of a request counts once
         self.entries.append(_Entry(position, self._offset + len(self.frames), row.status, usage))
         self.frames += _LENGTH.pack(len(data)) + data
+
+
+def _piece(reader: SpoolReader, offset: int) -> bytes:
+    """Read a piece of the file; a frame that is longer is read whole."""
+    data = reader.read(offset, PIECE_BYTES)
+    if len(data) >= _LENGTH.size:
+        (first,) = _LENGTH.unpack_from(data)
+        if first + _LENGTH.size > len(data):
+            data += reader.read(offset + len(data), first + _LENGTH.size - len(data))
+    return data
 
 
 def _frames(data: bytes) -> Iterator[tuple[int, int, _Stored]]:

@@ -5,8 +5,9 @@ from asyncbatch.engine.ledger import Ledger
 from asyncbatch.exceptions import SubmissionUnknownError
 from asyncbatch.journal import SubmissionRecord, SubmissionState
 from asyncbatch.poller import BatchHandle
-from asyncbatch.spool import SpoolSpace
 
+_READ_WITHIN_S = 86_400.0
+"""A batch may wait for a day before its input is read."""
 _NO_BATCH = frozenset({SubmissionState.ENDED, SubmissionState.SETTLED})
 
 
@@ -20,7 +21,6 @@ class Part:
         error: Why it has no batch, or why watching it cannot go on.
         handle: Its batch, while it is watched.
         ledger: How its requests ended; closed when each has an outcome.
-        is_fenced: Whether its batch was found only after its input had been deleted.
         refusals: How often it was refused for now.
         refused_since: When that began, Unix seconds.
         unreached_since: Since when not even a connection came about, Unix seconds.
@@ -29,20 +29,30 @@ class Part:
         is_stopped: Whether a fault ended its way before every request had an outcome; `error` says which.
     """
 
-    def __init__(self, submission: PreparedSubmission, record: SubmissionRecord, space: SpoolSpace) -> None:
+    def __init__(self, submission: PreparedSubmission, record: SubmissionRecord, ledger: Ledger) -> None:
         self.submission = submission
         self.record = record
         self.note: str | None = None
         self.error: BaseException | None = None
         self.handle: BatchHandle | None = None
-        self.ledger = Ledger(record.request_count, space.new())
+        self.ledger = ledger
         self.refusals = 0
         self.refused_since: float | None = None
         self.unreached_since: float | None = None
         self.losses = 0
         self.is_uncancelled = False
-        self.is_fenced = False
         self.is_stopped = False
+
+    def take(self, record: SubmissionRecord, error: BaseException | None) -> None:
+        """Take what another process made of it."""
+        self.record, self.error = record, error
+        changes = {"tag": record.tag, "input_ref": record.input_ref, "input_expires_at": record.input_expires_at}
+        self.submission = self.submission.replace(**changes)
+
+    @property
+    def is_fenced(self) -> bool:
+        """Whether its batch was found only after its input had been deleted."""
+        return self.record.is_fenced
 
     @property
     def is_sent(self) -> bool:
@@ -55,6 +65,12 @@ class Part:
             return False
         return self.record.provider_batch_id is None and not isinstance(self.error, SubmissionUnknownError)
 
+    def is_stale(self, now: float) -> bool:
+        """Whether its uploaded input goes before a batch may have read it: one that waited long is uploaded anew."""
+        expires_at = self.submission.input_expires_at
+        is_uploaded = self.record.state is SubmissionState.UPLOADED
+        return is_uploaded and expires_at is not None and now > expires_at - _READ_WITHIN_S
+
     @property
     def is_unsent(self) -> bool:
         """Whether a create may be sent for it."""
@@ -64,6 +80,11 @@ class Part:
     def is_lost(self) -> bool:
         """Whether a create of it was sent and nobody knows what became of it."""
         return self.record.state is SubmissionState.CREATE_UNKNOWN
+
+    @property
+    def is_provisional(self) -> bool:
+        """Whether its batch was found by time and count alone, and may be somebody else's."""
+        return self.record.provider_batch_id is not None and not self.record.is_certain
 
     @property
     def is_settled(self) -> bool:

@@ -3,9 +3,10 @@
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 
-from asyncbatch.dto import PreparedSubmission
+from asyncbatch.dto import PreparedSubmission, ProviderResultRow
 
 Place = Callable[[str], int | None]
+"""Gives the position of a wire id, None for one that is not ours."""
 
 _LONGEST_NUMBER = 20
 """Digits of a row number that we can have sent; a longer one is somebody else's, and may be too long to read at all."""
@@ -34,3 +35,15 @@ def place_of(submission: PreparedSubmission, ids: Sequence[str]) -> Place:
         return position if 0 <= position < count else None
 
     return place
+
+
+def place_of_row(row: ProviderResultRow, place: Place, count: int) -> int | None:
+    """Give the position that a row answers.
+
+    A provider that lost every id of a batch counts its answers instead, and says how many there are: their order is taken for
+    that of the requests only if the number is the same. The row's metadata keeps saying so.
+    """
+    if row.request_id or row.metadata.get("positions") != count:
+        return place(row.request_id)
+    position = row.metadata.get("position")
+    return position if isinstance(position, int) and 0 <= position < count else None

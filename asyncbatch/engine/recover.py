@@ -1,15 +1,29 @@
 """Find out what became of a create whose answer was lost; what to do next is decided in `planning/recovery.py`."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Collection
+from contextlib import aclosing
 
 import msgspec
 
 from asyncbatch.base_provider import BaseBatchProvider
 from asyncbatch.dto import Match, PreparedSubmission
-from asyncbatch.exceptions import ProviderTransientError
+from asyncbatch.engine.places import place_of
+from asyncbatch.engine.settle import slices
+from asyncbatch.enums import SubmitSafety
+from asyncbatch.exceptions import ProviderPermanentError, ProviderTransientError
 from asyncbatch.journal import Accepted, Event, Fenced, Indeterminate
-from asyncbatch.planning.recovery import Fence, Look, Recovery, RecoveryState, Unknowable, next_step
+from asyncbatch.planning.recovery import (
+    Adopt,
+    Fence,
+    Look,
+    Recovery,
+    RecoveryState,
+    Unknowable,
+    judge_matches,
+    next_step,
+    window_of,
+)
 from asyncbatch.planning.schedule import Again, GaveUp, Polling, PollState, after_not_found
 from asyncbatch.runtime import Runtime
 
@@ -24,44 +38,65 @@ async def recover(
     runtime: Runtime,
     policy: Recovery,
     tell: Callable[[str], None],
-) -> tuple[Event, bool]:
-    """Look for a lost create until it is found, proved absent, or cannot be known.
+    before_fence: Callable[[], Awaitable[None]],
+    others: Collection[str] = (),
+) -> Event:
+    """Look for a lost create until it is found, proved absent, or cannot be known, and give what to journal.
 
-    Gives what to journal, and whether the input was deleted on the way: a batch that is found after that may have come too
-    late for its own input, and then runs nothing. A reading that fails counts for nothing: it is made again.
+    Before its input is deleted, `before_fence` is awaited: a batch that is found after that may have come too late for its
+    own input, and then runs nothing. `others` are batches known not to be it. A reading that fails counts for nothing: it is
+    made again.
     """
-    state, refusals, is_fence_tried = RecoveryState(intended_at=intended_at), PollState(), False
+    state, refusals = RecoveryState(intended_at=intended_at), PollState()
     safety = provider.submit_safety(submission)
     while True:
         step = next_step(policy, safety, state, runtime.now())
         if isinstance(step, Look):
-            tell(f"checking whether a create arrived, reading {state.reads + state.reads_since_fence + 1}")
+            tell(f"checking whether a create arrived{_time_left(policy, safety, state, runtime.now())}")
             await runtime.sleep(step.delay_s)
             read_at = runtime.now()
-            found = await _look(provider, submission, intended_at)
+            found = await look(provider, submission, intended_at, others)
             if isinstance(found, Exception):
                 patience = _after_failure(found, refusals, runtime)
                 if isinstance(patience, GaveUp):
-                    return Indeterminate(why=f"the list of batches cannot be read: {found}"), is_fence_tried
+                    return Indeterminate(why=f"the list of batches cannot be read: {found}")
                 refusals = patience.state
                 await runtime.sleep(policy.gap_s)
             elif found:
-                return _adopted(found), is_fence_tried
+                is_over = runtime.now() - intended_at >= window_of(policy, safety)
+                event = _adopted(found, is_window_over=is_over)
+                if event is not None:
+                    return event
+                refusals = PollState()
+                await runtime.sleep(policy.gap_s)
             else:
                 state, refusals = _after_look(state, read_at), PollState()
         elif isinstance(step, Fence):
             tell("making sure that a late create fails")
-            is_fence_tried = True  # even where the answer is lost: it may have worked
+            await before_fence()  # even where the answer is lost: it may have worked
             state = await _fenced(provider, submission, state, runtime)
         elif isinstance(step, Unknowable):
-            return Indeterminate(why=step.why), is_fence_tried
+            return Indeterminate(why=step.why)
         else:
-            return Fenced(), is_fence_tried
+            return Fenced()
 
 
-async def _look(provider: BaseBatchProvider, submission: PreparedSubmission, since: float) -> list[Match] | Exception:
+def _time_left(policy: Recovery, safety: SubmitSafety, state: RecoveryState, now: float) -> str:
+    """Say how long the search goes on if it finds nothing: over the window, or over the watch that follows a fence."""
+    if state.fenced_at is not None:
+        left = state.fenced_at + policy.watch_s - now
+    else:
+        left = state.intended_at + window_of(policy, safety) - now
+    return f", {int(left) // 60}:{int(left) % 60:02d} left" if left >= 1 else ""
+
+
+async def look(
+    provider: BaseBatchProvider, submission: PreparedSubmission, since: float, others: Collection[str]
+) -> list[Match] | Exception:
+    """Read the list once, without the batches that are known to be others; gives the error where it cannot be read."""
     try:
-        return await provider.find_submissions(submission, since=since)
+        found = await provider.find_submissions(submission, since=since)
+        return [match for match in found if match.provider_batch_id not in others]
     except Exception as error:  # noqa: BLE001 a reading that fails, however it fails, says nothing about the create
         _log.warning("looking for submission %s of %s: %s", submission.chunk_index, submission.batch_id, error)
         return error
@@ -74,12 +109,62 @@ def _after_failure(error: Exception, refusals: PollState, runtime: Runtime) -> A
     return after_not_found(Polling(), refusals, runtime.now(), 0.5)
 
 
-def _adopted(matches: list[Match]) -> Event:
-    certain = [match for match in matches if match.is_certain]
-    if len(matches) == 1 and certain:
-        return Accepted(provider_batch_id=certain[0].provider_batch_id)
-    found = ", ".join(match.provider_batch_id for match in matches)
-    return Indeterminate(why=f"several batches, or none that is certain, look like this submission: {found}")
+def _adopted(matches: list[Match], *, is_window_over: bool) -> Event | None:
+    certain = [match.provider_batch_id for match in matches if match.is_certain]
+    possible = [match.provider_batch_id for match in matches if not match.is_certain]
+    step = judge_matches(certain, possible, is_window_over=is_window_over)
+    if isinstance(step, Adopt):
+        return Accepted(provider_batch_id=step.provider_batch_id, is_certain=step.is_certain)
+    return Indeterminate(why=step.why) if isinstance(step, Unknowable) else None
+
+
+async def confirm(
+    submission: PreparedSubmission,
+    intended_at: float,
+    batch_id: str,
+    *,
+    provider: BaseBatchProvider,
+    runtime: Runtime,
+    policy: Recovery,
+) -> bool | Indeterminate:
+    """Say whether a batch that is over, and was adopted by time and count, is ours: its answers carry our ids, or others."""
+    refusals = PollState()
+    while True:
+        found = await look(provider, submission, intended_at, ())
+        if not isinstance(found, Exception):
+            match = next((match for match in found if match.provider_batch_id == batch_id), None)
+            if match is not None and match.is_certain:
+                return True
+            if match is not None:
+                found = ProviderPermanentError("its answers cannot be read", provider=provider.PROVIDER_NAME)
+            else:  # they carry others' ids, or the list leaves it out: that proves nothing, and the answers do
+                is_ours = await _is_ours(submission, batch_id, provider, runtime)
+                if isinstance(is_ours, bool):
+                    return is_ours
+                found = is_ours
+        patience = _after_failure(found, refusals, runtime)
+        if isinstance(patience, GaveUp):
+            return Indeterminate(why=f"whether batch {batch_id} is ours cannot be read: {found}")
+        refusals = patience.state
+        await runtime.sleep(policy.gap_s)
+
+
+async def _is_ours(
+    submission: PreparedSubmission, batch_id: str, provider: BaseBatchProvider, runtime: Runtime
+) -> bool | Exception:
+    """Read a batch's answers as far as the first id; gives the error where there is none to be had."""
+    try:
+        ids = await runtime.offload(list[str], submission.request_ids)
+        place = await runtime.offload(place_of, submission, ids)
+        async with aclosing(slices(provider.fetch_results(batch_id))) as found:
+            async for rows in found:
+                named = next((row.request_id for row in rows if row.request_id), None)
+                if named is not None:
+                    return place(named) is not None
+    except Exception as error:  # noqa: BLE001 see `look`
+        _log.warning("reading whose batch %s is: %s", batch_id, error)
+        return error
+    return ProviderPermanentError("its answers name nobody", provider=provider.PROVIDER_NAME)
 
 
 def _after_look(state: RecoveryState, read_at: float) -> RecoveryState:
@@ -93,7 +178,7 @@ async def _fenced(
 ) -> RecoveryState:
     try:
         worked = await provider.fence(submission)
-    except Exception as error:  # noqa: BLE001 see `_look`: whether it worked is not known
+    except Exception as error:  # noqa: BLE001 see `look`: whether it worked is not known
         _log.warning("fencing submission %s of %s: %s", submission.chunk_index, submission.batch_id, error)
         worked = False
     if worked:

@@ -1,12 +1,13 @@
 """Answers of a batch that is over into the ledger of its submission, a slice at a time, in threads."""
 
 import logging
-from collections.abc import AsyncIterable, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterable
+from functools import partial
 
 from asyncbatch.base_provider import BaseBatchProvider, ResultStream
 from asyncbatch.dto import PreparedSubmission, ProviderResultRow, ProviderStatus
 from asyncbatch.engine.ledger import Ledger
-from asyncbatch.engine.places import place_of
+from asyncbatch.engine.places import place_of, place_of_row
 from asyncbatch.runtime import Runtime
 
 _log = logging.getLogger("asyncbatch.engine")
@@ -22,14 +23,15 @@ async def enter_answers(
 ) -> None:
     """Read every answer of the batch; those that came before, in a try that failed, are the same and count once."""
     ids = await runtime.offload(list[str], submission.request_ids)
-    place = await runtime.offload(place_of, submission, ids)
+    by_id = await runtime.offload(place_of, submission, ids)
+    place = partial(place_of_row, place=by_id, count=submission.request_count)
     stream = provider.fetch_results(status.provider_batch_id)
-    async for rows in _slices(stream):
+    async for rows in slices(stream):
         for stray in await runtime.offload(ledger.add, rows, place, ids):
             _log.debug("batch %s answers %r, which is not ours", status.provider_batch_id, stray)
 
 
-async def _slices(stream: AsyncIterable[ProviderResultRow]) -> AsyncIterator[list[ProviderResultRow]]:
+async def slices(stream: AsyncIterable[ProviderResultRow]) -> AsyncGenerator[list[ProviderResultRow], None]:
     """Give rows in lists: a stream of ours has them at hand, one of another provider's is gathered."""
     if isinstance(stream, ResultStream):
         async with stream:

@@ -7,6 +7,7 @@ import msgspec
 
 from asyncbatch.base_provider import BaseBatchProvider
 from asyncbatch.engine.create import Creates
+from asyncbatch.enums import SubmitSafety
 from asyncbatch.journal import Journal
 from asyncbatch.planning.recovery import Recovery
 from asyncbatch.planning.retry import Patience
@@ -20,9 +21,13 @@ class Lines:
 
     SENDING, SETTLING = 2, 4
 
-    def __init__(self) -> None:
-        self.sending = anyio.CapacityLimiter(self.SENDING)
+    def __init__(self, safety: SubmitSafety) -> None:
+        # Where nothing on a batch is ours, creates go one by one, so that a lost one has few that look like it.
+        self.is_single_file = safety is SubmitSafety.INFERRED
+        self.sending = anyio.CapacityLimiter(1 if self.is_single_file else self.SENDING)
         self.settling = anyio.CapacityLimiter(self.SETTLING)
+        self.claimed: set[str] = set()
+        """Batches that are known to be one submission's: no other can have become them."""
 
 
 class Tools(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,4 +44,6 @@ class Tools(msgspec.Struct, frozen=True, kw_only=True):
 
     def lines_of(self, provider: BaseBatchProvider) -> Lines:
         """Give the lines of an account, which no other account has to wait for."""
-        return self.lines.setdefault(provider, Lines())
+        if provider not in self.lines:
+            self.lines[provider] = Lines(provider.submit_safety())
+        return self.lines[provider]

@@ -1,24 +1,65 @@
 """What a journal does. Every change is safe when its call returns, as safe as this journal can make it."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Protocol
 
 from asyncbatch.journal.records import Event, JobRecord, SubmissionRecord
 
 
 class Journal(Protocol):
-    """The memory of jobs. All methods are coroutines: a durable journal writes to disk, and never on the event loop."""
+    """The memory of jobs. Its coroutines may wait for a disk, and never hold the event loop.
+
+    Of all processes that share a journal, at most one writes to a job: the one that accepted or claimed it. Everybody reads.
+    """
+
+    async def open(self) -> None:
+        """Begin. Raises `JournalError` where there is nothing that could be trusted, and changes nothing then."""
+        ...
+
+    async def close(self) -> None:
+        """End: what was recorded stays, and the jobs of this journal are anybody's. Harmless when repeated."""
+        ...
 
     async def accept(self, job: JobRecord, submissions: Sequence[SubmissionRecord]) -> None:
-        """Record a new job with everything it promises."""
+        """Record a new job with everything it promises, and be its writer.
+
+        Raises:
+            JournalError: There is a job of this id (`journal.job_exists`) or of this key (`journal.key_exists`) already.
+        """
+        ...
+
+    async def make_place(self, job_id: str) -> Path | None:
+        """Make the place of a job that is about to be accepted, and hold it. Who does not accept it then calls `forget`."""
+        ...
+
+    async def claim(self, job_id: str) -> bool:
+        """Become the writer of a job; False while another one is alive. Raises `JournalError` if there is no such job."""
+        ...
+
+    async def release(self, job_id: str) -> None:
+        """Be its writer no longer; harmless when repeated."""
         ...
 
     async def move(self, job_id: str, index: int, event: Event) -> SubmissionRecord:
-        """Record an event of a submission and give the record after it; `JournalError` if it cannot follow."""
+        """Record an event of a submission and give the record after it.
+
+        Raises:
+            JournalError: It cannot follow (`journal.illegal_move`), or this journal is not the job's writer, or is it no
+                longer (`journal.not_writer`): nothing may be sent then.
+        """
         ...
 
     async def job(self, job_id: str) -> JobRecord | None:
         """Give a job, None if nobody accepted it."""
+        ...
+
+    async def job_of(self, key: str) -> JobRecord | None:
+        """Give the job of a caller's key."""
+        ...
+
+    async def jobs(self, *, unfinished: bool = False) -> tuple[JobRecord, ...]:
+        """Give all jobs, oldest first, or those of which a submission is not settled."""
         ...
 
     async def submissions(self, job_id: str) -> tuple[SubmissionRecord, ...]:
@@ -30,5 +71,17 @@ class Journal(Protocol):
         ...
 
     async def forget(self, job_id: str) -> None:
-        """Drop a job; harmless if there is none."""
+        """Drop a job and the bodies in its place; harmless if there is none."""
+        ...
+
+    async def strays(self) -> tuple[str, ...]:
+        """Name the places of jobs that nobody accepted; `forget` removes those whose process is gone."""
+        ...
+
+    async def version(self) -> int:
+        """Give a number that differs once anybody has changed anything."""
+        ...
+
+    def place(self, job_id: str) -> Path | None:
+        """Give the directory for the large bodies of a job, private to us; None where they live as long as the client."""
         ...

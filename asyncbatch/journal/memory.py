@@ -1,35 +1,63 @@
 """The journal in memory: it lives as long as its client, and holds what a durable one would hold."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from asyncbatch.exceptions import JournalError
-from asyncbatch.journal.records import Event, JobRecord, SubmissionRecord, apply
+from asyncbatch.journal.records import Event, JobRecord, SubmissionRecord, SubmissionState, apply
 
 
 class MemoryJournal:
-    """See `Journal`."""
+    """See `Journal`. Nobody else can see it, so whoever has it is the writer of every job."""
 
     def __init__(self) -> None:
         self._jobs: dict[str, JobRecord] = {}
         self._submissions: dict[str, list[SubmissionRecord]] = {}
         self._events: dict[tuple[str, int], list[Event]] = {}
+        self._version = 0
+
+    async def open(self) -> None:
+        """Nothing has to be opened."""
+
+    async def close(self) -> None:
+        """Nothing outlives it."""
 
     async def accept(self, job: JobRecord, submissions: Sequence[SubmissionRecord]) -> None:
         if job.job_id in self._jobs:
             raise JournalError(f"job {job.job_id} was accepted before", code="journal.job_exists")
+        if job.key is not None and await self.job_of(job.key) is not None:
+            raise JournalError(f"there is a job of the key {job.key!r} already", code="journal.key_exists")
         self._jobs[job.job_id] = job
         self._submissions[job.job_id] = list(submissions)
+        self._version += 1
+
+    async def make_place(self, job_id: str) -> Path | None:
+        return self.place(job_id)
+
+    async def claim(self, job_id: str) -> bool:
+        self._check(job_id)
+        return True
+
+    async def release(self, job_id: str) -> None:
+        """Nobody else could take it."""
 
     async def move(self, job_id: str, index: int, event: Event) -> SubmissionRecord:
-        if job_id not in self._jobs:
-            raise JournalError(f"there is no job {job_id}", code="journal.no_job")
+        self._check(job_id)
         record = apply(self._submissions[job_id][index], event)
         self._submissions[job_id][index] = record
         self._events.setdefault((job_id, index), []).append(event)
+        self._version += 1
         return record
 
     async def job(self, job_id: str) -> JobRecord | None:
         return self._jobs.get(job_id)
+
+    async def job_of(self, key: str) -> JobRecord | None:
+        return next((job for job in self._jobs.values() if job.key == key), None)
+
+    async def jobs(self, *, unfinished: bool = False) -> tuple[JobRecord, ...]:
+        found = sorted(self._jobs.values(), key=lambda job: job.created_at)
+        return tuple(job for job in found if not (unfinished and self._is_finished(job.job_id)))
 
     async def submissions(self, job_id: str) -> tuple[SubmissionRecord, ...]:
         return tuple(self._submissions.get(job_id, ()))
@@ -41,3 +69,21 @@ class MemoryJournal:
         self._jobs.pop(job_id, None)
         for index in range(len(self._submissions.pop(job_id, []))):
             self._events.pop((job_id, index), None)
+        self._version += 1
+
+    async def strays(self) -> tuple[str, ...]:
+        return ()
+
+    async def version(self) -> int:
+        return self._version
+
+    def place(self, job_id: str) -> Path | None:
+        del job_id
+        return None
+
+    def _check(self, job_id: str) -> None:
+        if job_id not in self._jobs:
+            raise JournalError(f"there is no job {job_id}", code="journal.no_job")
+
+    def _is_finished(self, job_id: str) -> bool:
+        return all(record.state is SubmissionState.SETTLED for record in self._submissions[job_id])

@@ -14,9 +14,17 @@ from asyncbatch.exceptions import JournalError
 
 
 class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """A job, as it was accepted. It names the account and which key it was, never the key."""
+    """A job, as it was accepted. It names the account and which key it was, never the key.
+
+    Attributes:
+        key: The caller's own name for it: the same key with the same requests is the same job.
+        digest: What was asked for, as a hash of requests, model, mode and options; "" where nobody asks.
+        options: Further words of the caller's that a resumed job needs: how requests travel, metadata, unknown models.
+    """
 
     job_id: str
+    key: str | None = None
+    digest: str = ""
     provider: str
     model: str
     mode: BatchMode
@@ -26,6 +34,7 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
     created_at: float
     request_count: int
     rejected_count: int = 0
+    options: dict[str, Any] = {}
 
 
 class SubmissionState(StrEnum):
@@ -49,14 +58,24 @@ class SubmissionRecord(msgspec.Struct, frozen=True, kw_only=True):
         request_count: How many requests it has.
         first_row: Position of its first request among those of the job that were not refused.
         wire_prefix: What stands before the row number in the ids on the wire; None where the requests' own travel.
+        input_name: The body that its input lies in, among those that are kept for the job.
+        input_offset: Where its input begins there.
         input_bytes: Length of its input.
+        is_inline: Whether its requests travel in the create itself.
         state: How far it has come.
         attempt: Creates so far.
         tag: The mark of the latest attempt.
         intended_at: When its create was intended, Unix seconds.
         input_ref: Its uploaded input.
+        input_expires_at: When the provider deletes that, Unix seconds.
+        is_fenced: Whether its input was deleted, or was about to be, to make a late create fail.
         provider_batch_id: The batch it became.
+        is_certain: Whether that batch can only be ours; one found by time and count is confirmed when its answers come.
+        strangers: Batches that looked like it, and whose answers showed that they are somebody else's.
+        vanished: Why nobody can say any more that no create of it arrived: a batch that may have been it was deleted.
         end: How the batch ended.
+        ending: Why it has no batch: `refused`, `refused_for_now` (it may be sent again later), `indeterminate`, `withdrawn`.
+        outcomes: How many of its requests ended how, once it is settled.
         reason: Why it was refused, or why nobody knows.
     """
 
@@ -64,15 +83,25 @@ class SubmissionRecord(msgspec.Struct, frozen=True, kw_only=True):
     request_count: int
     first_row: int = 0
     wire_prefix: str | None = None
+    input_name: str = ""
+    input_offset: int = 0
     input_bytes: int = 0
+    is_inline: bool = False
     state: SubmissionState = SubmissionState.PLANNED
     attempt: int = 0
     tag: str | None = None
     intended_at: float | None = None
     input_ref: str | None = None
+    input_expires_at: float | None = None
+    is_fenced: bool = False
     provider_batch_id: str | None = None
+    is_certain: bool = True
+    strangers: tuple[str, ...] = ()
+    vanished: str | None = None
     end: BatchStatus | None = None
+    ending: str | None = None
     reason: str | None = None
+    outcomes: dict[str, int] = {}
 
 
 Changes: TypeAlias = dict[str, Any]
@@ -103,9 +132,10 @@ class Uploaded(Event, frozen=True, kw_only=True, tag=True):
 
     AFTER = frozenset({_S.UPLOADING})
     input_ref: str | None
+    expires_at: float | None = None
 
     def changes(self, record: SubmissionRecord) -> Changes:
-        return {"state": _S.UPLOADED, "input_ref": self.input_ref}
+        return {"state": _S.UPLOADED, "input_ref": self.input_ref, "input_expires_at": self.expires_at}
 
 
 class CreateIntended(Event, frozen=True, kw_only=True, tag=True):
@@ -125,9 +155,33 @@ class Accepted(Event, frozen=True, kw_only=True, tag=True):
 
     AFTER = frozenset({_S.CREATING, _S.CREATE_UNKNOWN})
     provider_batch_id: str
+    is_certain: bool = True
 
     def changes(self, record: SubmissionRecord) -> Changes:
-        return {"state": _S.SUBMITTED, "provider_batch_id": self.provider_batch_id, "reason": None}
+        found = {"provider_batch_id": self.provider_batch_id, "is_certain": self.is_certain}
+        return {"state": _S.SUBMITTED, **found, "reason": None}
+
+
+class Confirmed(Event, frozen=True, kw_only=True, tag=True):
+    """The ids of its answers show that the batch is ours."""
+
+    AFTER = frozenset({_S.SUBMITTED})
+
+    def changes(self, record: SubmissionRecord) -> Changes:
+        return {"is_certain": True}
+
+
+class Disowned(Event, frozen=True, kw_only=True, tag=True):
+    """The ids of its answers show that the batch is somebody else's: what became of our create is unknown again."""
+
+    AFTER = frozenset({_S.SUBMITTED})
+    vanished: str | None = None
+    """Why its answers will never show whose it was; it may have been ours."""
+
+    def changes(self, record: SubmissionRecord) -> Changes:
+        other = (record.provider_batch_id,) if record.provider_batch_id else ()
+        unknown = {"state": _S.CREATE_UNKNOWN, "provider_batch_id": None, "is_certain": True}
+        return {**unknown, "strangers": record.strangers + other, "vanished": self.vanished or record.vanished}
 
 
 class Refused(Event, frozen=True, kw_only=True, tag=True):
@@ -136,10 +190,13 @@ class Refused(Event, frozen=True, kw_only=True, tag=True):
     AFTER = frozenset({_S.PLANNED, _S.UPLOADING, _S.UPLOADED, _S.CREATING})
     why: str
     is_final: bool
+    is_lasting: bool = True
+    """Final: whether the provider refuses for good, or was only out of reach for longer than we wait."""
 
     def changes(self, record: SubmissionRecord) -> Changes:
         if self.is_final:
-            return {"state": _S.ENDED, "reason": self.why}
+            ending = "refused" if self.is_lasting else "refused_for_now"
+            return {"state": _S.ENDED, "reason": self.why, "ending": ending}
         # The upload stands: only a create that was refused goes back to it.
         return {"state": _S.UPLOADED if record.state is _S.CREATING else _S.PLANNED, "reason": self.why}
 
@@ -154,13 +211,22 @@ class CreateUnknown(Event, frozen=True, kw_only=True, tag=True):
         return {"state": _S.CREATE_UNKNOWN, "reason": self.why}
 
 
+class FenceIntended(Event, frozen=True, kw_only=True, tag=True):
+    """The input is about to be deleted, so that a late create fails: a batch that is found after this may run nothing."""
+
+    AFTER = frozenset({_S.CREATE_UNKNOWN})
+
+    def changes(self, record: SubmissionRecord) -> Changes:
+        return {"is_fenced": True}
+
+
 class Fenced(Event, frozen=True, kw_only=True, tag=True):
     """The attempt is proved not to have been accepted, and cannot be any more; the submission may be sent anew."""
 
     AFTER = frozenset({_S.CREATE_UNKNOWN})
 
     def changes(self, record: SubmissionRecord) -> Changes:
-        return {"state": _S.PLANNED, "input_ref": None}
+        return {"state": _S.PLANNED, "input_ref": None, "input_expires_at": None, "is_fenced": False}
 
 
 class Indeterminate(Event, frozen=True, kw_only=True, tag=True):
@@ -170,7 +236,7 @@ class Indeterminate(Event, frozen=True, kw_only=True, tag=True):
     why: str
 
     def changes(self, record: SubmissionRecord) -> Changes:
-        return {"state": _S.ENDED, "reason": self.why}
+        return {"state": _S.ENDED, "reason": self.why, "ending": "indeterminate"}
 
 
 class Withdrawn(Event, frozen=True, kw_only=True, tag=True):
@@ -179,7 +245,7 @@ class Withdrawn(Event, frozen=True, kw_only=True, tag=True):
     AFTER = frozenset({_S.PLANNED, _S.UPLOADING, _S.UPLOADED})
 
     def changes(self, record: SubmissionRecord) -> Changes:
-        return {"state": _S.ENDED, "reason": "cancelled before it was sent"}
+        return {"state": _S.ENDED, "reason": "cancelled before it was sent", "ending": "withdrawn"}
 
 
 class Voided(Event, frozen=True, kw_only=True, tag=True):
@@ -188,7 +254,8 @@ class Voided(Event, frozen=True, kw_only=True, tag=True):
     AFTER = frozenset({_S.SUBMITTED})
 
     def changes(self, record: SubmissionRecord) -> Changes:
-        return {"state": _S.PLANNED, "provider_batch_id": None, "input_ref": None}
+        again = {"state": _S.PLANNED, "provider_batch_id": None, "input_ref": None, "input_expires_at": None}
+        return again | {"is_fenced": False}
 
 
 class Ended(Event, frozen=True, kw_only=True, tag=True):
@@ -205,9 +272,10 @@ class Settled(Event, frozen=True, kw_only=True, tag=True):
     """Every request of it has its outcome."""
 
     AFTER = frozenset({_S.ENDED})
+    outcomes: dict[str, int] = {}
 
     def changes(self, record: SubmissionRecord) -> Changes:
-        return {"state": _S.SETTLED}
+        return {"state": _S.SETTLED, "outcomes": self.outcomes}
 
 
 def apply(record: SubmissionRecord, event: Event) -> SubmissionRecord:

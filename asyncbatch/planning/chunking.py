@@ -7,18 +7,19 @@ class ChunkLimits(msgspec.Struct, frozen=True, kw_only=True):
     """How much fits into one submission.
 
     Attributes:
-        rows: Requests.
-        file_bytes: Bytes of the whole file, newlines included.
+        rows: Requests; None where the provider does not count them.
+        file_bytes: Bytes of the whole file, newlines included; None where the provider names no limit.
         inputs: Texts over all embedding requests; None where the provider does not count them.
     """
 
-    rows: int
-    file_bytes: int
+    rows: int | None
+    file_bytes: int | None
     inputs: int | None = None
 
     def fits_alone(self, size: int, inputs: int = 1) -> bool:
         """Whether one row can be sent at all."""
-        return size <= self.file_bytes and (self.inputs is None or inputs <= self.inputs)
+        fits_in = self.file_bytes is None or size <= self.file_bytes
+        return fits_in and (self.inputs is None or inputs <= self.inputs)
 
 
 class Chunk(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,8 +60,9 @@ class Chunker:
 
     def _is_full(self, size: int, inputs: int) -> bool:
         limits = self._limits
-        too_long = self._rows >= limits.rows or self._size + size > limits.file_bytes
-        return too_long or (limits.inputs is not None and self._inputs + inputs > limits.inputs)
+        too_many = limits.rows is not None and self._rows >= limits.rows
+        too_long = limits.file_bytes is not None and self._size + size > limits.file_bytes
+        return too_many or too_long or (limits.inputs is not None and self._inputs + inputs > limits.inputs)
 
     def _cut(self) -> None:
         self._chunks.append(Chunk(first_row=self._first, rows=self._rows, offset=self._offset, size=self._size))

@@ -5,6 +5,8 @@ list is read over a window, and several readings must agree. A fence (deleting t
 late create fail, and after a further watch the submission may be sent anew. Without a fence the window alone has to do.
 """
 
+from collections.abc import Sequence
+
 import msgspec
 
 from asyncbatch.enums import SubmitSafety
@@ -102,13 +104,42 @@ def next_step(
     searched_s = 0.0 if state.read_at is None else state.read_at - state.intended_at
     if state.reads < policy.reads or searched_s < window_of(policy, safety):
         return Look(delay_s=policy.gap_s if state.reads else 0.0)
-    if safety is SubmitSafety.INFERRED:
-        # Nothing on the batch is ours: that none looks like it does not prove that none is it.
-        return Unknowable(why="this provider's batches carry no mark of ours")
     has_fence = safety is SubmitSafety.TAGGED_FENCED and policy.fence and not state.is_fence_refused
     if has_fence:
         return Fence()
-    return SendAgain() if searched_s >= window_of(policy, SubmitSafety.TAGGED) else Look(delay_s=policy.gap_s)
+    longest = max(window_of(policy, safety), window_of(policy, SubmitSafety.TAGGED))
+    return SendAgain() if searched_s >= longest else Look(delay_s=policy.gap_s)
+
+
+class Adopt(msgspec.Struct, frozen=True, kw_only=True):
+    """The create became this batch; where it is not certain, the ids of its answers have to confirm it."""
+
+    provider_batch_id: str
+    is_certain: bool
+
+
+class LookOn(msgspec.Struct, frozen=True, kw_only=True):
+    """Several batches may be ours: those that end show by their ids whose they are."""
+
+
+def judge_matches(
+    certain: Sequence[str], possible: Sequence[str], *, is_window_over: bool
+) -> Adopt | LookOn | Unknowable:
+    """Decide about batches that a reading found, of which at least one matches.
+
+    Args:
+        certain: Batches that can only be ours.
+        possible: Batches that may be.
+        is_window_over: Whether the list has been read for as long as a create may take to show up.
+    """
+    if len(certain) == 1:
+        return Adopt(provider_batch_id=certain[0], is_certain=True)
+    if not certain and len(possible) == 1:
+        return Adopt(provider_batch_id=possible[0], is_certain=False)
+    if not certain and not is_window_over:
+        return LookOn()
+    found = ", ".join((*certain, *possible))
+    return Unknowable(why=f"several batches look like this submission: {found}")
 
 
 def _after_fence(policy: Recovery, state: RecoveryState, fenced_at: float, now: float) -> Look | SendAgain:

@@ -148,6 +148,12 @@ def decode_lead(headers: Mapping[str, str], now: float, known: float = 0.0) -> f
     return known if moment is None else min(max(now - moment, 0.0), _MAX_LEAD_S)
 
 
+def decode_lag(headers: Mapping[str, str], now: float, known: float = 0.0) -> float:
+    """Give the seconds by which our clock is behind the server's, by its `Date`; never negative."""
+    moment = _date(headers.get("date", ""))
+    return known if moment is None else max(moment - now, 0.0)
+
+
 def _date(value: str) -> float | None:
     try:
         date = parsedate_to_datetime(value)

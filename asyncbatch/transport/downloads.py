@@ -1,15 +1,16 @@
-"""Large files into a sink: nothing decoded on the way, redirects by hand without the key, and no silent truncation."""
+"""Large bodies into a sink: nothing decoded on the way, redirects by hand without the key, and no silent truncation."""
 
 from collections.abc import Mapping
 from typing import NamedTuple, Protocol
 
-import aiohttp
 import anyio
+import msgspec
 from yarl import URL
 
 from asyncbatch.runtime import Runtime
 from asyncbatch.transport.errors import RefusedAnswerError, UnfitAnswerError
-from asyncbatch.transport.sessions import USER_AGENT, Headers, Profile, Sessions
+from asyncbatch.transport.origin import Call
+from asyncbatch.transport.sessions import USER_AGENT, Headers, Opened, Profile, Sessions
 
 _PIECE = 256 * 1024
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -38,55 +39,82 @@ class Sink(Protocol):
 
 
 async def download(
-    sessions: Sessions, runtime: Runtime, url: URL, headers: Mapping[str, str], sink: Sink
-) -> Answer | None:
-    """Fetch a file into an empty sink; gives None, or the answer that refuses it.
+    sessions: Sessions, runtime: Runtime, call: Call, sink: Sink, *, profile: Profile, is_lines: bool
+) -> Answer:
+    """Fetch a body into an empty sink; gives the answer without it, or the answer that refuses it.
+
+    Args:
+        sessions: Where the connections are.
+        runtime: The clock, and the hop to a thread.
+        call: What to fetch.
+        sink: Where to.
+        profile: Whose connections; the limits are those of a bulk transfer, and on any other profile its beginning has to come
+            within the total of that profile.
+        is_lines: Whether it is a file of lines, whose last byte is a newline.
 
     Raises:
-        aiohttp.ClientError, OSError, TimeoutError: The wire failed, or the file is not whole; it may be fetched again, unless
+        aiohttp.ClientError, OSError, TimeoutError: The wire failed, or the body is not whole; it may be fetched again, unless
             it is a `RefusedAnswerError`.
         StorageError: The sink cannot be written.
     """
-    asked = Headers({**headers, "Accept-Encoding": "identity", "Accept": "*/*"})
-    session, options = sessions.get(Profile.BULK), sessions.options(Profile.BULK)
-    for _ in range(sessions.http.redirects + 1):
-        with anyio.fail_after(sessions.http.header_s):  # early hints without end are no silence
-            response = await session.get(url, headers=asked, **options)
-        async with response:
-            if response.status in _REDIRECTS:
-                url, asked = _next_hop(url, response, asked)
+    http, session = sessions.http, sessions.get(profile)
+    options = sessions.options(profile, silence_s=http.read_s)
+    # Identity is asked for; and what was decoded on the way would have no length to compare.
+    options["auto_decompress"] = False
+    asked = Headers.merged({"Accept": "*/*"}, call.headers, {"Accept-Encoding": "identity"})
+    hop = msgspec.structs.replace(call, headers=asked)  # an address that a redirect names may be a secret, too
+    for _ in range(http.redirects + 1):
+        with anyio.fail_after(http.header_limit_s(profile)):  # early hints without end are no silence
+            opened = Opened(await session.get(hop.url, headers=hop.headers, **options))
+        async with opened:
+            status = opened.response.status
+            if status in _REDIRECTS:
+                hop = _next_hop(hop, opened)
                 continue
-            if not 200 <= response.status < 300:
-                return Answer(response.status, response.headers, await response.content.read(_ERROR_BYTES))
-            await _pour(response, sink, sessions, runtime)
-            return None
-    raise RefusedAnswerError(f"more than {sessions.http.redirects} redirects")
+            if not 200 <= status < 300:
+                return Answer(status, opened.response.headers, await _read_refusal(opened, http.control_total_s))
+            last = await _pour(opened, sink, sessions, runtime)
+            _check_whole(opened, sink.size, last, is_lines=is_lines)
+            return Answer(status, opened.response.headers, b"")
+    raise RefusedAnswerError(f"more than {http.redirects} redirects")
 
 
-def _next_hop(url: URL, response: aiohttp.ClientResponse, asked: Headers) -> tuple[URL, Headers]:
+def _next_hop(hop: Call, opened: Opened) -> Call:
     """Follow a redirect: to another origin go only headers that carry nothing, and never from https to http."""
     try:
-        target = url.join(URL(response.headers["Location"], encoded=True))
+        target = hop.url.join(URL(opened.response.headers["Location"], encoded=True))
         has_user = target.user is not None or target.password is not None  # ValueError: a port that is none …
         (target.host or "").encode("idna")  # … or a host that no name server can be asked for
     except (KeyError, ValueError):
         raise RefusedAnswerError("a redirect to nowhere") from None
-    if target.scheme not in ("http", "https") or (url.scheme == "https" and target.scheme != "https"):
+    if target.scheme not in ("http", "https") or (hop.url.scheme == "https" and target.scheme != "https"):
         raise RefusedAnswerError(f"a redirect to {target.scheme}, which is not followed")
     if has_user:
         raise RefusedAnswerError("a redirect that brings credentials of its own, which is not followed")
-    if target.origin() == url.origin():
-        return target, asked
-    return target, Headers({"User-Agent": USER_AGENT, "Accept-Encoding": "identity", "Accept": "*/*"})
+    asked = hop.headers
+    if target.origin() != hop.url.origin():
+        asked = Headers({"User-Agent": USER_AGENT, "Accept-Encoding": "identity", "Accept": "*/*"})
+    return msgspec.structs.replace(hop, url=target, headers=asked)
 
 
-async def _pour(response: aiohttp.ClientResponse, sink: Sink, sessions: Sessions, runtime: Runtime) -> None:
-    coding = response.headers.get("Content-Encoding", "identity").lower()
+async def _read_refusal(opened: Opened, limit_s: float) -> bytes:
+    body = b""
+    with anyio.fail_after(limit_s):
+        async for piece in opened.response.content.iter_any():
+            body += piece
+            if len(body) >= _ERROR_BYTES:
+                break
+    return body
+
+
+async def _pour(opened: Opened, sink: Sink, sessions: Sessions, runtime: Runtime) -> bytes:
+    """Move a body into a sink, and give its last piece."""
+    coding = opened.response.headers.get("Content-Encoding", "identity").lower()
     if coding != "identity":
         raise RefusedAnswerError(f"the file came in the coding {coding[:40]!r} though identity was asked for")
     http, pieces, held = sessions.http, list[bytes](), 0
     since, moved, last = runtime.now(), 0, b""
-    async for piece in response.content.iter_any():
+    async for piece in opened.response.content.iter_any():
         pieces.append(piece)
         held, moved, last = held + len(piece), moved + len(piece), piece
         if held >= _PIECE:
@@ -97,7 +125,7 @@ async def _pour(response: aiohttp.ClientResponse, sink: Sink, sessions: Sessions
         since, moved = _keep_pace(http.slowest_bytes, http.slowest_s, runtime.now(), since, moved)
     await runtime.offload(sink.append, b"".join(pieces))
     await runtime.offload(sink.flush)
-    _check_whole(response, sink.size, last)
+    return last
 
 
 def _keep_pace(least: int, window_s: float, now: float, since: float, moved: int) -> tuple[float, int]:
@@ -109,14 +137,14 @@ def _keep_pace(least: int, window_s: float, now: float, since: float, moved: int
     return now, 0
 
 
-def _check_whole(response: aiohttp.ClientResponse, size: int, last: bytes) -> None:
-    declared = response.headers.get("Content-Length")
+def _check_whole(opened: Opened, size: int, last: bytes, *, is_lines: bool) -> None:
+    declared = opened.response.headers.get("Content-Length")
     if declared is not None:
         if declared.isdigit() and int(declared) != size:
             raise UnfitAnswerError(f"{size} bytes came of {declared}")
         return
-    is_chunked = "chunked" in response.headers.get("Transfer-Encoding", "").lower()
-    if not is_chunked and not last.endswith(b"\n"):
+    is_chunked = "chunked" in opened.response.headers.get("Transfer-Encoding", "").lower()
+    if is_lines and not is_chunked and not last.endswith(b"\n"):
         # A body that ends with the connection carries no proof that it is whole; a JSONL file ends with a newline,
-        # and a provider names no empty one.
+        # and a provider names no empty one. That a JSON document is whole says its last bracket, to whoever parses it.
         raise UnfitAnswerError("the connection ended in the middle of a line")

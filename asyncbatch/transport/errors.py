@@ -12,7 +12,7 @@ from asyncbatch.catalog import ProviderFacts
 from asyncbatch.codec.errors import ErrorReport, decode_error, redact
 from asyncbatch.enums import ErrorClass
 from asyncbatch.exceptions import AsyncBatchError, ProviderError, ProviderPermanentError, ProviderTransientError
-from asyncbatch.planning.retry import decode_retry_after, wants_retry
+from asyncbatch.planning.retry import MAX_RETRY_AFTER_S, decode_retry_after, wants_retry
 
 
 class UnfitAnswerError(aiohttp.ClientPayloadError):
@@ -48,8 +48,6 @@ _WORDS: tuple[tuple[type[BaseException], str, str, str | None], ...] = (
     (UnfitAnswerError, "{}", "unfit_answer", None),
     (aiohttp.ClientPayloadError, "the answer was cut off", "cut", None),
 )
-
-_AUTH = frozenset({401, 403})
 
 
 def is_before_first_byte(error: BaseException) -> bool:
@@ -111,8 +109,8 @@ def from_answer(
         status=status,
         code=_cleared(code, secrets) if code else None,
         request_id=request_id_of(headers, secrets),
-        retry_after=decode_retry_after(headers, now),
-        hint=_hint(status, facts),
+        retry_after=_wait(decode_retry_after(headers, now), report.retry_after),
+        hint=_hint(status, report, facts),
     )
 
 
@@ -134,8 +132,15 @@ def _message(provider: str, what: str, status: int, report: ErrorReport) -> str:
     return f"{provider}: {what} was answered {status}{code}: {report.message or 'no explanation'}"
 
 
-def _hint(status: int, facts: ProviderFacts) -> str | None:
-    if status in _AUTH:
+def _wait(header_s: float | None, body_s: float | None) -> float | None:
+    """The header's wait goes before the body's."""
+    if header_s is not None or body_s is None:
+        return header_s
+    return min(body_s, MAX_RETRY_AFTER_S)
+
+
+def _hint(status: int, report: ErrorReport, facts: ProviderFacts) -> str | None:
+    if facts.is_auth_error(status, report.code, report.kind):
         names = " or ".join(facts.credentials.env) or "api_key"
         return f"check the key: {names}"
     if 300 <= status < 400:

@@ -7,10 +7,11 @@ themselves. Creates go over a fresh connection each: on a connection kept alive,
 
 import re
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from functools import partial
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 from urllib.parse import unquote
 
 import aiohttp
@@ -29,6 +30,12 @@ _HINT = "open it first: `async with registry.open() as scope`, or `async with pr
 class Headers(dict[str, str]):
     """Headers of a call, which tracebacks that print local variables name without what they say."""
 
+    @classmethod
+    def merged(cls, *sources: Mapping[str, str]) -> Self:
+        """Put headers together; a later source replaces what an earlier one says of the same name, however that is written."""
+        found = {name.lower(): (name, value) for source in sources for name, value in source.items()}
+        return cls(found.values())
+
     def __repr__(self) -> str:
         return f"<headers {', '.join(self)}>"
 
@@ -38,6 +45,22 @@ class Options(dict[str, Any]):
 
     def __repr__(self) -> str:
         return f"<options {', '.join(self)}>"
+
+
+class Opened:
+    """An answer under way, which tracebacks that print local variables name without its address and headers."""
+
+    def __init__(self, response: aiohttp.ClientResponse) -> None:
+        self.response = response
+
+    async def __aenter__(self) -> Self:
+        await self.response.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.response.__aexit__(kind, error, trace)
 
 
 class Profile(StrEnum):
@@ -55,7 +78,9 @@ class Http(msgspec.Struct, frozen=True, kw_only=True):
     """How bytes move.
 
     Attributes:
-        control_total_s: Longest life of a control call.
+        control_total_s: Longest life of a control call, but for a create that streams its requests.
+        create_answer_s: Longest wait for the answer to such a create, once the last of it has been sent: the server reads up to
+            256 MB of requests before it says anything.
         poll_total_s: Longest life of a status or list call.
         connect_s: Longest wait for a connection.
         header_s: Longest wait for the beginning of a download, with the wait for a free connection.
@@ -71,6 +96,7 @@ class Http(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     control_total_s: float = 60.0
+    create_answer_s: float = 300.0
     poll_total_s: float = 30.0
     connect_s: float = 15.0
     header_s: float = 900.0
@@ -101,9 +127,17 @@ class Http(msgspec.Struct, frozen=True, kw_only=True):
     def timeout(self, profile: Profile) -> aiohttp.ClientTimeout:
         """Give the time limits of a profile."""
         if profile is Profile.BULK:
-            return aiohttp.ClientTimeout(total=None, sock_connect=self.connect_s, sock_read=self.read_s)
+            return self.streaming(self.read_s)
         total = self.poll_total_s if profile is Profile.POLL else self.control_total_s
         return aiohttp.ClientTimeout(total=total, sock_connect=self.connect_s)
+
+    def streaming(self, silence_s: float) -> aiohttp.ClientTimeout:
+        """Give the time limits of a body that may take long: one for each silence, none in all."""
+        return aiohttp.ClientTimeout(total=None, sock_connect=self.connect_s, sock_read=silence_s)
+
+    def header_limit_s(self, profile: Profile) -> float | None:
+        """Give the longest wait for the beginning of a body that streams to us: on other profiles than bulk, their total."""
+        return self.header_s if profile is Profile.BULK else self.timeout(profile).total
 
 
 _USER = re.compile(r"^(\w+://)?.*@", re.DOTALL)
@@ -144,11 +178,13 @@ class Sessions(LoopBound):
         self.check(_HINT)
         return self._given or self._sessions[profile]
 
-    def options(self, profile: Profile) -> Options:
-        """Give what is set on each call, so that a session of the application's behaves like ours."""
-        options = Options(timeout=self.http.timeout(profile), allow_redirects=False, raise_for_status=False)
-        if profile is Profile.BULK:
-            options["auto_decompress"] = False
+    def options(self, profile: Profile, *, silence_s: float | None = None) -> Options:
+        """Give what is set on each call, so that a session of the application's behaves like ours.
+
+        With `silence_s` the call streams: whatever its profile, there is a limit for each silence and none in all.
+        """
+        timeout = self.http.timeout(profile) if silence_s is None else self.http.streaming(silence_s)
+        options = Options(timeout=timeout, allow_redirects=False, raise_for_status=False, auto_decompress=True)
         if self.http.proxy is not None:
             options["proxy"] = self.http.proxy
         return options

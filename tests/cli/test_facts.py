@@ -1,8 +1,11 @@
 """`asyncbatch providers`, `models` and `config`."""
 
+from importlib.metadata import EntryPoint
+
 import pytest
 
 from asyncbatch import BaseBatchProvider, batch_provider_registry
+from asyncbatch import registry as registry_module
 
 
 class Stranger(BaseBatchProvider):
@@ -52,15 +55,27 @@ def test_a_key_that_is_missing_is_told_and_a_key_never_shown(cli, monkeypatch):
     monkeypatch.delenv("OPENAI_API_KEY")
 
     assert "OPENAI_API_KEY (not set)" in cli("providers").out
-    assert document["providers"][0]["has_key"] is True
+    (openai,) = [row for row in document["providers"] if row["name"] == "openai"]
+    assert openai["has_key"] is True
     assert "secret" not in str(document)
 
 
 def test_a_provider_from_elsewhere_is_listed_too(cli, stranger):
     names = [row["name"] for row in cli("providers", "--json").document["providers"]]
 
-    assert names == ["openai", "stranger"]
+    assert names == sorted(names)
+    assert {"openai", "stranger"} <= set(names)
     assert "stranger" in cli("providers").out
+
+
+def test_what_a_provider_can_do_stands_in_the_table_and_all_of_it_in_the_document(cli):
+    (row,) = [row for row in cli("providers", "--json").document["providers"] if row["name"] == "gemini"]
+
+    assert row["modes"] == ["chat", "embedding"]
+    assert row["inputs"] == ["file", "inline"]
+    assert (row["submit_safety"], row["inline_submit_safety"]) == ("tagged_fenced", "tagged")
+    assert (row["discount"], row["max_requests"]) == (0.5, None)
+    assert "50%" in cli("providers").out
 
 
 def test_a_file_that_names_a_missing_variable_does_not_hide_the_providers(cli, place):
@@ -175,6 +190,37 @@ def test_config_check_warns_of_providers_that_nobody_brings(cli, place):
     assert done.code == 0
     assert done.document["unused"] == ["acme"]
     assert "speaks of acme" in done.err
+
+
+@pytest.fixture
+def broken(monkeypatch):
+    """A package that is installed and cannot be imported."""
+    point = EntryPoint("torn", "torn_package.provider:Torn", "asyncbatch.providers")
+    monkeypatch.setattr(
+        registry_module, "entry_points", lambda *, group, name="torn": [point] if name == "torn" else []
+    )
+
+
+@pytest.mark.parametrize("command", [["providers"], ["models"], ["config", "show"]])
+def test_a_package_that_is_broken_is_told_and_takes_nothing_from_the_others(cli, broken, command):
+    done = cli(*command)
+
+    assert done.code == 0
+    assert "warning: the provider 'torn' cannot be loaded from torn_package.provider:Torn: ModuleNotFound" in done.err
+    assert "openai" in done.out
+
+
+def test_a_package_that_is_broken_is_an_error_where_it_is_asked_for(cli, place, write, broken):
+    (place / "llm_config.yaml").write_text("providers: {torn: {api_key: x}}\n")
+    asked = [
+        cli("models", "torn"),
+        cli("config", "check"),
+        cli("run", write("hello"), "-m", "torn/m", "--dry-run"),
+    ]
+
+    assert [done.code for done in asked] == [2, 2, 2]
+    assert all("torn_package" in done.err for done in asked)
+    assert cli("run", "requests.jsonl", "-m", "openai/gpt-4.1-mini", "--dry-run").code == 0
 
 
 def test_config_check_knows_providers_from_elsewhere(cli, place, stranger):

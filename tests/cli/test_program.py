@@ -6,6 +6,10 @@ import pty
 import signal
 import subprocess
 import sys
+import threading
+import urllib.request
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
@@ -303,6 +307,52 @@ class TestTerminal:
         assert ("cancel" in [record.kind for record in asyncbatch_emulator.history]) == (code == 0)
 
 
+@contextmanager
+def live_server():
+    """A server that speaks OpenAI's chat; gives its base URL, and what it was asked."""
+    calls = []
+
+    class Chat(BaseHTTPRequestHandler):
+        def do_POST(self):
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            calls.append((self.path, self.headers["Authorization"], body["model"]))
+            answer = json.dumps({"choices": [{"message": {"content": "from afar"}, "finish_reason": "stop"}]}).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(answer)))
+            self.end_headers()
+            self.wfile.write(answer)
+
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Chat) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/v1", calls
+        server.shutdown()
+        thread.join()
+
+
+def run_one_row(base_url):
+    """Take one row through a batch, over plain HTTP; gives the text of its answer."""
+
+    def call(path, body=None, content_type="application/json"):
+        headers = {"Authorization": "Bearer k", "Content-Type": content_type}
+        with urllib.request.urlopen(urllib.request.Request(base_url + path, body, headers), timeout=30) as answer:
+            return json.load(answer)
+
+    order = {"model": "any-model", "messages": [{"role": "user", "content": "hi"}]}
+    row = json.dumps({"custom_id": "a", "method": "POST", "url": "/v1/chat/completions", "body": order})
+    part = '--b\r\nContent-Disposition: form-data; name="{}"{}\r\n\r\n{}\r\n'
+    form = part.format("purpose", "", "batch") + part.format("file", '; filename="a.jsonl"', row) + "--b--\r\n"
+    file = call("/files", form.encode(), "multipart/form-data; boundary=b")
+    create = {"input_file_id": file["id"], "endpoint": "/v1/chat/completions", "completion_window": "24h"}
+    batch = call("/batches", json.dumps(create).encode())
+    while batch["status"] != "completed":
+        batch = call(f"/batches/{batch['id']}")
+    return call(f"/files/{batch['output_file_id']}/content")["response"]["body"]["choices"][0]["message"]["content"]
+
+
 class TestEmulator:
     """`asyncbatch emulator`"""
 
@@ -338,6 +388,44 @@ class TestEmulator:
     @pytest.mark.parametrize("option", [["--speed", "0"], ["--port", "70000"], ["--speed", "fast"]])
     def test_settings_that_make_no_sense_are_refused(self, cli, option):
         assert cli("emulator", *option).code == 2
+
+    @pytest.mark.parametrize(
+        ("option", "words"),
+        [
+            (["--upstream", "localhost:11434"], "http://localhost:11434/v1"),
+            (["--upstream-model", "llama3.2"], "without --upstream"),
+        ],
+    )
+    def test_an_upstream_that_is_none_is_refused_with_what_to_do(self, cli, option, words):
+        done = cli("emulator", "--port", "0", *option)
+
+        assert done.code == 2
+        assert words in done.err
+
+    def test_answers_can_come_from_a_live_server_with_its_key(self, start, monkeypatch):
+        monkeypatch.setenv("ASYNCBATCH_UPSTREAM_KEY", "secret-of-upstream")
+        with live_server() as (url, calls):
+            process = start(
+                "emulator",
+                "--port",
+                "0",
+                "--speed",
+                "1000",
+                "--json",
+                "--upstream",
+                url,
+                "--upstream-model",
+                "llama3.2",
+            )
+            ready = json.loads(process.stdout.readline())
+            text = run_one_row(ready["env"]["OPENAI_BASE_URL"])
+            process.send_signal(signal.SIGTERM)
+            _, err = process.communicate()
+
+        assert text == "from afar"
+        assert calls == [("/v1/chat/completions", "Bearer secret-of-upstream", "llama3.2")]
+        assert f"answers come from {url}" in err.decode()
+        assert "secret" not in err.decode()
 
 
 class TestDemo:

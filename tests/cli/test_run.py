@@ -43,6 +43,28 @@ def test_an_outcome_has_these_fields_and_the_provider_s_own_answer(run, write):
     assert row["usage"]["total_tokens"] == row["response"]["usage"]["total_tokens"]
 
 
+def test_a_file_for_another_model_goes_to_the_one_of_m_where_that_is_asked_for(run, write, place, asyncbatch_emulator):
+    (place / "llm_config.yaml").write_text(QUICK.replace("openai", "anthropic"))
+    ask = {"model": "gpt-4.1-mini", "messages": [{"role": "user", "content": "hello"}], "max_tokens": 10}
+    row = {"custom_id": "a", "method": "POST", "url": "/v1/chat/completions", "body": ask}
+    write(row, row | {"custom_id": "b"})
+    arguments = ("requests.jsonl", "-o", "out.jsonl", "--replace-model")
+
+    refused = run(*arguments[:-1], model="anthropic/claude-haiku-4-5")
+    assert (refused.code, sent(asyncbatch_emulator)) == (2, [])
+    assert "'gpt-4.1-mini', but this job is for 'claude-haiku-4-5'" in refused.err
+    assert "--replace-model sends all of them to the model of -m" in refused.err
+
+    dry = run(*arguments, "--dry-run", model="anthropic/claude-haiku-4-5")
+    assert (dry.code, sent(asyncbatch_emulator)) == (0, [])
+
+    done = run(*arguments, model="anthropic/claude-haiku-4-5")
+    rows = {row["request_id"]: row for row in rows_in(place / "out.jsonl")}
+    assert done.code == 0
+    assert sorted(rows) == ["a", "b"]
+    assert {row["response"]["model"] for row in rows.values()} == {"claude-haiku-4-5"}
+
+
 def test_rows_go_to_stdout_and_talk_to_stderr(run, write):
     write("hello", "world")
 

@@ -3,6 +3,7 @@
 import asyncio
 import inspect
 import os
+import re
 import shlex
 from ast import PyCF_ALLOW_TOP_LEVEL_AWAIT
 from collections.abc import Callable, Iterator
@@ -19,6 +20,11 @@ PAGES = {
 }
 
 
+LANGUAGES = {"python", "console", "json", "toml", "yaml", "text", ""}
+
+_TITLE = re.compile(r"^`([\w.-]+(?:/[\w.-]+)+)`:\s*\Z", re.MULTILINE)
+
+
 def read(name: str) -> str:
     return PAGES[name].read_text(encoding="utf-8")
 
@@ -33,10 +39,27 @@ def pages_with(language: str) -> list[str]:
     return [name for name in PAGES if blocks(name, language)]
 
 
+def title(block: Example) -> str | None:
+    """Give the path of the file that a block shows, if it does: the line before it is the path in backticks, with a colon."""
+    found = _TITLE.search(block.document.text[: block.start])
+    return found[1] if found else None
+
+
+def examples(name: str, language: str) -> list[Example]:
+    """Give the blocks of a page that are no files: each stands for itself."""
+    return [block for block in blocks(name, language) if title(block) is None]
+
+
+def files(name: str) -> dict[str, str]:
+    """Give the files that a page shows, by their path."""
+    found = ((title(block), block.parsed) for language in LANGUAGES - {""} for block in blocks(name, language))
+    return {path: text for path, text in found if path is not None}
+
+
 def run_page(name: str, fixture: Callable[[str], Any]) -> dict[str, Any]:
     """Run the Python blocks of a page in order, in one namespace, and the tests that they define; gives the namespace."""
     namespace: dict[str, Any] = {"__name__": "page"}
-    for block in blocks(name, "python"):
+    for block in examples(name, "python"):
         before = set(namespace)
         run_block(block, namespace)
         for test in sorted(namespace.keys() - before):

@@ -8,9 +8,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from asyncbatch import load_catalog
-from tests.docs.pages import PAGES, ROOT, blocks, pages_with, read, run_block, run_page
-
-LANGUAGES = {"python", "console", "json", "yaml", "text", ""}
+from tests.docs.pages import LANGUAGES, PAGES, ROOT, blocks, examples, files, pages_with, read, run_block, run_page
 
 SPECIFIED = """
 from uuid import uuid4
@@ -92,7 +90,7 @@ def test_json_is_json(page):
 
 @pytest.mark.parametrize("page", pages_with("yaml"))
 def test_yaml_is_a_configuration_that_loads(page, tmp_path):
-    for number, block in enumerate(blocks(page, "yaml")):
+    for number, block in enumerate(examples(page, "yaml")):
         file = tmp_path / f"{number}.yaml"
         file.write_text(block.parsed, encoding="utf-8")
         load_catalog(file)
@@ -105,6 +103,11 @@ def test_every_block_is_in_a_language_that_somebody_tries(page):
     assert len(fences) % 2 == 0
     assert {fence.removeprefix("```") for fence in fences[::2]} <= LANGUAGES
     assert set(fences[1::2]) <= {"```"}
+
+
+def test_files_that_a_page_shows_are_followed_by_a_test_of_its_own():
+    assert [page for page in PAGES if files(page)] == ["docs/write-a-provider.md"]
+    assert all(not examples(page, "toml") for page in PAGES)
 
 
 def test_a_broken_example_fails_where_it_stands(tmp_path, monkeypatch):

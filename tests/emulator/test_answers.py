@@ -9,12 +9,15 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
+from asyncbatch.emulator import echo
 from asyncbatch.emulator.dialect import load_dialects
-from asyncbatch.emulator.echo import find_markers
-from asyncbatch.emulator.families.openai_answers import ANSWERS, Ask
-from asyncbatch.emulator.families.openai_checks import Endpoint, RowError, check_body
+from asyncbatch.emulator.families.openai_checks import Endpoint
+from asyncbatch.emulator.families.openai_rows import Rows, Rules
 from asyncbatch.emulator.instances import make_instance
+from asyncbatch.emulator.markers import find_markers
+from asyncbatch.emulator.rows import Row, RowError
 from tests.emulator.wire import chat_row
 
 ENDPOINTS = msgspec.convert(load_dialects()["openai"].protocol["endpoints"], dict[str, Endpoint])
@@ -286,14 +289,22 @@ def test_no_body_is_too_strange_to_be_refused_or_answered(url, fields, is_plain)
     }
     body = {"model": "m", **known, **{name: usual[name] for name in endpoint.requires if name in usual}}
     line = msgspec.json.encode(body)
+    rules = Rules(
+        url="", endpoint=endpoint, embedding_inputs=None, allows_model=lambda _: True, dimensions=lambda _: 1536
+    )
+    kind, row = Rows(rules), Row("a", body, {})
 
     try:
-        check_body(endpoint, body)
+        kind.check(row)
     except RowError:
         return
-    reply = ANSWERS[endpoint.answer](Ask(body=body, mark="1", created=1, markers=find_markers(line), dimensions=4))
+    ask = kind.ask(row)
+    if ask.kind == "embedding":
+        ask = replace(ask, dimensions=4)
+    ask = replace(ask, mark="1", at=1.5, markers=find_markers(line))
+    result = kind.encode_answer(row, ask, kind.answer_other(ask) if ask.kind == "other" else echo.answer(ask))
 
-    assert msgspec.json.decode(msgspec.json.encode(reply.body)) == reply.body
+    assert msgspec.json.decode(msgspec.json.encode(result)) == result
 
 
 @given(schema=json_values)

@@ -5,8 +5,7 @@ import threading
 
 import pytest
 
-import asyncbatch.emulator.families.openai as family
-from asyncbatch.emulator import work
+from asyncbatch.emulator import family, work
 from tests.emulator.wire import chat_row, encode_lines
 
 TIMES = ("in_progress_at", "finalizing_at", "completed_at")
@@ -366,9 +365,9 @@ class TestWhoseRealWorkIsLate:
     @pytest.fixture
     def gate(self, monkeypatch):
         gate = threading.Event()
-        examine, write = family.examine_lines, family.write_lines
-        monkeypatch.setattr(family, "examine_lines", lambda *args: gate.wait() and examine(*args))
-        monkeypatch.setattr(family, "write_lines", lambda *args: gate.wait() and write(*args))
+        examine, write = family.examine_rows, family.write_files
+        monkeypatch.setattr(family, "examine_rows", lambda *args: gate.wait() and examine(*args))
+        monkeypatch.setattr(family, "write_files", lambda *args: gate.wait() and write(*args))
         monkeypatch.setattr(work, "PATIENCE_S", 0.001)
         yield gate
         gate.set()

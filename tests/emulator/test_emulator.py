@@ -17,8 +17,7 @@ import anyio
 import msgspec
 import pytest
 
-import asyncbatch.emulator.families.openai as family
-from asyncbatch.emulator import Emulator, faults, serve
+from asyncbatch.emulator import Emulator, family, faults, serve
 from asyncbatch.emulator.clock import Clock
 from tests.emulator.wire import Api, chat_row, encode_lines
 
@@ -56,9 +55,10 @@ async def test_it_can_be_entered_in_one_task_and_left_in_another():
 
     await asyncio.create_task(emulator.__aenter__())
     found = await asyncio.to_thread(get, emulator.url + "/")
+    bases = {name: emulator.base_url(name) for name in emulator.dialects}
     await asyncio.create_task(emulator.__aexit__(None, None, None))
 
-    assert found["base_urls"] == {"openai": found["base_urls"]["openai"]}
+    assert found["base_urls"] == bases
     assert threads() == []
 
 
@@ -135,7 +135,7 @@ def test_stopping_what_does_not_run_does_nothing():
 
 
 def test_an_unknown_dialect_is_named_with_those_that_exist():
-    with Emulator() as emulator, pytest.raises(ValueError, match="no dialect 'opnai'; it speaks openai"):
+    with Emulator() as emulator, pytest.raises(ValueError, match=r"no dialect 'opnai'; it speaks .*openai"):
         emulator.base_url("opnai")
 
 
@@ -159,7 +159,7 @@ def test_the_environment_leads_an_sdk_here():
             "OPENAI_BASE_URL": f"{emulator.url}/openai/v1",
             "OPENAI_API_KEY": "emulator-key",
         }
-        assert emulator.dialects == ("openai",)
+        assert "openai" in emulator.dialects
 
 
 async def test_reset_forgets_everything(api, emulator, time):
@@ -188,7 +188,7 @@ async def test_reset_brings_back_the_first_script(time):
     assert statuses == [500, 200, 500, 200]
 
 
-@pytest.mark.parametrize("step", ["examine_lines", "write_lines"])
+@pytest.mark.parametrize("step", ["examine_rows", "write_files"])
 async def test_work_that_is_under_way_ends_with_a_reset(api, emulator, time, step, monkeypatch):
     """The work finds its store closed, and nobody waits for it."""
     begun, gate, original = threading.Event(), threading.Event(), getattr(family, step)
@@ -196,7 +196,7 @@ async def test_work_that_is_under_way_ends_with_a_reset(api, emulator, time, ste
     def gated(*args):
         begun.set()
         gate.wait()
-        args[0].check_open() if step == "write_lines" else args[1].check_open()
+        args[0].check_open() if step == "write_files" else args[3]()
         return original(*args)
 
     monkeypatch.setattr(family, step, gated)

@@ -141,6 +141,51 @@ async def test_missing_output_lasts_for_some_seconds_from_when_it_is_seen(api, e
     assert [poll["output_file_id"] is None for poll in (first, second, third)] == [True, True, False]
 
 
+async def test_the_file_of_errors_alone_can_be_missing(api, emulator):
+    emulator.add(Fault(effect=faults.HideResults(which="errors"), operation="poll", completed=True, times=1))
+    batch = await api.start([*ROWS, chat_row("c", "[[error]]")])
+    emulator.advance(600)
+    first, second = await api.batch(batch["id"]), await api.batch(batch["id"])
+
+    assert first["output_file_id"] == second["output_file_id"] is not None
+    assert (first["error_file_id"], second["error_file_id"] is None) == (None, False)
+
+
+async def test_an_endless_list_names_the_same_page_again(api, emulator):
+    await api.create("file-1")
+    emulator.add(faults.endless_list())
+    first = await api.get("/batches")
+
+    assert (first["data"], first["has_more"]) == ([], True)
+    assert (await api.get(f"/batches?after={(await api.create('file-2'))['id']}"))["last_id"] == first["last_id"]
+
+
+async def test_an_operation_is_named_alike_in_every_dialect(api, emulator):
+    emulator.add(
+        faults.refuse(500, operation="create"),
+        faults.refuse(501, operation="list"),
+        faults.refuse(502, operation="files"),
+        faults.cut_body(5, operation="file"),
+    )
+    file = await api.upload(encode_lines(ROWS))
+    found = [(await api.try_create(file["id"]))[0]]
+    found += [(await api.call("GET", path))[0] for path in ("/batches", "/files", "/batches", "/files")]
+    with pytest.raises(aiohttp.ClientPayloadError):
+        await api.get(f"/files/{file['id']}")
+
+    assert found == [500, 501, 502, 200, 200]
+
+
+def test_a_path_takes_the_place_of_the_usual_operation_and_an_operation_that_of_the_usual_method():
+    plain = faults.html_200()
+    by_path = faults.html_200(path="/batches/*", method="GET")
+    by_operation = faults.html_200(operation="poll")
+
+    assert (plain.operation, plain.method, plain.path) == ("create", "POST", "*")
+    assert (by_path.operation, by_path.method, by_path.path) == ("*", "GET", "/batches/*")
+    assert (by_operation.operation, by_operation.method) == ("poll", "*")
+
+
 async def test_list_lag_hides_what_is_young(api, emulator):
     emulator.add(faults.list_lag(60))
     old = await api.create("file-1")
@@ -257,7 +302,7 @@ async def test_faults_compose(api, emulator):
         await api.batch(batch["id"])
 
     (request,) = [record for record in emulator.history if record.kind == "request" and record.method == "GET"]
-    assert request.faults == ("rewrite", "cut")
+    assert request.faults == ("show_status", "cut")
 
 
 class TestByChance:

@@ -90,6 +90,22 @@ def test_no_batch_is_over_before_its_results_are_written():
     assert stand(replace(COURSE, is_refused=True), 500, is_written=False).phase is Phase.FAILED
 
 
+def test_a_batch_whose_answers_are_awaited_is_running():
+    expiring = replace(COURSE, rows=5000)
+
+    assert stand(COURSE, 500, is_written=False, is_answered=False).phase is Phase.IN_PROGRESS
+    assert stand(COURSE, 112, is_written=False, is_answered=False).since == {Phase.VALIDATING: 0, Phase.IN_PROGRESS: 10}
+    assert stand(expiring, 5000, is_written=False, is_answered=False).phase is Phase.IN_PROGRESS
+    assert stand(replace(COURSE, cancel_at=60), 70, is_answered=False).phase is Phase.CANCELLING
+
+
+def test_a_batch_that_is_cancelled_later_than_the_clock_would_end_it_was_never_completed():
+    found = stand(replace(COURSE, cancel_at=500), 600)
+
+    assert (found.phase, found.rows_done) == (Phase.CANCELLED, 100)
+    assert Phase.COMPLETED not in found.since
+
+
 def test_the_cap_bounds_how_long_the_rows_take():
     course = replace(COURSE, rows=50_000, pace=replace(PACE, run_cap_s=120))
 

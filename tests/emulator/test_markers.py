@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asyncbatch.emulator.echo import find_markers
+from asyncbatch.emulator.markers import find_markers
 from tests.emulator.wire import chat_row
 
 
@@ -103,6 +103,38 @@ async def test_tool_is_an_answer_that_calls_it(api):
 
     (choice,) = [line["response"]["body"]["choices"][0] for line in output if line["custom_id"] == "a"]
     assert choice["message"]["tool_calls"][0]["function"] == {"name": "get_weather", "arguments": "{}"}
+
+
+async def test_cached_and_think_are_tokens_of_a_cache_and_of_reasoning(api):
+    words = "[[cached:30]] [[think:50]]"
+    done, output, _ = await lines_of(api, chat_row("a", words))
+    row = {"custom_id": "a", "method": "POST", "url": "/v1/responses", "body": {"model": "gpt-5-mini", "input": words}}
+    response = (await api.answers([row], "/v1/responses"))["a"]["usage"]
+    by_id = {line["custom_id"]: line["response"]["body"]["usage"] for line in output}
+
+    assert by_id["a"] == {
+        "prompt_tokens": 7 + 30,
+        "completion_tokens": 8 + 50,
+        "total_tokens": 95,
+        "prompt_tokens_details": {"cached_tokens": 30, "audio_tokens": 0},
+        "completion_tokens_details": {"reasoning_tokens": 50, "audio_tokens": 0},
+    }
+    assert (response["input_tokens_details"]["cached_tokens"], response["total_tokens"]) == (30, 95)
+    assert response["output_tokens_details"] == {"reasoning_tokens": 50}
+    assert (done["usage"]["input_tokens_details"], done["usage"]["output_tokens_details"]) == (
+        {"cached_tokens": 30},
+        {"reasoning_tokens": 50},
+    )
+    assert by_id["plain"]["prompt_tokens_details"]["cached_tokens"] == 0
+
+
+@pytest.mark.parametrize("value", ["", ":", ":x", ":-1", ":99999999999999999999999999", ":1.5"])
+async def test_numbers_that_are_none_are_nought(api, value):
+    _, output, errors = await lines_of(api, chat_row("a", f"[[cached{value}]]"), chat_row("b", f"[[error{value}]]"))
+    usage = {line["custom_id"]: line["response"]["body"]["usage"] for line in output}
+
+    assert usage["a"]["prompt_tokens_details"]["cached_tokens"] == 0
+    assert [line["custom_id"] for line in errors if line["response"]["status_code"] == 400] == ["b"] * len(errors)
 
 
 async def test_stall_holds_the_batch_until_it_expires(api, time):

@@ -172,9 +172,22 @@ async def test_a_reading_counts_for_the_moment_it_began_at(runtime, clock):
 
     started = clock.now()
     (submission,) = await Slow().prepare_payloads(batch_id=None, model="m", mode=None, requests=["a"])
-    event, _ = await recover(
-        submission, started, provider=Slow(), runtime=runtime, policy=Recovery(), tell=lambda note: None
+    notes = []
+
+    async def before_fence():
+        raise AssertionError("it has no fence")
+
+    event = await recover(
+        submission,
+        started,
+        provider=Slow(),
+        runtime=runtime,
+        policy=Recovery(),
+        tell=notes.append,
+        before_fence=before_fence,
     )
 
     assert isinstance(event, Fenced)
     assert began[-1] - started >= 900
+    assert notes[0] == "checking whether a create arrived, 15:00 left"
+    assert notes[-1] != notes[0]

@@ -23,10 +23,9 @@ from asyncbatch import (
     normalize_provider_status,
 )
 from asyncbatch.catalog import load_catalog
-from asyncbatch.emulator import faults
+from asyncbatch.emulator import Fault, faults
 from asyncbatch.enums import ErrorClass
-from asyncbatch.providers._openai_shapes import (
-    check_metadata,
+from asyncbatch.providers._shapes.openai import (
     decode_line,
     decode_page,
     decode_status,
@@ -424,9 +423,9 @@ async def test_metadata_that_the_service_would_refuse_is_refused_before_anything
 
 
 def test_metadata_at_its_limits_is_fine():
-    check_metadata({f"{n:064d}": "v" * 512 for n in range(15)}, FACTS)
-    check_metadata(None, FACTS)
-    check_metadata({}, FACTS)
+    provider = OpenAIBatchProvider({"api_key": "sk-test"})
+    for metadata in ({f"{n:064d}": "v" * 512 for n in range(15)}, None, {}):
+        provider.check_metadata(metadata)
 
 
 # Rows that the service would refuse the whole file for
@@ -651,8 +650,52 @@ async def test_rows_come_from_both_files_in_every_end():
         await here.provider.cancel(batch_.provider_batch_id)
         status = await here.end(batch_.provider_batch_id)
         rows = await here.rows(batch_.provider_batch_id)
-        fetched = here.calls("GET", "/content")
+        fetched = here.calls("results")
 
     assert status.status is BatchStatus.CANCELLED
     assert len(status.result_uris) == len(fetched) == 2
     assert sorted(statuses(rows).values()) == ["cancelled"] * 7 + ["errored"] + ["succeeded"] * 2
+
+
+async def test_an_empty_name_of_a_file_means_the_same_as_none():
+    empty = Fault(
+        effect=faults.Rewrite(fields={"error_file_id": ""}), operation="poll", times=None, where={"error_file_id": None}
+    )
+    async with world("openai", faults=[empty]) as here:
+        status, rows = await here.run(["a"])
+
+    assert len(status.result_uris) == 1
+    assert statuses(rows) == {"0000000": "succeeded"}
+    assert here.clock.slept_s == []
+
+
+async def test_a_lost_create_is_found_by_its_input_where_no_tag_was_set():
+    async with world("openai", faults=[faults.accept_then_error(500)]) as here:
+        submission = await here.provider.upload(await here.prepare_one(["a"]))
+        since = here.clock.now()
+        with pytest.raises(SubmissionUnknownError):
+            await here.provider.create(submission)
+        match = await here.provider.find_submission(submission, since=since)
+        created = here.accepted("create")
+
+    assert created == [match.provider_batch_id]
+    assert (match.why, match.is_certain) == ("input", True)
+
+
+async def test_a_batch_that_the_service_fails_names_the_line_and_the_reason():
+    async with world("openai", limits={"rows": 5}) as here:
+        status, rows = await here.run([f"prompt {n}" for n in range(6)])
+
+    assert status.status is BatchStatus.FAILED
+    assert [(error.code, error.line) for error in status.errors] == [("too_many_tasks", 6)]
+    assert rows == []
+
+
+async def test_deleting_a_batchs_files_takes_input_and_both_of_its_answers():
+    async with world("openai") as here:
+        batch_ = await here.start(["a", "[[error:400]]"])
+        await here.end(batch_.provider_batch_id)
+        counts = [await here.provider.delete_artifacts(batch_.provider_batch_id) for _ in range(2)]
+
+    assert counts == [3, 3]
+    assert len(here.accepted("delete")) == 3

@@ -3,6 +3,7 @@
 Canaries are planted in the configuration, the environment, a user's file and a header, and many calls are made to fail.
 """
 
+import asyncio
 import base64
 import logging
 import traceback
@@ -27,7 +28,7 @@ from asyncbatch import (
 )
 from asyncbatch.catalog import load_catalog
 from asyncbatch.providers.openai_provider import OpenAIBatchProvider
-from asyncbatch.transport import Profile, Sessions
+from asyncbatch.transport import JsonArrayBody, Profile, Sessions
 from tests.transport.wire import JOB, answer, closing, hang_up, here, reset, serve, silence
 
 KEY = "canary-of-the-argument-8b1f"
@@ -91,11 +92,11 @@ ANSWERS = {
     "a body too large": answer(b" " * 20_000),
     "silence": silence,
 }
-CALLS = ("poll", "list", "cancel", "delete", "upload", "download", "create")
+CALLS = ("poll", "list", "cancel", "delete", "upload", "download", "create", "fetch", "send", "streamed create")
 
 
 FINE = {
-    *((name, fault) for name in ("delete", "download") for fault in ("nothing at all", "a page")),
+    *((name, fault) for name in ("delete", "download", "fetch", "send") for fault in ("nothing at all", "a page")),
 }
 
 
@@ -116,6 +117,13 @@ async def call(name, client):
             await client.fetch()
         case "create":
             await client.create()
+        case "fetch":
+            await client.transport.fetch("/batches/batch_1", client.new_file())
+        case "send":
+            await client.transport.send("PUT", "/x", body=(await client.prepared()).spool)
+        case "streamed create":
+            body = JsonArrayBody(b"[", (await client.prepared()).spool, b"]")
+            await client.transport.create("/batches", body, is_created=lambda answer: b"batch" in answer)
 
 
 @pytest.mark.parametrize("name", CALLS)
@@ -123,7 +131,14 @@ async def call(name, client):
 async def test_no_call_that_fails_shows_a_secret(fault, name, caplog):
     caplog.set_level(logging.DEBUG)
     limit_s = 0.2 if fault == "silence" else 10.0
-    http = Http(control_total_s=limit_s, poll_total_s=limit_s, read_s=limit_s, answer_bytes=10_000, file_bytes=10_000)
+    http = Http(
+        control_total_s=limit_s,
+        create_answer_s=limit_s,
+        poll_total_s=limit_s,
+        read_s=limit_s,
+        answer_bytes=10_000,
+        file_bytes=10_000,
+    )
     config = {"api_key": KEY, "headers": {"X-Gateway": TOKEN}}
     async with serve(ANSWERS[fault]) as server:
         async with here(server.url, config=config, http=http, retry=Retry(attempts=2)) as client:
@@ -148,6 +163,23 @@ async def test_a_cancelled_call_shows_no_secret_in_the_frames_it_leaves(caplog):
                 await client.create()
 
     assert server.asked
+    assert_clean(caught.value, caplog)
+
+
+async def test_a_cancelled_download_does_not_show_where_it_was_led_to(caplog):
+    caplog.set_level(logging.DEBUG)
+    led = answer(b"", 302, f"Location: /elsewhere?signature={TOKEN}")
+
+    async def begin(talk, asked):
+        await talk.say(answer(b"x" * 100, 200, f"X-Signature: {TOKEN}")[:-50])
+        await asyncio.Event().wait()
+
+    async with serve(led, begin) as server, here(server.url, config={"api_key": KEY}) as client:
+        with pytest.raises(TimeoutError) as caught:
+            with anyio.fail_after(0.3):
+                await client.fetch()
+
+    assert TOKEN in server.asked[1].target
     assert_clean(caught.value, caplog)
 
 

@@ -19,6 +19,7 @@ from asyncbatch.providers.openai_provider import OpenAIBatchProvider
 from asyncbatch.spool import IN_MEMORY_BYTES, SpoolSpace
 from asyncbatch.testing.runtime import virtual_runtime
 from asyncbatch.transport import Profile, Sessions
+from asyncbatch.transport.sessions import Headers
 from tests.transport.test_create import BATCH
 from tests.transport.wire import KEY, answer, here, serve, silence
 
@@ -53,6 +54,21 @@ def test_each_profile_has_its_time_limits(profile, total, sock_read):
     timeout = Http().timeout(profile)
 
     assert (timeout.total, timeout.sock_read, timeout.sock_connect) == (total, sock_read, 15)
+
+
+@pytest.mark.parametrize("profile", Profile)
+def test_a_call_that_streams_has_a_limit_for_each_silence_and_none_in_all(profile):
+    http = Http()
+    timeout = Sessions(http).options(profile, silence_s=http.create_answer_s)["timeout"]
+
+    assert (timeout.total, timeout.sock_read, timeout.sock_connect) == (None, 300, 15)
+
+
+def test_of_headers_that_are_put_together_the_last_of_a_name_stays_however_it_is_written():
+    merged = Headers.merged({"Accept": "*/*", "X-A": "1"}, {"accept": "a/b"}, {"x-a": "2", "X-B": "3"})
+
+    assert merged == {"accept": "a/b", "x-a": "2", "X-B": "3"}
+    assert "a/b" not in repr(merged)
 
 
 async def test_polls_share_a_connection_and_control_calls_do_not():

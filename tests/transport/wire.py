@@ -21,6 +21,7 @@ class Asked(NamedTuple):
     target: str
     headers: dict[str, str]
     body: bytes
+    names: tuple[str, ...] = ()
 
     @property
     def path(self) -> str:
@@ -77,7 +78,8 @@ async def read_request(reader: asyncio.StreamReader) -> Asked | None:
     method, target, _ = first.split(" ")
     headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
     body = await reader.readexactly(int(headers.get("content-length", "0")))
-    return Asked(method, target, headers, body)
+    names = tuple(line.partition(":")[0].lower() for line in lines)
+    return Asked(method, target, headers, body, names)
 
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]

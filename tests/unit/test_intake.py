@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asyncbatch.codec.formats.openai import encode_request
 from asyncbatch.codec.requests import EncodedRow, Request
+from asyncbatch.codec.rows import RowRules, encode_row
 from asyncbatch.enums import BatchMode
 from asyncbatch.exceptions import InvalidRequestsError, RowProblem
 from asyncbatch.intake import SLICE_BYTES, Intake, IntakeRules, take_in
@@ -26,8 +26,18 @@ from asyncbatch.testing.runtime import VirtualClock, virtual_runtime
 LIMITS = ChunkLimits(rows=50_000, file_bytes=200_000_000)
 
 
+ROW_RULES = RowRules(
+    title="OpenAI",
+    endpoint="/v1/embeddings",
+    format="openai.embedding",
+    mode=BatchMode.EMBEDDING,
+    model="m",
+    line=lambda wire_id, body: b'{"custom_id":%b,"body":%b}\n' % (wire_id, body),
+)
+
+
 def encode(request: Request, wire_id: str) -> EncodedRow:
-    return encode_request(request, wire_id=wire_id, model="m", endpoint="/v1/embeddings", kind="embedding")
+    return encode_row(request, wire_id, ROW_RULES)
 
 
 def rules(**changes: Any) -> IntakeRules:

@@ -171,25 +171,59 @@ def test_unregister_and_clear_forget_what_was_registered(registry):
 def entry_points(monkeypatch):
     """Names that installed packages bring: an entry point cannot be made without installing one."""
     points = [
-        EntryPoint("foreign", f"{__name__}:Six", "asyncbatch.providers"),
+        EntryPoint("six", f"{__name__}:Six", "asyncbatch.providers"),
+        EntryPoint("seven", f"{__name__}:Six", "asyncbatch.providers"),
         EntryPoint("broken", f"{__name__}:registry", "asyncbatch.providers"),
+        EntryPoint("unfinished", f"{__name__}:Unfinished", "asyncbatch.providers"),
+        EntryPoint("gone", f"{__name__}:Gone", "asyncbatch.providers"),
     ]
+    asked = []
 
     def found(*, group: str, name: str | None = None) -> list[EntryPoint]:
+        asked.append(name)
         return [point for point in points if point.group == group and name in (None, point.name)]
 
     monkeypatch.setattr(registry_module, "entry_points", found)
     monkeypatch.setattr(EntryPoint, "load", lambda self: globals()[self.attr])
+    return asked
 
 
 def test_providers_of_other_packages_are_found_by_their_entry_point(registry, entry_points):
-    assert registry.get("foreign") is Six
-    assert "foreign" in registry.available()
+    assert registry.get("six") is Six
+    assert {"six", "openai"} <= set(registry.available())
+    assert registry.list() == []
 
 
-def test_an_entry_point_that_names_something_else_is_an_error_that_says_so(registry, entry_points):
-    with pytest.raises(TypeError, match=r"entry point 'broken' names .*:registry, which is no BaseBatchProvider"):
-        registry.get("broken")
+def test_the_packages_are_looked_through_once_for_a_provider_that_is_there(registry, entry_points):
+    for _ in range(3):
+        assert registry.get("six") is Six
+    assert entry_points == ["six"]
+
+    registry.clear()
+    for _ in range(2):
+        assert not registry.is_registered("eight")
+    assert registry.get("six") is Six
+    assert entry_points == ["six", "eight", "eight", "six"]
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("broken", r"'broken' cannot be loaded from .*:registry: TypeError: .* derives from BaseBatchProvider"),
+        ("unfinished", r"'unfinished' cannot be loaded .*: TypeError: Unfinished does not implement cancel"),
+        ("gone", r"'gone' cannot be loaded from .*:Gone: KeyError: 'Gone'"),
+        ("seven", r"the entry point 'seven' names .*:Six, whose PROVIDER_NAME is 'six' \(both have to be the same\)"),
+    ],
+)
+def test_an_entry_point_that_brings_no_provider_of_its_name_is_an_error_that_says_why(
+    registry, entry_points, name, says
+):
+    with pytest.raises(ConfigError, match=says) as caught:
+        registry.get(name)
+
+    assert caught.value.code == "provider.broken"
+    assert name in registry.available()
+    assert registry.get("openai")
 
 
 # --- scopes ------------------------------------------------------------------------------------------------------------

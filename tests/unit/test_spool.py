@@ -16,7 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asyncbatch.exceptions import ScopeError, StorageError
-from asyncbatch.spool import IN_MEMORY_BYTES, PIECE_BYTES, IdIndex, RequestIds, SpoolFile, SpoolSpace
+from asyncbatch.request_ids import IdIndex, RequestIds
+from asyncbatch.spool import IN_MEMORY_BYTES, PIECE_BYTES, SpoolFile, SpoolSpace
 from asyncbatch.testing.runtime import virtual_runtime
 
 MEBIBYTE = bytes(range(256)) * 4096
@@ -187,7 +188,8 @@ def limited(script: str, limit: int, directory: os.PathLike[str]) -> str:
     preamble = f"""
 import resource, signal
 from asyncbatch.exceptions import StorageError
-from asyncbatch.spool import IN_MEMORY_BYTES, IdIndex, SpoolSpace
+from asyncbatch.request_ids import IdIndex
+from asyncbatch.spool import IN_MEMORY_BYTES, SpoolSpace
 from asyncbatch.testing.runtime import virtual_runtime
 
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -279,7 +281,7 @@ def test_a_write_that_was_refused_in_the_middle_leaves_nothing_and_the_body_goes
 def test_ids_that_were_refused_leave_the_index_as_it_was(tmp_path):
     limited(
         """
-        index = IdIndex(space)
+        index = IdIndex.new(space)
         first = [f"{n:06d}" for n in range(100_000)]
         index.extend(first)
         assert index._texts.size < index._offsets.size < IN_MEMORY_BYTES
@@ -428,6 +430,22 @@ async def test_a_view_is_a_run_of_bytes_of_its_own(space, padding):
     assert repr(middle).startswith("<4 bytes at 3 in ")
 
 
+async def test_a_slice_of_a_view_is_on_loan(space):
+    file = space.new()
+    file.append(MEBIBYTE + b"..0123456789..")
+    view = file.view(len(MEBIBYTE) + 2, 10)
+    part, nothing, rest = view.slice(3, 4), view.slice(10, 5), view.slice(8, 99)
+    read = [b"".join(await read_all(each)) for each in (part, nothing, rest)]
+    await part.discard()
+
+    assert read == [b"3456", b"", b"89"]
+    assert [each.size for each in (part, nothing, rest)] == [4, 0, 2]
+    assert view.read() == b"0123456789", "to discard a slice takes nothing away"
+    await view.discard()
+    with pytest.raises(ScopeError, match="discarded"):
+        part.read()
+
+
 async def test_a_body_goes_with_its_last_view(space):
     file = space.new()
     file.append(MEBIBYTE * 2)
@@ -556,7 +574,7 @@ async def test_bodies_lie_in_the_systems_place_for_temporary_files_unless_told_o
 
 
 def index_of(*runs: list[str]) -> IdIndex:
-    index = IdIndex(SpoolSpace(virtual_runtime()))
+    index = IdIndex.new(SpoolSpace(virtual_runtime()))
     for run in runs:
         index.extend(run)
     return index
@@ -612,7 +630,7 @@ def test_ids_beyond_one_block_are_walked_through_and_found():
 
 async def test_ids_are_given_back():
     space = SpoolSpace(virtual_runtime())
-    index = IdIndex(space)
+    index = IdIndex.new(space)
     index.extend(["a"])
 
     await RequestIds(index, 0, 1).discard()
@@ -622,7 +640,7 @@ async def test_ids_are_given_back():
 
 
 async def test_ids_go_with_the_last_who_reads_them_and_repeating_it_counts_once():
-    index = IdIndex(SpoolSpace(virtual_runtime()))
+    index = IdIndex.new(SpoolSpace(virtual_runtime()))
     index.extend(["a", "b"])
     first, second = RequestIds(index, 0, 1), RequestIds(index, 1, 1)
 

@@ -1,50 +1,89 @@
-"""OpenAI's body formats: what chat, completion and embedding requests must hold, and the line they become.
+"""OpenAI's body formats: what chat, completion and embedding requests must hold.
 
 Source: OpenAI's batch guide and openai/openai-openapi:openapi.yaml (BatchRequestInput), as of 2026-11-22.
 """
 
 from typing import Any, cast
 
-import msgspec
-
-from asyncbatch.codec.requests import EncodedRow, Request, RowFault, encode_json, shown
+from asyncbatch.codec.chat import Unsupported
+from asyncbatch.codec.formats import Wish, fill_model, refuse_stream
+from asyncbatch.codec.requests import RowFault, shown
+from asyncbatch.codec.schema import decode_response_format, encode_response_format
+from asyncbatch.enums import BatchMode
 
 _NEEDED = {"chat": "messages", "completion": "prompt", "embedding": "input"}
 
 
-def encode_request(request: Request, *, wire_id: str, model: str, endpoint: str, kind: str) -> EncodedRow:
-    """Make a request a line of a batch file, or raise the `RowFault` that says why it cannot be one."""
-    if request.url is not None and request.url != endpoint:
-        raise RowFault("bad_url", f"its url is {shown(request.url)}, but this job goes to {endpoint}")
-    body = check_body(request.body, model=model, kind=kind)
-    head = encode_json(wire_id)
-    line = b'{"custom_id":%b,"method":"POST","url":%b,"body":%b}\n' % (
-        head,
-        msgspec.json.encode(endpoint),
-        encode_json(body),
-    )
-    return EncodedRow(line, count_inputs(body) if kind == "embedding" else 1)
-
-
-def check_body(body: dict[str, Any], *, model: str, kind: str) -> dict[str, Any]:
+def encode_body(body: dict[str, Any], wish: Wish) -> dict[str, Any]:
     """Fill in the model and refuse what the service would refuse the whole file for."""
-    if body.setdefault("model", model) != model:
-        raise RowFault("mixed_models", f"its model is {shown(body['model'])}, but this job is for {model!r}")
-    if body.get("stream"):
-        raise RowFault("streaming", "it asks for stream, which no batch can give: remove it")
-    needed = _NEEDED.get(kind)
+    if wish.mode is not BatchMode.CUSTOM:
+        body = _with_extra(body)
+    fill_model(body, wish.model)
+    refuse_stream(body)
+    needed = _NEEDED.get(wish.kind)
     if needed is not None and needed in body and not body[needed]:
         raise RowFault("empty_field", f"its {needed} is empty: {shown(body[needed])}")
     if needed is not None and needed not in body:
         has = ", ".join(sorted(body.keys() - {"model"})) or "nothing"
-        raise RowFault("missing_field", f"a {kind} request needs {needed}; this one has {has}")
-    if kind == "chat" and not isinstance(body["messages"], list):
+        raise RowFault("missing_field", f"a {wish.kind} request needs {needed}; this one has {has}")
+    if wish.kind == "chat" and not isinstance(body["messages"], list):
         raise RowFault("wrong_type", f"messages is {shown(body['messages'])}, not a list")
+    if wish.mode is not BatchMode.CUSTOM:
+        body = _in_own_words(body, wish)
     return body
 
 
-def count_inputs(body: dict[str, Any]) -> int:
-    """How many texts one embedding request asks for: a list of texts or of token lists counts each."""
-    given: Any = body.get("input")
+def _in_own_words(body: dict[str, Any], wish: Wish) -> dict[str, Any]:
+    """Put what is read for every provider, and is no field of OpenAI's, into OpenAI's own words."""
+    if wish.kind == "chat":
+        if _is_type(body.get("response_format")):
+            schema, _ = decode_response_format(body["response_format"], wish.unsupported)
+            body["response_format"] = encode_response_format(schema) if schema else {"type": "text"}
+        if body.pop("top_k", None) is not None:
+            wish.unsupported("top_k")
+        body = _uncached(body, wish.unsupported)
+        body["messages"] = [_without_cache(message, "content", wish.unsupported) for message in body["messages"]]
+        if isinstance(body.get("tools"), list):
+            body["tools"] = [_without_cache(tool, "function", wish.unsupported) for tool in body["tools"]]
+    return body
+
+
+def _with_extra(body: dict[str, Any]) -> dict[str, Any]:
+    extra = body.pop("extra_body", None)
+    if extra is not None and not isinstance(extra, dict):
+        raise RowFault("wrong_type", f"extra_body is {shown(extra)}, not an object")
+    return body | cast("dict[str, Any]", extra or {})
+
+
+def _is_type(wanted: Any) -> bool:
+    named = cast("dict[str, Any]", wanted).get("json_schema") if isinstance(wanted, dict) else None
+    return isinstance(wanted, type) or isinstance(named, type)
+
+
+def _without_cache(given: Any, inner: str, unsupported: Unsupported) -> Any:
+    """Give a message or a tool without marks for the cache, on itself and on what stands in it."""
+    whole: Any = _uncached(given, unsupported)
+    if not isinstance(whole, dict):
+        return whole
+    outer = cast("dict[str, Any]", whole)
+    found: Any = outer.get(inner)
+    parts = cast("list[Any]", found) if isinstance(found, list) else [found]
+    kept = [_uncached(part, unsupported) for part in parts]
+    if all(a is b for a, b in zip(kept, parts, strict=True)):
+        return outer
+    return {**outer, inner: kept if isinstance(found, list) else kept[0]}
+
+
+def _uncached(given: Any, unsupported: Unsupported) -> Any:
+    part: dict[str, Any] = cast("dict[str, Any]", given) if isinstance(given, dict) else {}
+    if "cache_control" not in part:
+        return cast("Any", given)
+    unsupported("cache_control", "prompts are cached by themselves")
+    return {key: value for key, value in part.items() if key != "cache_control"}
+
+
+def count_inputs(body: dict[str, Any], kind: str) -> int:
+    """Say how many texts one embedding request asks for: a list of texts or of token lists counts each."""
+    given: Any = body.get("input") if kind == "embedding" else None
     items = cast("list[Any]", given) if isinstance(given, list) else []
     return len(items) if items and not isinstance(items[0], int) else 1

@@ -1,43 +1,27 @@
-"""Protocol families: what a dialect needs beside its YAML. A dialect names its family; nothing lists them."""
+"""Protocol families. A dialect's YAML names its family; nothing lists them.
 
-from abc import ABC, abstractmethod
-from collections.abc import Sequence
+A family is a module here whose class `Protocol` extends `asyncbatch.emulator.family.Family`, and it is written from the
+provider's documents, never from the library's own provider. It says four things, and leaves the rest to the emulator:
+
+1. `routes()`: its paths, each with its operation, as in `route("create", web.post("/batches", self._create))`. A handler
+   raises `RefusalError` for what the service refuses, and works with `self.desk`: `desk.store` (files, batches, new ids),
+   `desk.open(request, batch)`, `desk.cancel(request, batch)`, `desk.accept(request, "upload", …)`,
+   `await desk.work.settle(batch)` before it shows a batch, `batch.stand(now)` for where it stands,
+   `count_rows(batch, now)` for its counts. A service that checks the rows before it answers a create calls
+   `await desk.check(batch)` first. Uploads go through `uploads`, requests that come in a create through `inline`.
+2. `read_key`, `encode_error`, and where they differ `refuse_key`, `refuse_problem`, `headers`, `new_request_id`.
+3. `row_kind(batch)`: a `rows.RowKind`, which reads and checks one row, makes a neutral `model.Ask` of it, and writes a
+   neutral `model.Answer`, an error, or the mark of a row that was not run in the service's own shape.
+4. `looks.Looks`: how batches and lists look to a fault, where it is not as OpenAI's.
+
+Asks that mean the same have to be equal whatever the dialect: text parts are joined by line breaks, system messages go to
+`system`, a tool's result is a message of its own, and settings have OpenAI's names.
+"""
+
 from importlib import import_module
 
-from aiohttp import web
-
 from asyncbatch.emulator.desk import Desk
-from asyncbatch.emulator.store import Examined, StoredBatch, Written
-
-
-class Family(ABC):
-    """One protocol on one desk: its paths, its shapes, and the real work behind a batch.
-
-    A module below `families` calls its subclass `Protocol`.
-    """
-
-    def __init__(self, desk: Desk) -> None:
-        self.desk = desk
-
-    @abstractmethod
-    def routes(self) -> Sequence[web.RouteDef]:
-        """Give the paths below the dialect's base URL."""
-
-    @abstractmethod
-    def read_key(self, request: web.Request) -> str | None:
-        """Give the key that the request carries; None if it has none or a bad one."""
-
-    @abstractmethod
-    def encode_error(self, status: int, message: str, *, code: str | None = None, param: str | None = None) -> bytes:
-        """Give the body of an error answer."""
-
-    @abstractmethod
-    def examine(self, batch: StoredBatch) -> Examined:
-        """Validate the batch's input. Runs in a thread, and checks the store now and then."""
-
-    @abstractmethod
-    def write(self, batch: StoredBatch, rows_done: int) -> Written:
-        """Write the results of the first `rows_done` rows, and what became of the others. Runs in a thread."""
+from asyncbatch.emulator.family import Family
 
 
 def open_family(name: str, desk: Desk) -> Family:

@@ -8,24 +8,22 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-import anyio.to_thread
 import msgspec
 from aiohttp import web
 
-from asyncbatch.emulator.desk import ACCOUNT, DOOM, Desk, RefusalError
-from asyncbatch.emulator.families import Family
+from asyncbatch.emulator.desk import ACCOUNT, Desk, RefusalError
 from asyncbatch.emulator.families.openai_checks import Endpoint
 from asyncbatch.emulator.families.openai_orders import Order, read_order
-from asyncbatch.emulator.families.openai_rows import Rules, Sheet, examine_lines, write_lines
+from asyncbatch.emulator.families.openai_rows import Rows, Rules
 from asyncbatch.emulator.families.openai_shapes import cut_page, encode_batch, encode_error, encode_file, encode_page
 from asyncbatch.emulator.families.openai_uploads import Upload, read_upload
-from asyncbatch.emulator.life import Course, Phase, plan_itinerary
-from asyncbatch.emulator.replies import Download
-from asyncbatch.emulator.store import Examined, Problem, StoredBatch, StoredFile, Written
+from asyncbatch.emulator.family import Family
+from asyncbatch.emulator.life import Course, Phase
+from asyncbatch.emulator.replies import Download, json_reply
+from asyncbatch.emulator.routes import Route, route
+from asyncbatch.emulator.store import Problem, StoredBatch, StoredFile
 
 _UNCANCELLABLE = {Phase.COMPLETED, Phase.FAILED, Phase.EXPIRED}
-_CANCELLED = ("batch_cancelled", "This request was cancelled.")
-_EXPIRED = ("batch_expired", "This request could not be executed before the completion window expired.")
 
 
 class Protocol(Family):
@@ -35,17 +33,17 @@ class Protocol(Family):
         super().__init__(desk)
         self._endpoints = msgspec.convert(desk.protocol("endpoints"), dict[str, Endpoint])
 
-    def routes(self) -> Sequence[web.RouteDef]:
+    def routes(self) -> Sequence[Route]:
         return [
-            web.post("/files", self._upload),
-            web.get("/files", self._list_files),
-            web.get("/files/{id}", self._show_file),
-            web.get("/files/{id}/content", self._download),
-            web.delete("/files/{id}", self._delete_file),
-            web.post("/batches", self._create),
-            web.get("/batches", self._list_batches),
-            web.get("/batches/{id}", self._show_batch),
-            web.post("/batches/{id}/cancel", self._cancel),
+            route("upload", web.post("/files", self._upload)),
+            route("files", web.get("/files", self._list_files)),
+            route("file", web.get("/files/{id}", self._show_file)),
+            route("results", web.get("/files/{id}/content", self._download)),
+            route("delete", web.delete("/files/{id}", self._delete_file)),
+            route("create", web.post("/batches", self._create)),
+            route("list", web.get("/batches", self._list_batches)),
+            route("poll", web.get("/batches/{id}", self._show_batch)),
+            route("cancel", web.post("/batches/{id}/cancel", self._cancel)),
         ]
 
     def read_key(self, request: web.Request) -> str | None:
@@ -53,8 +51,8 @@ class Protocol(Family):
         key = key.strip()
         return key if scheme.lower() == "bearer" and key and not key.startswith("invalid") else None
 
-    def encode_error(self, status: int, message: str, *, code: str | None = None, param: str | None = None) -> bytes:
-        return msgspec.json.encode(encode_error(status, message, code=code, param=param))
+    def encode_error(self, error: RefusalError) -> bytes:
+        return msgspec.json.encode(encode_error(error))
 
     # Files
 
@@ -63,8 +61,8 @@ class Protocol(Family):
         upload = await read_upload(request, path, self.desk.limits.upload_bytes, self.desk.dialect.protocol)
         file = self._stored(upload, path, request[ACCOUNT])
         store.files[file.id] = file
-        self.desk.accept(request, "upload", file.id, sha256=file.sha256, file_bytes=file.size)
-        return _json(encode_file(file))
+        self.desk.accept(request, "upload", file.id, file=file)
+        return json_reply(encode_file(file))
 
     def _stored(self, upload: Upload, path: Path, account: str) -> StoredFile:
         now = self.desk.clock.now()
@@ -84,17 +82,17 @@ class Protocol(Family):
 
     async def _list_files(self, request: web.Request) -> web.Response:
         account, query = request[ACCOUNT], request.query
-        await self.desk.work.settle_all(self.desk.store.batches_of(account))
+        await self.desk.work.settle(*self.desk.store.batches_of(account))
         files = self.desk.store.files_of(account, self.desk.clock.now())
         files = [file for file in files if query.get("purpose") in {None, file.purpose}]
         if query.get("order", "desc") == "asc":
             files.reverse()
         bounds = self.desk.protocol("list_limit")["files"]
         page, has_more = cut_page(files, query.get("after"), query.get("limit"), bounds)
-        return _json(encode_page([encode_file(file) for file in page], has_more=has_more))
+        return json_reply(encode_page([encode_file(file) for file in page], has_more=has_more))
 
     async def _show_file(self, request: web.Request) -> web.Response:
-        return _json(encode_file(self._file(request)))
+        return json_reply(encode_file(self._file(request)))
 
     async def _download(self, request: web.Request) -> web.StreamResponse:
         file = self._file(request)
@@ -109,9 +107,9 @@ class Protocol(Family):
             if now < batch.course.valid_at:
                 batch.refuse(_no_file(file.id))
         if not users:
-            await anyio.to_thread.run_sync(lambda: file.path.unlink(missing_ok=True))
+            await self.desk.discard(file)
         self.desk.accept(request, "delete", file.id)
-        return _json({"id": file.id, "object": "file", "deleted": True})
+        return json_reply({"id": file.id, "object": "file", "deleted": True})
 
     def _file(self, request: web.Request) -> StoredFile:
         file_id = request.match_info["id"]
@@ -125,21 +123,7 @@ class Protocol(Family):
     async def _create(self, request: web.Request) -> web.Response:
         order = read_order(await request.read(), self.desk.dialect.protocol)
         batch = self._stored_batch(order, request[ACCOUNT])
-        doom = request.get(DOOM)
-        if doom is not None:
-            batch.course = msgspec.structs.replace(batch.course, refused_after_s=doom.after_s)
-            batch.refuse(Problem(code=doom.code, message=doom.message))
-        self.desk.store.batches[batch.id] = batch
-        self.desk.accept(
-            request,
-            "create",
-            batch.id,
-            input_file_id=order.input_file_id,
-            sha256=batch.input.sha256 if batch.input else None,
-            file_bytes=batch.input.size if batch.input else None,
-            metadata=order.metadata,
-        )
-        self.desk.work.begin(batch)
+        self.desk.open(request, batch, input_file_id=order.input_file_id, metadata=order.metadata)
         return self._shown(batch)
 
     def _stored_batch(self, order: Order, account: str) -> StoredBatch:
@@ -159,8 +143,8 @@ class Protocol(Family):
         batches = self.desk.store.batches_of(request[ACCOUNT])
         bounds = self.desk.protocol("list_limit")["batches"]
         page, has_more = cut_page(batches, request.query.get("after"), request.query.get("limit"), bounds)
-        await self.desk.work.settle_all(page)
-        return _json(encode_page([self._encoded(batch) for batch in page], has_more=has_more))
+        await self.desk.work.settle(*page)
+        return json_reply(encode_page([self._encoded(batch) for batch in page], has_more=has_more))
 
     async def _show_batch(self, request: web.Request) -> web.Response:
         batch = self._batch(request)
@@ -170,13 +154,10 @@ class Protocol(Family):
     async def _cancel(self, request: web.Request) -> web.Response:
         batch = self._batch(request)
         await self.desk.work.settle(batch)
-        now = self.desk.clock.now()
-        phase = batch.stand(now).phase
+        phase = batch.stand(self.desk.clock.now()).phase
         if phase in _UNCANCELLABLE:
-            raise RefusalError(409, f"Cannot cancel a batch with status '{self.desk.dialect.status[phase]}'.")
-        if batch.course.cancel_at is None:
-            batch.course = msgspec.structs.replace(batch.course, cancel_at=now)
-            self.desk.accept(request, "cancel", batch.id)
+            raise RefusalError(409, f"Cannot cancel a batch with status '{self.words[phase]}'.")
+        self.desk.cancel(request, batch)
         return self._shown(batch)
 
     def _batch(self, request: web.Request) -> StoredBatch:
@@ -187,87 +168,35 @@ class Protocol(Family):
         return batch
 
     def _shown(self, batch: StoredBatch) -> web.Response:
-        return _json(self._encoded(batch))
+        return json_reply(self._encoded(batch))
 
     def _encoded(self, batch: StoredBatch) -> dict[str, Any]:
-        return encode_batch(batch, self.desk.dialect.status, self.desk.clock.now())
+        return encode_batch(batch, self.words, self.desk.clock.now())
 
-    # The work behind a batch, in threads
+    # Rows and results
 
-    def examine(self, batch: StoredBatch) -> Examined:
-        assert batch.input is not None
+    def row_kind(self, batch: StoredBatch) -> Rows:
         endpoint = self._endpoints[batch.order.endpoint]
-        limits = self.desk.limits
         rules = Rules(
             url=batch.order.endpoint,
             endpoint=endpoint,
-            rows=limits.rows,
-            file_bytes=limits.file_bytes,
-            embedding_inputs=limits.embedding_inputs,
+            embedding_inputs=self.desk.limits.embedding_inputs,
             allows_model=lambda model: self.desk.allows_model(model, endpoint.models),
-            check_open=self.desk.store.check_open,
+            dimensions=self._dimensions,
         )
-        return examine_lines(batch.input.path, rules)
-
-    def write(self, batch: StoredBatch, rows_done: int) -> Written:
-        assert batch.input is not None
-        store, ends_at = self.desk.store, plan_itinerary(batch.course)[-1][0]
-        examined = batch.examined
-        if examined is None:  # it was cancelled before anybody knew that its input is bad
-            return Written()
-        code, message = _EXPIRED if batch.course.cancel_at is None else _CANCELLED
-        sheet = Sheet(
-            batch_id=batch.id,
-            source=batch.input.path,
-            examined=examined,
-            endpoint=self._endpoints[batch.order.endpoint],
-            rows_done=rows_done,
-            created=int(ends_at),
-            seed=self.desk.seed,
-            dimensions=self._dimensions(examined.model or ""),
-            unfinished_code=code,
-            unfinished_message=message,
-            check_open=store.check_open,
-        )
-        output, errors = store.new_path(), store.new_path()
-        totals = write_lines(sheet, output, errors)
-        return Written(
-            output=self._keep(batch, output, "output", ends_at),
-            errors=self._keep(batch, errors, "error", ends_at),
-            input_tokens=totals.input_tokens,
-            output_tokens=totals.output_tokens,
-        )
+        return Rows(rules)
 
     def _dimensions(self, model: str) -> int:
         table: dict[str, int] = self.desk.protocol("embedding_dimensions")
         return next(size for pattern, size in table.items() if fnmatchcase(model, pattern))
 
-    def _keep(self, batch: StoredBatch, path: Path, kind: str, created_at: float) -> StoredFile | None:
-        """Make a file of the account out of results; None if there are none."""
-        size = path.stat().st_size
-        if size == 0:
-            path.unlink()
-            return None
+    def keep_results(self, batch: StoredBatch, results: StoredFile) -> StoredFile:
         lifetime_s = batch.order.output_lifetime_s or self.desk.protocol("file_lifetime_s")
-        file = StoredFile(
-            id=self.desk.store.new_id("file-"),
-            account=batch.account,
-            purpose="batch_output",
-            filename=f"{batch.id}_{kind}.jsonl",
-            path=path,
-            size=size,
-            sha256="",
-            created_at=created_at,
-            expires_at=created_at + lifetime_s,
-        )
-        self.desk.store.files[file.id] = file
-        return file
+        results.expires_at = results.created_at + lifetime_s
+        self.desk.store.files[results.id] = results
+        return results
 
 
 def _no_file(file_id: str) -> Problem:
     message = f"The input file '{file_id}' does not exist, or is not accessible."
     return Problem(code="invalid_request", message=message, param="file_id")
-
-
-def _json(document: dict[str, Any]) -> web.Response:
-    return web.Response(body=msgspec.json.encode(document), content_type="application/json")

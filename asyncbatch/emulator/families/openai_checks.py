@@ -9,22 +9,12 @@ from typing import Any
 from msgspec import Struct
 
 from asyncbatch.emulator.json_values import is_array, is_object
+from asyncbatch.emulator.rows import RowError
 
 ROLES = {"developer", "system", "user", "assistant", "tool", "function"}
 MOST_CHOICES = 128
 MOST_IMAGES = 10
 MOST_DIMENSIONS = 3072  # of the largest model
-
-
-class RowError(Exception):
-    """The endpoint would not take this body."""
-
-    def __init__(self, message: str, *, param: str | None = None, code: str | None = None, status: int = 400) -> None:
-        super().__init__(message)
-        self.message = message
-        self.param = param
-        self.code = code
-        self.status = status
 
 
 class Endpoint(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -107,7 +97,8 @@ def _check_message(message: Any, where: str) -> None:
 
 
 def _check_completion(body: dict[str, Any]) -> None:
-    if any(not isinstance(item, str | list) for item in texts_in(body["prompt"])):
+    prompts = texts_in(body["prompt"])
+    if not prompts or any(not isinstance(item, str | list) for item in prompts):
         raise RowError("Invalid 'prompt': expected text, or lists of tokens.", param="prompt", code="invalid_type")
     _check_temperature(body)
     whole_number(body, "max_tokens")

@@ -3,13 +3,13 @@
 Source: https://platform.openai.com/docs/api-reference/batch/object and .../files/object
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
+from asyncbatch.emulator.counts import count_rows
 from asyncbatch.emulator.desk import RefusalError
-from asyncbatch.emulator.families.openai_rows import FAILED_FATES, Fate
 from asyncbatch.emulator.life import Phase, Stand
-from asyncbatch.emulator.store import Problem, StoredBatch, StoredFile
+from asyncbatch.emulator.store import Problem, StoredBatch, StoredFile, Written
 
 _TIMES = {  # field of a batch -> the phase whose beginning it tells
     "in_progress_at": Phase.IN_PROGRESS,
@@ -24,9 +24,9 @@ _TIMES = {  # field of a batch -> the phase whose beginning it tells
 _Item = TypeVar("_Item", StoredFile, StoredBatch)
 
 
-def encode_error(status: int, message: str, *, code: str | None, param: str | None) -> dict[str, Any]:
-    kind = "requests" if status == 429 else "server_error" if status >= 500 else "invalid_request_error"
-    return {"error": {"message": message, "type": kind, "param": param, "code": code}}
+def encode_error(error: RefusalError) -> dict[str, Any]:
+    kind = "requests" if error.status == 429 else "server_error" if error.status >= 500 else "invalid_request_error"
+    return {"error": {"message": error.message, "type": kind, "param": error.param, "code": error.code}}
 
 
 def encode_file(file: StoredFile) -> dict[str, Any]:
@@ -43,9 +43,9 @@ def encode_file(file: StoredFile) -> dict[str, Any]:
     }
 
 
-def encode_batch(batch: StoredBatch, words: dict[Phase, str], now: float) -> dict[str, Any]:
-    stand, written = batch.stand(now), batch.written
-    is_over = stand.is_over and written is not None
+def encode_batch(batch: StoredBatch, words: Mapping[Phase, str], now: float) -> dict[str, Any]:
+    stand = batch.stand(now)
+    written = batch.written if batch.written and stand.is_over else Written()
     return {
         "id": batch.id,
         "object": "batch",
@@ -55,13 +55,13 @@ def encode_batch(batch: StoredBatch, words: dict[Phase, str], now: float) -> dic
         "input_file_id": batch.order.input_file_id,
         "completion_window": batch.order.completion_window,
         "status": words[stand.phase],
-        "output_file_id": written.output.id if is_over and written and written.output else None,
-        "error_file_id": written.errors.id if is_over and written and written.errors else None,
+        "output_file_id": written.output.id if written.output else None,
+        "error_file_id": written.errors.id if written.errors else None,
         "created_at": int(batch.course.created_at),
         "expires_at": int(batch.course.expires_at),
         **{name: int(stand.since[phase]) if phase in stand.since else None for name, phase in _TIMES.items()},
-        "request_counts": _encode_counts(batch, stand),
-        "usage": _encode_usage(batch, is_over=is_over),
+        "request_counts": _encode_counts(batch, stand, now),
+        "usage": _encode_usage(written),
         "metadata": batch.order.metadata,
     }
 
@@ -71,27 +71,22 @@ def _encode_problem(problem: Problem) -> dict[str, Any]:
     return {"object": "list", "data": [item]}
 
 
-def _encode_counts(batch: StoredBatch, stand: Stand) -> dict[str, int]:
+def _encode_counts(batch: StoredBatch, stand: Stand, now: float) -> dict[str, int]:
     """Count rows; zeros until validation ends. In the end, what was never run has failed."""
-    if batch.examined is None or stand.phase in {Phase.VALIDATING, Phase.FAILED}:
+    if stand.phase is Phase.VALIDATING:
         return {"total": 0, "completed": 0, "failed": 0}
-    total = batch.examined.rows
-    not_run = batch.examined.fates[: stand.rows_done].count(Fate.STALL)
-    failed = sum(batch.examined.fates[: stand.rows_done].count(fate) for fate in FAILED_FATES)
-    completed = stand.rows_done - failed
-    failed = total - completed if stand.is_over else failed - not_run
-    return {"total": total, "completed": completed, "failed": failed}
+    counts = count_rows(batch, now)
+    failed = counts.errored + counts.expired + counts.cancelled
+    return {"total": counts.total, "completed": counts.succeeded, "failed": failed}
 
 
-def _encode_usage(batch: StoredBatch, *, is_over: bool) -> dict[str, Any]:
-    used = batch.written.input_tokens if is_over and batch.written else 0
-    made = batch.written.output_tokens if is_over and batch.written else 0
+def _encode_usage(written: Written) -> dict[str, Any]:
     return {
-        "input_tokens": used,
-        "input_tokens_details": {"cached_tokens": 0},
-        "output_tokens": made,
-        "output_tokens_details": {"reasoning_tokens": 0},
-        "total_tokens": used + made,
+        "input_tokens": written.input_tokens,
+        "input_tokens_details": {"cached_tokens": written.cached_tokens},
+        "output_tokens": written.output_tokens,
+        "output_tokens_details": {"reasoning_tokens": written.reasoning_tokens},
+        "total_tokens": written.input_tokens + written.output_tokens,
     }
 
 

@@ -184,3 +184,11 @@ def test_no_damage_to_an_answer_makes_reading_it_raise(sample, at, damage):
 
     for read, kind in READERS:
         read(kind, body)
+
+
+def test_an_empty_text_beside_a_tool_call_is_none_and_by_itself_an_empty_answer():
+    call = b'{"id":"call_1","function":{"name":"f","arguments":"{}"}}'
+    body = b'{"choices":[{"message":{"role":"assistant","content":"","tool_calls":%b}}]}'
+
+    assert openai.text("chat", body % (b"[" + call + b"]")) is None
+    assert openai.text("chat", body % b"null") == ""

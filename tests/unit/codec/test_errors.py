@@ -17,14 +17,65 @@ OWN_SHAPES = [
         b'{"error":{"message":"You exceeded your current quota","type":"insufficient_quota","code":"insufficient_quota"}}',
         ("insufficient_quota", "insufficient_quota", "You exceeded your current quota"),
     ),
-    (b'{"error":{"code":429,"message":"slow","status":"RESOURCE_EXHAUSTED"}}', ("429", "RESOURCE_EXHAUSTED", "slow")),
-    (b'[{"error":{"code":403,"message":"no","status":"PERMISSION_DENIED"}}]', ("403", "PERMISSION_DENIED", "no")),
+    (
+        b'{"error":{"code":429,"message":"slow","status":"RESOURCE_EXHAUSTED"}}',
+        ("RESOURCE_EXHAUSTED", "RESOURCE_EXHAUSTED", "slow"),
+    ),
+    (
+        b'[{"error":{"code":403,"message":"no","status":"PERMISSION_DENIED"}}]',
+        ("PERMISSION_DENIED", "PERMISSION_DENIED", "no"),
+    ),
+    (
+        (
+            b'{"error":{"code":400,"message":"API key not valid.","status":"INVALID_ARGUMENT","details":[{"@type":"type.google'
+            b'apis.com/google.rpc.LocalizedMessage","locale":"en-US"},{"@type":"type.googleapis.com/google.rpc.ErrorInfo",'
+            b'"reason":"API_KEY_INVALID","domain":"googleapis.com"}]}}'
+        ),
+        ("API_KEY_INVALID", "INVALID_ARGUMENT", "API key not valid."),
+    ),
+    (b'{"error":{"code":400,"message":"bad","details":"none"}}', ("400", None, "bad")),
+    # Anthropic's.
+    (
+        (
+            b'{"type":"error","error":{"type":"rate_limit_error","message":"slow","details":{"error_code":"ramp_limit_exceeded"}},'
+            b'"request_id":"req_011CExample"}'
+        ),
+        ("ramp_limit_exceeded", "rate_limit_error", "slow"),
+    ),
+    (
+        (
+            b'{"type":"error","error":{"details":null,"type":"invalid_request_error","message":"messages: Field required"},'
+            b'"request_id":null}'
+        ),
+        (None, "invalid_request_error", "messages: Field required"),
+    ),
+    # Mistral's.
+    (
+        b'{"object":"error","message":"Rate limit exceeded","type":"rate_limited","param":null,"code":"1300"}',
+        ("1300", "rate_limited", "Rate limit exceeded"),
+    ),
+    (b'{"detail":"Invalid API Key"}', (None, None, "Invalid API Key")),
+    (b'{"message":"Unauthorized","request_id":"5f1c"}', (None, None, "Unauthorized")),
+    (
+        (
+            b'{"detail":[{"type":"enum","loc":["body","endpoint"],"msg":"not an endpoint","input":"/v1/x"},'
+            b'{"type":"missing","loc":["body","requests",0,"body"],"msg":"Field required"},{"msg":"and more"}]}'
+        ),
+        (None, None, "body.endpoint: not an endpoint; body.requests.0.body: Field required; and more"),
+    ),
+    (
+        b'{"object":"error","message":{"detail":[{"loc":["body"],"msg":"bad"}]},"type":"invalid_request_error","code":null}',
+        (None, "invalid_request_error", "body: bad"),
+    ),
+    (b'{"message":{"reason":"none"}}', (None, None, "{'reason': 'none'}")),
+    (b'{"detail":["no","finding"]}', (None, None, "['no', 'finding']")),
+    (b'{"detail":[{"msg":1}]}', (None, None, "[{'msg': 1}]")),
     (b'{"error":"model is gone","code":"gone"}', ("gone", None, "model is gone")),
     (b'{"code":"E1","message":"bad"}', ("E1", None, "bad")),
     (b'{"type":"ValidationException","Message":"bad"}', (None, "ValidationException", "bad")),
     (
         b'{"detail":[{"loc":["body"],"msg":"field required"}]}',
-        (None, None, "[{'loc': ['body'], 'msg': 'field required'}]"),
+        (None, None, "body: field required"),
     ),
     (b'{"error":null,"message":"bad"}', (None, None, "bad")),
     (b'{"error":{"message":null,"code":true,"type":""}}', (None, None, "")),
@@ -145,3 +196,46 @@ def test_no_body_makes_it_raise_and_every_message_is_one_short_line(body):
 
 def test_deep_nesting_is_no_crash():
     assert decode_error(b"[" * 100_000).message.startswith("[[[")
+
+
+@pytest.mark.parametrize("head", [b'{"detail":', b'{"message":{"detail":', b'{"error":{"message":', b"["])
+def test_what_can_just_be_read_and_is_too_deep_to_be_shown_is_no_crash(head):
+    for depth in range(900, 1010):
+        opened = b'{"a":' * depth
+        assert decode_error(head + opened + b"1" + b"}" * (depth + head.count(b"{")) + b"]" * head.count(b"[")).message
+
+
+def google(details):
+    return b'{"error":{"code":429,"message":"m","status":"RESOURCE_EXHAUSTED","details":' + details + b"}}"
+
+
+@pytest.mark.parametrize(
+    ("details", "wait"),
+    [
+        (
+            b'[{"reason":"RATE_LIMIT_EXCEEDED"},{"@type":"type.googleapis.com/google.rpc.RetryInfo","retryDelay":"31s"}]',
+            31,
+        ),
+        (b'[{"retryDelay":"0.250s"}]', 0.25),
+        (b'[{"retryDelay":"0s"}]', 0),
+        (b'[{"retryDelay":"soon"},{"retryDelay":"7s"}]', 7),
+        (b'[{"retryDelay":"-5s"}]', None),
+        (b'[{"retryDelay":"1e9s"}]', None),
+        (b'[{"retryDelay":"9999999999999999s"}]', None),
+        (b'[{"retryDelay":{"seconds":"31"}}]', None),
+        (b"[31,null,[]]", None),
+        (b"null", None),
+    ],
+)
+def test_a_wait_in_the_body_is_read_where_it_is_one(details, wait):
+    assert decode_error(google(details)).retry_after == wait
+
+
+def test_no_other_body_asks_to_wait():
+    assert decode_error(b'{"error":{"message":"m","type":"t"},"retryDelay":"31s"}').retry_after is None
+
+
+def test_a_key_of_google_is_taken_out():
+    body = google(b"[]").replace(b'"m"', b'"API key AIzaSyA-1234567890_abcdefghijklmnopqrstuv not valid"')
+
+    assert decode_error(body).message == "API key [secret] not valid"

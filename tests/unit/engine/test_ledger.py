@@ -1,6 +1,5 @@
 """The account of requests: whatever comes, in whatever slices, each request ends in exactly one outcome."""
 
-import functools
 from collections import Counter
 from itertools import pairwise
 
@@ -36,7 +35,7 @@ def row(
 
 
 def add(ledger: Ledger, ids: list[str], *rows: ProviderResultRow) -> list[str]:
-    return ledger.add(rows, functools.partial(wire, len(ids)), ids)
+    return ledger.add(rows, lambda row: wire(len(ids), row.request_id), ids)
 
 
 def missing(position: int, request_id: str) -> ProviderResultRow:
@@ -318,3 +317,48 @@ def test_an_account_that_the_disk_kept_from_closing_can_be_closed_later(room):
     assert ledger.is_closed
     assert ledger.counts() == {R.MISSING: 20_000}
     assert [found.request_id for found in rows_of(ledger)] == ids
+
+
+# Read back
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.sampled_from([R.SUCCEEDED, R.EXPIRED, R.ERRORED]), st.integers(0, 3))))
+def test_an_account_that_was_closed_is_the_same_when_it_is_read_back(answers):
+    ledger, ids = ledger_of(10)
+    for position, status, size in answers:
+        usage = UsageInfo(prompt_tokens=size) if size else None
+        add(ledger, ids, row(position, status, b'{"a":%d}' % size, usage=usage))
+    before = settled(ledger, ids)
+    again = Ledger.load(10, ledger._file)
+
+    assert (again.counts(), again.usage, len(again)) == (ledger.counts(), ledger.usage, 10)
+    assert {row.request_id: row for row in rows_of(again)} == before
+
+
+def test_an_account_with_rows_larger_than_a_piece_is_read_back():
+    ledger, ids = ledger_of(3)
+    add(ledger, ids, row(0, body=b'"%b"' % (b"x" * 3 * PIECE_BYTES)), row(1))
+    settled(ledger, ids)
+
+    assert Ledger.load(3, ledger._file).counts() == {R.SUCCEEDED: 2, R.MISSING: 1}
+
+
+@pytest.mark.parametrize("cut", [1, 5])
+def test_an_account_that_was_cut_off_is_an_error_and_no_shorter_account(cut):
+    ledger, ids = ledger_of(3)
+    add(ledger, ids, row(0), row(1))
+    settled(ledger, ids)
+    ledger._file.cut(ledger._file.size - cut)
+
+    with pytest.raises(JournalError, match="cut off"):
+        Ledger.load(3, ledger._file)
+
+
+def test_an_account_that_was_never_closed_or_is_another_submissions_does_not_add_up():
+    ledger, ids = ledger_of(3)
+    add(ledger, ids, row(0), row(1))
+
+    with pytest.raises(JournalError, match="2 outcomes for 3 requests"):
+        Ledger.load(3, ledger._file)
+    with pytest.raises(JournalError, match="position 1 among 1"):
+        Ledger.load(1, ledger._file)

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asyncbatch.codec.requests import mint_id
-from asyncbatch.dto import PreparedSubmission
-from asyncbatch.engine.places import place_of
-from asyncbatch.enums import BatchMode
+from asyncbatch.dto import PreparedSubmission, ProviderResultRow
+from asyncbatch.engine.places import place_of, place_of_row
+from asyncbatch.enums import BatchMode, ResultStatus
 
 SUBMISSION = PreparedSubmission(
     batch_id=uuid4(), provider_name="openai", model="m", mode=BatchMode.CHAT, endpoint="/v1/chat/completions"
@@ -69,3 +69,31 @@ def test_refused_rows_count_on_the_wire_and_not_in_the_positions(refused, data):
     assert {row: position for row, position in found.items() if position is not None} == {
         row: position for position, row in enumerate(ours)
     }
+
+
+def answered(**fields):
+    return ProviderResultRow(**{"request_id": "", "status": ResultStatus.SUCCEEDED} | fields)
+
+
+def test_answers_that_lost_every_id_are_placed_by_their_order_where_their_number_is_the_same():
+    place = place_of(SUBMISSION.replace(request_count=3), ["a", "b", "c"])
+
+    placed = [place_of_row(answered(metadata={"position": n, "positions": 3}), place, 3) for n in range(3)]
+    assert placed == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        answered(metadata={"position": 0, "positions": 2}),
+        answered(metadata={"position": 3, "positions": 3}),
+        answered(metadata={"position": "0", "positions": 3}),
+        answered(metadata={"positions": 3}),
+        answered(),
+        answered(request_id="stranger", metadata={"position": 0, "positions": 3}),
+    ],
+)
+def test_an_order_that_proves_nothing_places_nothing(row):
+    place = place_of(SUBMISSION.replace(request_count=3), ["a", "b", "c"])
+
+    assert place_of_row(row, place, 3) is None

@@ -12,11 +12,14 @@ from asyncbatch.enums import BatchMode, BatchStatus
 from asyncbatch.exceptions import JournalError
 from asyncbatch.journal import (
     Accepted,
+    Confirmed,
     CreateIntended,
     CreateUnknown,
+    Disowned,
     Ended,
     Event,
     Fenced,
+    FenceIntended,
     Indeterminate,
     JobRecord,
     MemoryJournal,
@@ -41,10 +44,13 @@ EVENTS: dict[str, Event] = {
     "refused for now": Refused(why="busy", is_final=False),
     "refused for good": Refused(why="no", is_final=True),
     "create unknown": CreateUnknown(why="lost"),
+    "fence intended": FenceIntended(),
     "fenced": Fenced(),
     "indeterminate": Indeterminate(why="who knows"),
     "withdrawn": Withdrawn(),
     "voided": Voided(),
+    "confirmed": Confirmed(),
+    "disowned": Disowned(),
     "ended": Ended(status=BatchStatus.EXPIRED),
     "settled": Settled(),
 }
@@ -68,9 +74,12 @@ MOVES: dict[tuple[SubmissionState, str], SubmissionState] = {
     (S.CREATING, "refused for good"): S.ENDED,
     (S.CREATING, "create unknown"): S.CREATE_UNKNOWN,
     (S.CREATE_UNKNOWN, "accepted"): S.SUBMITTED,
+    (S.CREATE_UNKNOWN, "fence intended"): S.CREATE_UNKNOWN,
     (S.CREATE_UNKNOWN, "fenced"): S.PLANNED,
     (S.CREATE_UNKNOWN, "indeterminate"): S.ENDED,
     (S.SUBMITTED, "voided"): S.PLANNED,
+    (S.SUBMITTED, "confirmed"): S.SUBMITTED,
+    (S.SUBMITTED, "disowned"): S.CREATE_UNKNOWN,
     (S.SUBMITTED, "ended"): S.ENDED,
     (S.ENDED, "settled"): S.SETTLED,
 }
@@ -115,6 +124,17 @@ def test_a_create_is_counted_marked_and_dated_before_it_is_sent():
     assert creating == record(
         S.CREATING, attempt=1, tag="ab1", intended_at=7.0, input_ref="file-1", provider_batch_id=None, reason=None
     )
+
+
+def test_a_batch_that_only_looks_like_ours_is_marked_until_its_answers_show_whose_it_is():
+    lost = after("upload intended", "uploaded", "create intended", "create unknown")
+    adopted = apply(lost, Accepted(provider_batch_id="batch-1", is_certain=False))
+    confirmed, disowned = apply(adopted, Confirmed()), apply(adopted, Disowned())
+
+    assert (adopted.is_certain, adopted.provider_batch_id) == (False, "batch-1")
+    assert (confirmed.is_certain, confirmed.provider_batch_id) == (True, "batch-1")
+    assert (disowned.state, disowned.provider_batch_id) == (S.CREATE_UNKNOWN, None)
+    assert (disowned.intended_at, disowned.attempt) == (7.0, 1), "it is searched for as before"
 
 
 def test_a_refused_create_keeps_its_upload_and_says_why():
@@ -191,6 +211,7 @@ FATES = {
     "refused for good": "refused",
     "fenced": "fenced off",
     "voided": "ran nothing",
+    "disowned": "open",
 }
 
 

@@ -12,12 +12,15 @@ from hypothesis import strategies as st
 from asyncbatch.enums import SubmitSafety
 from asyncbatch.planning.recovery import (
     WINDOWS_S,
+    Adopt,
     Fence,
     Look,
+    LookOn,
     Recovery,
     RecoveryState,
     SendAgain,
     Unknowable,
+    judge_matches,
     next_step,
     window_of,
 )
@@ -107,9 +110,31 @@ def test_without_a_fence_the_longer_window_has_to_pass(safety, policy, known):
     assert step(safety, 900.0, policy, reads=40, **known) == SendAgain()
 
 
-def test_batches_without_a_mark_of_ours_are_never_proved_absent():
+def test_batches_without_a_mark_of_ours_are_proved_absent_by_the_longest_window_alone():
     assert step(SubmitSafety.INFERRED, 1199.0, reads=99) == Look(delay_s=20.0)
-    assert isinstance(step(SubmitSafety.INFERRED, 1200.0, reads=99), Unknowable)
+    assert step(SubmitSafety.INFERRED, 1200.0, reads=99) == SendAgain()
+
+
+@pytest.mark.parametrize(
+    ("certain", "possible", "decided"),
+    [
+        (["a"], [], Adopt(provider_batch_id="a", is_certain=True)),
+        (["a"], ["b", "c"], Adopt(provider_batch_id="a", is_certain=True)),
+        ([], ["b"], Adopt(provider_batch_id="b", is_certain=False)),
+        ([], ["b", "c"], LookOn()),
+        (["a", "b"], [], Unknowable(why="several batches look like this submission: a, b")),
+        (["a", "b"], ["c"], Unknowable(why="several batches look like this submission: a, b, c")),
+    ],
+)
+def test_one_batch_is_adopted_and_of_several_those_that_end_are_waited_for(certain, possible, decided):
+    assert judge_matches(certain, possible, is_window_over=False) == decided
+
+
+def test_several_batches_that_may_be_ours_are_given_up_when_the_window_is_over():
+    given_up = judge_matches([], ["b", "c"], is_window_over=True)
+
+    assert given_up == Unknowable(why="several batches look like this submission: b, c")
+    assert judge_matches([], ["b"], is_window_over=True) == Adopt(provider_batch_id="b", is_certain=False)
 
 
 def test_where_there_is_no_list_only_a_human_can_tell():

@@ -13,6 +13,7 @@ from asyncbatch.planning.retry import (
     Patience,
     Retry,
     RetryBudget,
+    decode_lag,
     decode_lead,
     decode_retry_after,
     next_delay,
@@ -124,6 +125,20 @@ def test_retry_after_is_read_in_both_forms_and_nonsense_is_none(headers, seconds
 )
 def test_the_servers_date_tells_by_how_much_our_clock_is_ahead(headers, known, lead):
     assert decode_lead(headers, NOW, known) == lead
+
+
+@pytest.mark.parametrize(
+    ("headers", "known", "lag"),
+    [
+        ({"date": "Wed, 25 Nov 2026 12:00:30 GMT"}, 0.0, 30.0),
+        ({"date": "Fri, 25 Dec 2026 12:00:00 GMT"}, 0.0, 30 * 86400.0),
+        ({"date": "Wed, 25 Nov 2026 11:59:30 GMT"}, 7.0, 0.0),
+        ({}, 7.0, 7.0),
+        ({"date": "yesterday"}, 7.0, 7.0),
+    ],
+)
+def test_it_tells_by_how_much_our_clock_is_behind_however_much_that_is(headers, known, lag):
+    assert decode_lag(headers, NOW, known) == lag
 
 
 WORDS = st.sampled_from(

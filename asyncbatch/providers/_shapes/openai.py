@@ -23,12 +23,10 @@ from asyncbatch.dto import (
     UsageInfo,
 )
 from asyncbatch.enums import BatchStatus, ErrorClass, ResultStatus
-from asyncbatch.exceptions import ConfigError
+from asyncbatch.wire_provider import UNREADABLE
 
 TAG_KEY = "asyncbatch_tag"
 _NULL = msgspec.Raw(b"null")
-UNREADABLE = (msgspec.MsgspecError, RecursionError, ValueError)
-"""What reading JSON may raise: a ValueError comes of bytes that are no UTF-8."""
 
 
 class _Fault(msgspec.Struct, frozen=True):
@@ -239,6 +237,12 @@ def _never_ran(request_id: str, fault: _Fault, facts: ProviderFacts) -> Provider
     return ProviderResultRow(request_id=request_id, status=_ENDS.get(code, ResultStatus.ERRORED), error=error)
 
 
+def encode_line(wire_id: bytes, body: bytes, endpoint: str) -> bytes:
+    """Give a line of an input file."""
+    url = msgspec.json.encode(endpoint)
+    return b'{"custom_id":%b,"method":"POST","url":%b,"body":%b}\n' % (wire_id, url, body)
+
+
 def encode_create(submission: PreparedSubmission, facts: ProviderFacts) -> bytes:
     """Give the body of a create: input, endpoint, window, and our tag among the caller's metadata."""
     options = dict(submission.options)
@@ -253,27 +257,6 @@ def encode_create(submission: PreparedSubmission, facts: ProviderFacts) -> bytes
         **options,
     }
     return msgspec.json.encode(body)
-
-
-def check_metadata(metadata: Any, facts: ProviderFacts) -> None:
-    """Refuse metadata that the provider would refuse, leaving room for our tag."""
-    if metadata is None:
-        return
-    try:
-        pairs_given = msgspec.convert(metadata, dict[str, str])
-    except msgspec.ValidationError:
-        message = f"{facts.name}: metadata is {metadata!r}, not a mapping of texts to texts"
-        raise ConfigError(message, code="bad_metadata") from None
-    limits = facts.limits
-    pairs = limits.metadata_pairs.value - 1 if limits.metadata_pairs else None
-    if pairs is not None and len(pairs_given) > pairs:
-        raise ConfigError(f"{facts.name}: metadata has {len(pairs_given)} pairs; {pairs} are free", code="bad_metadata")
-    longest_key = limits.metadata_key_chars.value if limits.metadata_key_chars else None
-    longest_value = limits.metadata_value_chars.value if limits.metadata_value_chars else None
-    for key, value in pairs_given.items():
-        if (longest_key and len(key) > longest_key) or (longest_value and len(value) > longest_value):
-            message = f"{facts.name}: metadata {key[:80]!r} is too long: a key may have {longest_key} characters"
-            raise ConfigError(f"{message}, a value {longest_value}", code="bad_metadata")
 
 
 def match_of(submission: PreparedSubmission, status: ProviderStatus) -> Match | None:

@@ -1,0 +1,80 @@
+"""One request, from a uniform shape to the line that travels: its format makes the body, its provider the line around it."""
+
+from collections.abc import Callable
+from typing import Any, cast
+
+import msgspec
+
+from asyncbatch.codec.chat import Unsupported
+from asyncbatch.codec.formats import Wish, format_of
+from asyncbatch.codec.requests import EncodedRow, Request, RowFault, encode_json, shown
+from asyncbatch.enums import BatchMode
+
+_URLS = {
+    BatchMode.CHAT: "/v1/chat/completions",
+    BatchMode.COMPLETION: "/v1/completions",
+    BatchMode.EMBEDDING: "/v1/embeddings",
+}
+"""The url of a ready row says which shape its body has: the one that is read, wherever it goes."""
+
+
+class RowRules(msgspec.Struct, frozen=True, kw_only=True):
+    """What the rows of one job have in common.
+
+    Attributes:
+        title: The provider's name, for errors.
+        endpoint: The provider's path.
+        format: The body format of the endpoint, such as `openai.chat`.
+        mode: What the requests ask for.
+        model: The model of them all.
+        max_tokens: The longest answer that the catalog knows of.
+        refuses: What the catalog says that the model refuses.
+        is_dropping: Leave out what the provider cannot express, instead of refusing the row.
+        is_replacing_model: Send rows that name another model to this one, instead of refusing them.
+        line: Makes a line of the id and the body, both JSON.
+    """
+
+    title: str
+    endpoint: str
+    format: str
+    mode: BatchMode
+    model: str
+    max_tokens: int | None = None
+    refuses: tuple[str, ...] = ()
+    is_dropping: bool = False
+    is_replacing_model: bool = False
+    line: Callable[[bytes, bytes], bytes]
+
+
+def encode_row(request: Request, wire_id: str, rules: RowRules) -> EncodedRow:
+    """Make a request a line, or raise the `RowFault` that says why it cannot be one."""
+    if request.url not in (None, rules.endpoint, _URLS.get(rules.mode)):
+        raise RowFault("bad_url", f"its url is {shown(request.url)}, but this job goes to {rules.endpoint}")
+    made, kind = format_of(rules.format), rules.format.partition(".")[2]
+    unsupported = Unsupported(rules.title, drop=rules.is_dropping)
+    wish = Wish(
+        kind=kind,
+        mode=rules.mode,
+        model=rules.model,
+        max_tokens=rules.max_tokens,
+        refuses=rules.refuses,
+        unsupported=unsupported,
+    )
+    body = made.encode_body(_with_model(request.body, rules), wish)
+    line = rules.line(encode_json(wire_id), encode_json(body))
+    return EncodedRow(line, made.count_inputs(body, kind), tuple(unsupported.dropped))
+
+
+def _with_model(body: dict[str, Any], rules: RowRules) -> dict[str, Any]:
+    """Give a body whose own model, if it names one, is the job's where that is asked for."""
+    if not rules.is_replacing_model:
+        return body
+    made = _replaced(body, rules.model)
+    extra = made.get("extra_body")
+    if rules.mode is not BatchMode.CUSTOM and isinstance(extra, dict):
+        made["extra_body"] = _replaced(cast("dict[str, Any]", extra), rules.model)
+    return made
+
+
+def _replaced(fields: dict[str, Any], model: str) -> dict[str, Any]:
+    return {**fields, "model": model} if "model" in fields else dict(fields)

@@ -1,0 +1,113 @@
+"""What a fault does to a call, or to what its answer says."""
+
+from collections.abc import Mapping
+from typing import Any, Literal, TypeAlias
+
+from msgspec import Struct
+
+from asyncbatch.emulator.looks import Looks, Which, with_value, without_value
+
+When: TypeAlias = Literal["before", "after"]
+"""Before: the request is not looked at. After: it has been accepted and its consequences stand."""
+
+
+class Drop(Struct, frozen=True, kw_only=True, tag="drop"):
+    """Close the connection without an answer."""
+
+    when: When = "after"
+
+
+class Answer(Struct, frozen=True, kw_only=True, tag="answer"):
+    """Answer with this instead; without a body, with an error in the dialect's own shape."""
+
+    status: int
+    when: When = "before"
+    code: str | None = None
+    message: str = "The server had an error while processing your request."
+    body: bytes | None = None
+    content_type: str = "application/json"
+    headers: Mapping[str, str] = {}
+    retry_after_s: float | None = None
+    retry_after_as: Literal["seconds", "date"] = "seconds"
+
+
+class Cut(Struct, frozen=True, kw_only=True, tag="cut"):
+    """Promise the whole body, send this much of it, and close."""
+
+    keep_bytes: int = 16
+
+
+class Stall(Struct, frozen=True, kw_only=True, tag="stall"):
+    """Keep the client waiting, in real seconds."""
+
+    seconds: float
+    when: When = "before"
+
+
+class Doom(Struct, frozen=True, kw_only=True, tag="doom"):
+    """Let the batch that this call creates fail, such as for a full queue."""
+
+    code: str
+    message: str = "The batch cannot run."
+    after_s: float | None = None
+
+
+class Rewrite(Struct, frozen=True, kw_only=True, tag="rewrite"):
+    """Change fields of a JSON answer; of a list, in each item that matches. Fields in `remove` disappear.
+
+    A field may be a dotted path, such as `metadata.state`.
+    """
+
+    fields: Mapping[str, Any] = {}
+    remove: tuple[str, ...] = ()
+
+
+class ShowStatus(Struct, frozen=True, kw_only=True, tag="show_status"):
+    """Show a batch with this status, whatever it is."""
+
+    word: str
+
+
+class HideResults(Struct, frozen=True, kw_only=True, tag="hide_results"):
+    """Show a batch without its results, or without its file of errors."""
+
+    which: Which = "all"
+
+
+class HideCounts(Struct, frozen=True, kw_only=True, tag="hide_counts"):
+    """Show a batch that does not tell how many rows it has."""
+
+
+class Lag(Struct, frozen=True, kw_only=True, tag="lag"):
+    """Leave out of a list what is younger than this."""
+
+    seconds: float
+
+
+class EndlessList(Struct, frozen=True, kw_only=True, tag="endless_list"):
+    """Answer a list that is empty and names the same next page for ever."""
+
+
+Neutral: TypeAlias = ShowStatus | HideResults | HideCounts | Lag | EndlessList
+"""Effects on what an answer says that mean the same in every dialect; errors are none of their business."""
+
+Effect: TypeAlias = Drop | Answer | Cut | Stall | Doom | Rewrite | Neutral
+
+
+def change_item(item: dict[str, Any], effect: Effect, looks: Looks) -> dict[str, Any]:
+    """Give a batch, or any other answer, as the effect leaves it."""
+    match effect:
+        case Rewrite():
+            for path, value in effect.fields.items():
+                item = with_value(item, path, value)
+            for path in effect.remove:
+                item = without_value(item, path)
+        case ShowStatus():
+            item = looks.with_status(item, effect.word)
+        case HideResults():
+            item = looks.without_results(item, effect.which)
+        case HideCounts():
+            item = looks.without_counts(item)
+        case _:
+            pass
+    return item

@@ -1,0 +1,201 @@
+"""From a batch to outcomes: watch it to its end, fetch its answers, close the account."""
+
+import logging
+from contextlib import nullcontext
+
+from asyncbatch.dto import ProviderStatus
+from asyncbatch.engine import outcomes
+from asyncbatch.engine.keeping import rows_at
+from asyncbatch.engine.recover import confirm
+from asyncbatch.engine.sending import Sending
+from asyncbatch.engine.settle import enter_answers
+from asyncbatch.enums import BatchStatus
+from asyncbatch.exceptions import (
+    ProviderError,
+    ProviderPermanentError,
+    ProviderTransientError,
+    StorageError,
+    SubmissionUnknownError,
+)
+from asyncbatch.journal import Confirmed, Disowned, Ended, Indeterminate, Settled, SubmissionState, Voided
+from asyncbatch.planning.schedule import Again, GaveUp, PollState, after_error, after_not_found
+from asyncbatch.poller import BatchHandle
+
+_log = logging.getLogger("asyncbatch.engine")
+
+_GONE = frozenset({404, 410})
+
+
+class Collecting(Sending):
+    """The way of a submission from its batch to an outcome for each request."""
+
+    async def drive(self) -> None:
+        """Take one submission from where it stands to its end."""
+        try:
+            await self.take_up()
+            is_settled = self.part.is_settled
+            while not is_settled:
+                await self._send()
+                is_settled = await self._watch_and_settle()
+        except Exception as error:  # noqa: BLE001 it ends no other part, and reaches whoever waits for the job
+            _log.warning("submission %s of job %s stops: %r", self.part.record.index, self.shared.record.job_id, error)
+            self.part.error = error
+            self.part.is_stopped = True
+        finally:
+            self.part.note = None
+            self.shared.changed.notify()
+
+    async def _watch_and_settle(self) -> bool:
+        """Take a part to its outcomes; False if it has to be sent anew."""
+        batch_id = self.part.record.provider_batch_id
+        if batch_id is None:
+            await self._settle_unsent()
+            return True
+        if self.part.is_provisional:
+            self._tell("looks like ours by time and number; its answers will show")
+        elif not self.part.is_fenced:
+            await self._give_input_back()
+        self.part.handle = self.tools.poller.watch(self.provider, batch_id)
+        self.part.handle.on_reading(self.shared.changed.notify)
+        try:
+            status = await self._end_of(self.part.handle)
+        except ProviderPermanentError as error:
+            if not self.part.is_provisional or error.status not in _GONE:
+                raise
+            await self._look_on(f"batch {batch_id} may have been it, and was deleted before its answers could show")
+            return False
+        if self.part.is_fenced and status.status is BatchStatus.FAILED and not status.progress.done:
+            await self._forget_attempt(Voided())
+            return False
+        if self.part.is_provisional and not await self._is_confirmed(batch_id):
+            return False
+        if self.part.record.state is SubmissionState.SUBMITTED:  # or a process that died has said so before
+            await self._move(Ended(status=status.status))
+        fill = outcomes.unanswered(status, self.provider.classify_error)
+        gone = await self._fetch(status)
+        await self._close(fill if gone is None else outcomes.lost(status, gone))
+        return True
+
+    async def _is_confirmed(self, batch_id: str) -> bool:
+        """Ask whose answers a batch has that was found by time and count; if they are not ours, look on for our own."""
+        tools, since = self.tools, self.part.record.intended_at or self.tools.runtime.now()
+        confirmed = await confirm(
+            self.part.submission, since, batch_id, provider=self.provider, runtime=tools.runtime, policy=tools.recovery
+        )
+        if confirmed is True:
+            await self._move(Confirmed())
+            return True
+        _log.warning(
+            "batch %s is not submission %s of job %s", batch_id, self.part.record.index, self.shared.record.job_id
+        )
+        if isinstance(confirmed, Indeterminate):
+            self.part.handle = None
+            await self._move(Disowned())
+            self.part.error = SubmissionUnknownError(confirmed.why, provider=self.provider.PROVIDER_NAME)
+            await self._move(confirmed)
+        else:
+            await self._look_on()
+        return False
+
+    async def _look_on(self, vanished: str | None = None) -> None:
+        """Give up a batch that was found by time and count, and look for our own, while no other create is sent."""
+        self.part.handle = None
+        await self._move(Disowned(vanished=vanished))
+        lines = self.tools.lines_of(self.provider)
+        async with lines.sending if lines.is_single_file else nullcontext():
+            await self._recover(None)
+
+    async def _end_of(self, handle: BatchHandle) -> ProviderStatus:
+        """Wait for the end of a batch; a cancel that was refused is asked for again after each reading."""
+        handle.on_done(self.shared.changed.notify)
+        asked_at = handle.last
+        while not handle.is_done:
+            # The job changes more often than this one batch is read.
+            if self.part.is_uncancelled and handle.last is not asked_at:
+                asked_at = handle.last
+                await self.cancel_batch()
+            if not handle.is_done:
+                await self.shared.changed.wait()
+        return await handle.wait()
+
+    async def _fetch(self, status: ProviderStatus) -> ProviderError | None:
+        """Fetch the answers, as often as it takes; gives the error if they cannot be had any more.
+
+        A refusal is believed only when it has lasted: providers lose sight of files and batches for a while.
+        """
+        tools, state = self.tools, PollState()
+        while True:
+            try:
+                async with tools.lines_of(self.provider).settling:
+                    self._tell("fetching answers")
+                    await enter_answers(self.provider, status, self.part.submission, self.part.ledger, tools.runtime)
+            except ProviderTransientError as error:
+                step: Again | GaveUp = after_error(
+                    tools.polling, state, tools.runtime.random(), retry_after=error.retry_after
+                )
+                failure: ProviderError | StorageError = error
+            except (ProviderPermanentError, StorageError) as error:
+                if isinstance(error, ProviderPermanentError) and error.status in (401, 403):
+                    raise  # a key that is refused now may be mended; the answers are still there
+                step = after_not_found(tools.polling, state, tools.runtime.now(), tools.runtime.random())
+                failure = error
+            else:
+                return None
+            if isinstance(step, GaveUp):
+                if isinstance(failure, StorageError):  # our disk is no reason to call an answer lost
+                    raise failure
+                return failure
+            _log.warning("fetching batch %s: %s", status.provider_batch_id, failure)
+            self._tell("waiting to fetch answers")
+            state = step.state
+            await tools.runtime.sleep(step.delay_s)
+
+    async def _settle_unsent(self) -> None:
+        record = self.part.record
+        if isinstance(self.part.error, SubmissionUnknownError):
+            fill = outcomes.indeterminate(record.reason or self.part.error.message)
+        elif isinstance(self.part.error, ProviderError):
+            fill = outcomes.refused(self.part.error)
+        else:
+            fill = outcomes.withdrawn()
+        await self._close(fill)
+
+    async def _close(self, fill: outcomes.Fill) -> None:
+        await self._close_ledger(fill)
+        self.shared.settled.append(self.part.ledger)
+        await self._move(Settled(outcomes={status.value: n for status, n in self.part.ledger.counts().items()}))
+        await self._give_input_back()
+        if self.part.ledger.strays:
+            _log.warning(
+                "job %s: %d answers carry ids that are not ours", self.shared.record.job_id, self.part.ledger.strays
+            )
+
+    async def _close_ledger(self, fill: outcomes.Fill) -> None:
+        tools, state = self.tools, PollState()
+        while True:
+            try:
+                await tools.runtime.offload(self._close_and_keep, fill)
+            except StorageError as error:  # the answers are there, and so are we: room may come
+                step = after_not_found(tools.polling, state, tools.runtime.now(), tools.runtime.random())
+                if isinstance(step, GaveUp):
+                    raise
+                _log.warning("submission %s of job %s: %s", self.part.record.index, self.shared.record.job_id, error)
+                state = step.state
+                await tools.runtime.sleep(step.delay_s)
+            else:
+                return
+
+    def _close_and_keep(self, fill: outcomes.Fill) -> None:
+        self.part.ledger.close(fill, self.part.submission.request_ids)
+        if self.shared.place is not None:
+            self.part.ledger.keep_at(rows_at(self.shared.place, self.part.record.index))
+
+    async def _give_input_back(self) -> None:
+        if self.shared.place is not None:  # what is kept goes with the job
+            return
+        if self.part.submission.spool is not None:
+            try:
+                await self.part.submission.spool.discard()
+            except (StorageError, OSError) as error:  # it goes with the client; no batch is left alone over it
+                _log.warning("job %s: an input is left on the disk: %s", self.shared.record.job_id, error)
+            self.part.submission = self.part.submission.replace(spool=None, payloads=())

@@ -1,0 +1,159 @@
+"""The large bodies of a job that outlive its process: what was handed in, what the requests are called, how they ended.
+
+They lie in the job's own directory, and are whole before the journal promises the job; rows of outcomes are whole before it
+says that a submission is settled. Everything here blocks.
+"""
+
+from array import array
+from collections.abc import Sequence
+from pathlib import Path
+from uuid import UUID
+
+import msgspec
+
+from asyncbatch.dto import PreparedSubmission
+from asyncbatch.engine.ledger import Ledger
+from asyncbatch.exceptions import ConfigError, ProviderPermanentError, ProviderTransientError, SubmissionUnknownError
+from asyncbatch.journal import JobRecord, SubmissionRecord, SubmissionState
+from asyncbatch.request_ids import IdIndex, RequestIds
+from asyncbatch.spool import SpoolFile, SpoolSpace, SpoolView, sync_directory
+
+_REFUSED, _REJECTS = "refused", "rejects"
+
+
+def rows_at(place: Path, index: int) -> Path:
+    """Say where the outcomes of a submission lie."""
+    return place / f"rows-{index:04d}"
+
+
+def keep(
+    place: Path, submissions: Sequence[PreparedSubmission], rejects: Ledger | None, space: SpoolSpace
+) -> list[PreparedSubmission]:
+    """Let everything that a job needs lie in its place, safe against a power failure.
+
+    Raises:
+        ConfigError: A provider of somebody else's gives submissions whose requests are nowhere.
+    """
+    views = [_spooled(item, space) for item in submissions]
+    files = {id(view.file): view.file for view in views}
+    for number, file in enumerate(files.values()):
+        file.keep_at(place / f"input-{number:04d}")
+    _keep_ids(place, submissions, space)
+    if rejects is not None:
+        rejects.keep_at(place / _REJECTS)
+    sync_directory(place.parent)
+    return [item.replace(spool=view, payloads=()) for item, view in zip(submissions, views, strict=True)]
+
+
+def _spooled(submission: PreparedSubmission, space: SpoolSpace) -> SpoolView:
+    if isinstance(submission.spool, SpoolView):
+        return submission.spool
+    if not submission.payloads:
+        message = f"{submission.provider_name}: its submissions keep their requests nowhere, so no journal can"
+        raise ConfigError(message, code="provider.submission", hint='use BatchClient(journal="memory")')
+    file = space.new()
+    file.append(b"".join(bytes(line) + b"\n" for line in submission.payloads))
+    return file.view()
+
+
+def _keep_ids(place: Path, submissions: Sequence[PreparedSubmission], space: SpoolSpace) -> None:
+    known = [item.request_ids for item in submissions if isinstance(item.request_ids, RequestIds)]
+    if known:
+        index = known[0].whole
+    else:
+        index = IdIndex.new(space)
+        for item in submissions:
+            index.extend(list(item.request_ids))
+    index.keep_in(place)
+    file = space.new()
+    file.append(array("Q", submissions[0].refused_rows if submissions else ()).tobytes())
+    file.keep_at(place / _REFUSED)
+
+
+def input_of(submission: PreparedSubmission, place: Path | None) -> tuple[str, int, int]:
+    """Say in which body the input of a submission lies, where it begins there, and its length."""
+    view = submission.spool
+    if not isinstance(view, SpoolView):
+        return "", 0, view.size if view is not None else 0
+    name = view.file.path.name if place is not None and view.file.path is not None else ""
+    return name, view.offset, view.size
+
+
+class Kept(msgspec.Struct, frozen=True, kw_only=True):
+    """A job, read back.
+
+    Attributes:
+        submissions: As they were accepted, with what has become of them since.
+        ledgers: How their requests ended: closed where a submission is settled, else empty.
+        rejects: The requests that were refused before anything was sent.
+    """
+
+    submissions: list[PreparedSubmission]
+    ledgers: list[Ledger]
+    rejects: Ledger | None
+
+
+def read_back(place: Path, job: JobRecord, records: Sequence[SubmissionRecord], space: SpoolSpace) -> Kept:
+    """Read a job back that another process accepted.
+
+    Raises:
+        StorageError: A body of it is gone.
+        JournalError: Its rows do not add up.
+    """
+    ids, refused = IdIndex.kept(space, place), array("Q")
+    refused.frombytes(space.kept(place / _REFUSED).read())
+    files: dict[str, SpoolFile] = {}
+    submissions: list[PreparedSubmission] = []
+    position = 0
+    for record in records:
+        if record.input_name not in files:
+            files[record.input_name] = space.kept(place / record.input_name)
+        view = files[record.input_name].view(record.input_offset, record.input_bytes)
+        run = RequestIds(ids, position, record.request_count)
+        frame = _submission(job, record, len(records))
+        submissions.append(frame.replace(spool=view, request_ids=run, refused_rows=refused))
+        position += record.request_count
+    ledgers = [_ledger(place, record, space) for record in records]
+    rejects = Ledger.load(job.rejected_count, space.kept(place / _REJECTS)) if job.rejected_count else None
+    return Kept(submissions=submissions, ledgers=ledgers, rejects=rejects)
+
+
+def _submission(job: JobRecord, record: SubmissionRecord, total: int) -> PreparedSubmission:
+    return PreparedSubmission(
+        batch_id=UUID(hex=job.job_id),
+        provider_name=job.provider,
+        model=job.model,
+        mode=job.mode,
+        endpoint=job.endpoint,
+        chunk_index=record.index,
+        total_chunks=total,
+        request_count=record.request_count,
+        first_row=record.first_row,
+        wire_prefix=record.wire_prefix,
+        tag=record.tag,
+        is_inline=record.is_inline,
+        input_ref=record.input_ref,
+        input_expires_at=record.input_expires_at,
+        dropped=job.options.get("dropped", {}),
+        options=job.options.get("create", {}),
+    )
+
+
+def _ledger(place: Path, record: SubmissionRecord, space: SpoolSpace) -> Ledger:
+    if record.state is SubmissionState.SETTLED:
+        return Ledger.load(record.request_count, space.kept(rows_at(place, record.index)))
+    return Ledger(record.request_count, space.new())
+
+
+def error_of(job: JobRecord, record: SubmissionRecord) -> Exception | None:
+    """Say why a submission has no batch, as whoever waited for it was told."""
+    why = record.reason or "it was refused"
+    match record.ending:
+        case "indeterminate":
+            return SubmissionUnknownError(why, provider=job.provider, code="create_unknown")
+        case "refused":
+            return ProviderPermanentError(why, provider=job.provider, code="refused")
+        case "refused_for_now":
+            return ProviderTransientError(why, provider=job.provider, code="refused_for_now")
+        case _:
+            return None

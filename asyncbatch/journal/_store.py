@@ -1,0 +1,245 @@
+"""What a journal's calls do to its tables: each function is a piece of one transaction, or a question."""
+
+import os
+import shutil
+import sqlite3
+from collections.abc import Sequence
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import Any, Union
+
+import msgspec
+
+from asyncbatch.exceptions import JournalError
+from asyncbatch.journal import _files
+from asyncbatch.journal._database import Database
+from asyncbatch.journal._locks import check_job_id, is_job_id, this_process
+from asyncbatch.journal._refusals import corrupt, no_job, not_writer, on_disk
+from asyncbatch.journal.records import (
+    Accepted,
+    CreateIntended,
+    CreateUnknown,
+    Disowned,
+    Event,
+    Fenced,
+    Indeterminate,
+    JobRecord,
+    Refused,
+    SubmissionRecord,
+    SubmissionState,
+    Voided,
+    apply,
+)
+
+# Fields that a later version has added are passed over.
+_JOB = msgspec.json.Decoder(JobRecord)
+_SUBMISSION = msgspec.json.Decoder(SubmissionRecord)
+_EVENT: msgspec.json.Decoder[Any] = msgspec.json.Decoder(Union[tuple(Event.__subclasses__())])  # noqa: UP007 made of what there is
+
+_RESULTS: dict[type[Event], str] = {
+    Accepted: "accepted",
+    CreateUnknown: "unknown",
+    Disowned: "unknown",
+    Fenced: "fenced",
+    Indeterminate: "indeterminate",
+    Refused: "refused",
+    Voided: "voided",
+}
+"""What an event says of the attempt that was under way."""
+
+_UPDATE = """UPDATE submission SET state = ?, attempt = ?, tag = ?, provider_batch_id = ?, record = ?
+    WHERE job_id = ? AND idx = ?"""
+_INTEND = """INSERT INTO attempt SELECT ?, ?, ?, ?, ?, provider || '/' || nullif(fingerprint, ''), NULL, 'open'
+    FROM job WHERE job_id = ?"""
+_RESULT = "UPDATE attempt SET result = ?, provider_batch_id = ? WHERE job_id = ? AND idx = ? AND n = ?"
+_HAPPEN = "INSERT INTO event (at, job_id, idx, kind, data) VALUES (?, ?, ?, ?, ?)"
+
+# As bytes: what is not UTF-8 in a damaged file is then found by whoever decodes it.
+_SUBMISSIONS = "SELECT CAST(record AS BLOB) FROM submission WHERE job_id = ? ORDER BY idx"
+_SUBMISSION_BY_INDEX = "SELECT CAST(record AS BLOB) FROM submission WHERE job_id = ? AND idx = ?"
+_EVENTS = "SELECT CAST(data AS BLOB) FROM event WHERE job_id = ? AND idx = ? ORDER BY seq"
+JOB_BY_ID = "SELECT CAST(record AS BLOB) FROM job WHERE job_id = ?"
+JOB_BY_KEY = "SELECT CAST(record AS BLOB) FROM job WHERE key = ?"
+ALL_JOBS = "SELECT CAST(record AS BLOB) FROM job ORDER BY created_at, seq"
+UNFINISHED_JOBS = """SELECT CAST(record AS BLOB) FROM job
+    WHERE job_id IN (SELECT job_id FROM submission WHERE state <> 'settled')
+    ORDER BY created_at, seq"""
+
+
+def _json(record: msgspec.Struct) -> str:
+    return msgspec.json.encode(record).decode()
+
+
+class Store:
+    """The tables and places of one journal object, in its thread."""
+
+    def __init__(self, database: Database, owner: str) -> None:
+        self._database = database
+        self._leases = database.leases
+        self._owner = owner
+        self._path = database.path
+        self._places = database.directory / "jobs"
+
+    # Changes.
+
+    def accept(
+        self,
+        job: JobRecord,
+        submissions: Sequence[SubmissionRecord],
+        at: float,
+        connection: sqlite3.Connection,
+        undo: ExitStack,
+    ) -> None:
+        if _has_job(connection, job.job_id):
+            raise JournalError(f"job {job.job_id} was accepted before", code="journal.job_exists")
+        if job.key is not None and connection.execute("SELECT 1 FROM job WHERE key = ?", (job.key,)).fetchone():
+            raise JournalError(f"there is a job of the key {job.key!r} already", code="journal.key_exists")
+        if not self._take(job.job_id, undo):
+            raise not_writer(job.job_id)
+        row = (
+            job.job_id,
+            job.key,
+            job.provider,
+            job.model,
+            job.account,
+            job.fingerprint,
+            job.created_at,
+            job.request_count,
+        )
+        connection.execute("INSERT INTO job VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?)", (*row, _json(job)))
+        rows = [(job.job_id, record.index, *_columns(record)) for record in submissions]
+        connection.executemany("INSERT INTO submission VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+        self._raise_epoch(connection, job.job_id, at)
+
+    def claim(self, job_id: str, at: float, connection: sqlite3.Connection, undo: ExitStack) -> bool:
+        if not _has_job(connection, job_id):
+            raise no_job(job_id)
+        if not self._take(job_id, undo):
+            return False
+        if not self._renew(connection, job_id, at):
+            self._raise_epoch(connection, job_id, at)
+        return True
+
+    def move(
+        self, job_id: str, index: int, event: Event, at: float, connection: sqlite3.Connection, _undo: ExitStack
+    ) -> SubmissionRecord:
+        if not self._renew(connection, job_id, at):
+            raise not_writer(job_id) if _has_job(connection, job_id) else no_job(job_id)
+        before = self._submission(connection, job_id, index)
+        after = apply(before, event)
+        connection.execute(_UPDATE, (*_columns(after), job_id, index))
+        _note_attempt(connection, job_id, before, after, event)
+        connection.execute(_HAPPEN, (at, job_id, index, type(event).__name__, _json(event)))
+        return after
+
+    def _take(self, job_id: str, undo: ExitStack) -> bool:
+        """Lock a job for good, unless the change fails that wants it; one that was locked before stays so."""
+        had = self._leases.holds(job_id)
+        taken = self._leases.take(job_id)
+        if taken and not had:
+            undo.callback(self._leases.drop, job_id)
+        return taken
+
+    def _renew(self, connection: sqlite3.Connection, job_id: str, at: float) -> bool:
+        """Say whether we are the latest writer of a job."""
+        ours = (job_id, self._owner, self._leases.epoch(job_id))
+        sql = "UPDATE lease SET renewed = ? WHERE job_id = ? AND owner = ? AND epoch = ?"
+        return connection.execute(sql, (at, *ours)).rowcount == 1
+
+    def _raise_epoch(self, connection: sqlite3.Connection, job_id: str, at: float) -> None:
+        """Be the writer of a job: whoever was it before is not any more, even if it does not know yet."""
+        found = connection.execute("SELECT epoch FROM lease WHERE job_id = ?", (job_id,)).fetchone()
+        epoch = found[0] + 1 if found else 1
+        row = (job_id, self._owner, *this_process(), epoch, at)
+        connection.execute("INSERT OR REPLACE INTO lease VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+        self._leases.set_epoch(job_id, epoch)
+
+    # Steps.
+
+    def make_place(self, job_id: str) -> Path:
+        """Lock a job that is about to be accepted, or goes on, and make its directory."""
+        if not self._leases.take(job_id):
+            raise not_writer(job_id)
+        place = self.place(job_id)
+        with on_disk(place):
+            _files.make_private(place)
+        return place
+
+    def place(self, job_id: str) -> Path:
+        return self._places / check_job_id(job_id)
+
+    def forget(self, job_id: str) -> None:
+        """Remove the rows of a job, then its directory, then its lock."""
+        with ExitStack() as undo:
+            if not self._take(job_id, undo):
+                raise not_writer(job_id)
+            (answer,) = self._database.commit([partial(_delete, job_id)])
+            if answer.error is not None:
+                raise answer.error
+            place = self.place(job_id)
+            with on_disk(place):
+                if os.path.lexists(place):
+                    shutil.rmtree(place)
+                self._leases.drop(job_id, and_file=True)
+
+    # Questions.
+
+    def strays(self, connection: sqlite3.Connection) -> tuple[str, ...]:
+        """Name the places of jobs that were never accepted: their process died before."""
+        if not self._places.exists():
+            return ()
+        with on_disk(self._places):
+            names = sorted(place.name for place in self._places.iterdir())
+        return tuple(name for name in names if is_job_id(name) and not _has_job(connection, name))
+
+    def jobs(self, question: str, values: tuple[str, ...], connection: sqlite3.Connection) -> tuple[JobRecord, ...]:
+        return tuple(self._decode(_JOB, text) for (text,) in connection.execute(question, values))
+
+    def submissions(self, job_id: str, connection: sqlite3.Connection) -> tuple[SubmissionRecord, ...]:
+        rows = connection.execute(_SUBMISSIONS, (job_id,))
+        return tuple(self._decode(_SUBMISSION, text) for (text,) in rows)
+
+    def events(self, job_id: str, index: int, connection: sqlite3.Connection) -> tuple[Event, ...]:
+        rows = connection.execute(_EVENTS, (job_id, index))
+        return tuple(self._decode(_EVENT, text) for (text,) in rows)
+
+    def _submission(self, connection: sqlite3.Connection, job_id: str, index: int) -> SubmissionRecord:
+        row = connection.execute(_SUBMISSION_BY_INDEX, (job_id, index)).fetchone()
+        if row is None:
+            raise JournalError(f"job {job_id} has no submission {index}", code="journal.no_submission")
+        record: SubmissionRecord = self._decode(_SUBMISSION, row[0])
+        return record
+
+    def _decode(self, decoder: msgspec.json.Decoder[Any], text: bytes) -> Any:
+        try:
+            return decoder.decode(text)
+        except msgspec.DecodeError as error:
+            raise corrupt(self._path, f"a record in it cannot be read: {error}") from error
+
+
+def _columns(record: SubmissionRecord) -> tuple[Any, ...]:
+    return (record.state.value, record.attempt, record.tag, record.provider_batch_id, _json(record))
+
+
+def _note_attempt(
+    connection: sqlite3.Connection, job_id: str, before: SubmissionRecord, after: SubmissionRecord, event: Event
+) -> None:
+    """Keep account of the attempt that this event begins or tells about."""
+    here = (job_id, after.index, after.attempt)
+    if isinstance(event, CreateIntended):
+        connection.execute(_INTEND, (*here, event.mark, event.at, job_id))
+        return
+    result = _RESULTS.get(type(event))
+    if result is None or (result == "refused" and before.state is not SubmissionState.CREATING):
+        return  # nothing was under way
+    batch_id = after.provider_batch_id or (before.provider_batch_id if result == "voided" else None)
+    connection.execute(_RESULT, (result, batch_id, *here))
+
+
+def _has_job(connection: sqlite3.Connection, job_id: str) -> bool:
+    return connection.execute("SELECT 1 FROM job WHERE job_id = ?", (job_id,)).fetchone() is not None
+
+
+def _delete(job_id: str, connection: sqlite3.Connection, _undo: ExitStack) -> None:
+    connection.execute("DELETE FROM job WHERE job_id = ?", (job_id,))

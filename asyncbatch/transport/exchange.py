@@ -1,0 +1,173 @@
+"""How one account's calls are sent: once, or repeated while that may help; what comes back is an answer or an error of ours."""
+
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from typing import TypeVar
+
+import anyio
+
+from asyncbatch.catalog import ProviderFacts
+from asyncbatch.exceptions import ProviderError, ProviderPermanentError, ProviderTransientError
+from asyncbatch.planning.retry import Retry, RetryBudget, decode_lag, decode_lead, decode_retry_after, next_delay
+from asyncbatch.runtime import Runtime
+from asyncbatch.transport.bodies import StreamedPayload
+from asyncbatch.transport.downloads import Answer, Sink, download
+from asyncbatch.transport.errors import WIRE_ERRORS, UnfitAnswerError, from_answer, from_wire, ours_behind
+from asyncbatch.transport.origin import Call, Origin, call_to_server_url
+from asyncbatch.transport.sessions import Http, Opened, Profile, Sessions
+
+T = TypeVar("T")
+
+ONCE = Retry(attempts=1)
+"""For calls that somebody else repeats: the poller decides when to ask again, and one layer is enough."""
+
+_THROTTLED = 429
+
+
+class Exchange:
+    """The way of one account's calls to its provider and back; it holds no connection of its own."""
+
+    def __init__(
+        self, *, sessions: Sessions, runtime: Runtime, facts: ProviderFacts, origin: Origin, retry: Retry
+    ) -> None:
+        self._sessions = sessions
+        self._runtime = runtime
+        self.facts = facts
+        self._origin = origin
+        self._retry = retry
+        self._budget = RetryBudget()
+        self.lead_s = 0.0
+        """Seconds by which our clock was ahead of the server's at its last answer; never negative."""
+        self.lag_s = 0.0
+        """Seconds by which it was behind; never negative."""
+
+    @property
+    def http(self) -> Http:
+        return self._sessions.http
+
+    async def once(
+        self,
+        call: Call,
+        body: bytes | StreamedPayload | None = None,
+        *,
+        profile: Profile = Profile.CONTROL,
+        silence_s: float | None = None,
+    ) -> Answer:
+        """Send a call and read its answer, whatever it says; `silence_s` limits each silence instead of the whole."""
+        session = self._sessions.get(profile)
+        options = self._sessions.options(profile, silence_s=silence_s)
+        asked = session.request(call.method, call.url, data=body, headers=call.headers, **options)
+        async with Opened(await asked) as opened:
+            self._set_clock(call, opened.response.headers)
+            return Answer(opened.response.status, opened.response.headers, await self._read(opened))
+
+    async def asked(
+        self,
+        call: Call,
+        body: bytes | StreamedPayload | None,
+        *,
+        profile: Profile,
+        also: Collection[int],
+        retry: bool,
+    ) -> Answer:
+        """Send a call that may be repeated until its answer is a success, or one of the statuses in `also`."""
+
+        async def send() -> Answer:
+            return await self.once(call, body, profile=profile)
+
+        return await self.repeated(lambda: self.checked(call, send, also), retry=retry)
+
+    async def checked(self, call: Call, send: Callable[[], Awaitable[Answer]], also: Collection[int] = ()) -> Answer:
+        """Send, and make an error of whatever is no success; the statuses in `also` are answers like any."""
+        try:
+            answer = await send()
+        except WIRE_ERRORS as error:
+            failure = ours_behind(error) or self.from_wire(call, error)
+        else:
+            if 200 <= answer.status < 300 or answer.status in also:
+                return answer
+            failure = self.from_answer(call, answer)
+        # Raised out here, for then nothing of the wire's own error, which knows every header, hangs on ours.
+        raise failure
+
+    async def peek(self, call: Call, size: int) -> Answer:
+        """Read no more of an answer than its beginning, and hang up."""
+        session, options = self._sessions.get(Profile.CONTROL), self._sessions.options(Profile.CONTROL)
+        async with Opened(await session.request(call.method, call.url, headers=call.headers, **options)) as opened:
+            self._set_clock(call, opened.response.headers)
+            beginning = await self._read(opened, size)
+            opened.response.close()  # the rest is not waited for
+            return Answer(opened.response.status, opened.response.headers, beginning)
+
+    async def repeated(self, send: Callable[[], Awaitable[T]], *, retry: bool = True) -> T:
+        """Repeat what may be repeated while its errors are transient and the budget lasts."""
+        policy = self._retry if retry else ONCE
+        tried = paid = 0
+        while True:
+            tried += 1
+            try:
+                result = await send()
+            except ProviderTransientError as error:
+                delay = next_delay(policy, tried, self._runtime.random(), error.retry_after)
+                cost = 0 if delay is None else self._budget.take(is_throttled=error.status == _THROTTLED)
+                if delay is None or not cost:
+                    raise
+                paid += cost
+                await self._runtime.sleep(delay)
+            else:
+                self._budget.give(paid)
+                return result
+
+    async def pour(self, call: Call, sink: Sink, *, profile: Profile, is_lines: bool) -> Answer:
+        """Fetch a body into a sink, from its start."""
+        await self._runtime.offload(sink.clear)
+
+        async def send() -> Answer:
+            answer = await download(self._sessions, self._runtime, call, sink, profile=profile, is_lines=is_lines)
+            if not is_lines:  # a file may come from elsewhere, by a redirect
+                self._set_clock(call, answer.headers)
+            return answer
+
+        return await self.checked(call, send)
+
+    def call_to(self, method: str, url: str, headers: dict[str, str]) -> Call:
+        """Make a call to an address that the server gave."""
+        try:
+            return call_to_server_url(self._origin, method, url, headers)
+        except ValueError as error:
+            message = f"{self.facts.name}: the server names an upload address that is not taken: {error}"
+        raise ProviderPermanentError(message, provider=self.facts.name, code="bad_upload_url")
+
+    def from_wire(self, call: Call, error: BaseException) -> ProviderError:
+        return from_wire(error, provider=self.facts.name, what=call.what, origin=call.where)
+
+    def from_answer(self, call: Call, answer: Answer) -> ProviderError:
+        now, secrets = self._runtime.now(), self.secrets_of(call)
+        error = from_answer(*answer, facts=self.facts, what=call.what, now=now, secrets=secrets)
+        if not call.has_key:
+            error.hint = None  # which would speak of the key or of the base URL, and neither is at fault
+        return error
+
+    def secrets_of(self, call: Call) -> tuple[str, ...]:
+        return *call.secrets, *self.http.secrets
+
+    def retry_after(self, answer: Answer) -> float | None:
+        """Give the seconds that an answer asks us to wait."""
+        return decode_retry_after(answer.headers, self._runtime.now())
+
+    def _set_clock(self, call: Call, headers: Mapping[str, str]) -> None:
+        if call.has_key:  # a stranger's clock says nothing
+            now = self._runtime.now()
+            self.lead_s, self.lag_s = decode_lead(headers, now, self.lead_s), decode_lag(headers, now, self.lag_s)
+
+    async def _read(self, opened: Opened, beginning: int | None = None) -> bytes:
+        """Read an answer, or so many bytes of it at most."""
+        pieces, size = list[bytes](), 0
+        with anyio.fail_after(self.http.control_total_s):  # an upload has no limit in all, but what answers it is small
+            async for piece in opened.response.content.iter_any():
+                pieces.append(piece)
+                size += len(piece)
+                if beginning is not None and size >= beginning:
+                    break
+                if size > self.http.answer_bytes:
+                    raise UnfitAnswerError(f"the answer is larger than {self.http.answer_bytes} bytes")
+        return b"".join(pieces)[:beginning]

@@ -1,0 +1,132 @@
+"""Where calls go and what they carry: an account's own address, and addresses that a server hands out."""
+
+import ipaddress
+import re
+from collections.abc import Iterator, Mapping
+
+import msgspec
+from yarl import URL
+
+from asyncbatch.transport.sessions import SECRET_CHARS, USER_AGENT, Headers
+
+_PRINTABLE = re.compile(r"[!-~]+")
+
+
+class Origin(msgspec.Struct, frozen=True, kw_only=True):
+    """Where an account's calls go and what they carry; its repr shows no header values.
+
+    Attributes:
+        base_url: The API's root, without a slash at its end.
+        headers: Harmless headers for every call.
+        secret_headers: Credentials; they leave for this origin only.
+    """
+
+    base_url: str
+    headers: Mapping[str, str] = {}
+    secret_headers: Mapping[str, str] = {}
+
+    def __repr__(self) -> str:
+        return f"Origin({self.base_url!r})"
+
+    def __rich_repr__(self) -> Iterator[str]:  # type: ignore[override] # rich takes values too
+        yield self.base_url
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """Every value that must not appear anywhere, with and without its scheme; longest first, whole values before parts."""
+        values = [*self.secret_headers.values(), *(value.rpartition(" ")[2] for value in self.secret_headers.values())]
+        return _longest_first(values)
+
+
+class Call(msgspec.Struct, frozen=True, kw_only=True):
+    """One call, ready to be sent; its repr shows neither headers nor address.
+
+    Attributes:
+        what: How errors name it.
+        where: The host that errors show.
+        secrets: What must not appear in an error, whatever the server says.
+        has_key: Whether it carries the account's credentials.
+    """
+
+    method: str
+    url: URL
+    headers: Headers
+    what: str
+    where: str
+    secrets: tuple[str, ...] = ()
+    has_key: bool = True
+
+    def __repr__(self) -> str:
+        return f"Call({self.what!r})"
+
+    def __rich_repr__(self) -> Iterator[str]:  # type: ignore[override] # rich takes values too
+        yield self.what
+
+
+def call_to_origin(
+    origin: Origin,
+    method: str,
+    path: str,
+    *,
+    params: Mapping[str, str] | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Call:
+    """Make a call to a path below the account's base URL, with its credentials; no header of the call replaces those."""
+    url = URL(origin.base_url + path, encoded=True)
+    return Call(
+        method=method,
+        url=url.with_query(dict(params)) if params else url,
+        headers=Headers.merged({"User-Agent": USER_AGENT}, origin.headers, headers or {}, origin.secret_headers),
+        what=f"{method} {path}",
+        where=str(URL(origin.base_url).origin()) if "://" in origin.base_url else origin.base_url,
+        secrets=origin.secrets,
+    )
+
+
+def call_to_server_url(origin: Origin, method: str, text: str, headers: Mapping[str, str] | None = None) -> Call:
+    """Make a call to an address that a server handed out: it carries no credential of ours, for the address itself is one.
+
+    Raises:
+        ValueError: The address is none that may be trusted with a body; the message does not show it.
+    """
+    url = _server_url(text, is_plain_allowed=origin.base_url.startswith("http://"))
+    where = url.host_port_subcomponent or ""
+    values = (text, str(url), url.raw_path_qs, url.raw_path, url.raw_query_string, *url.query.values())
+    return Call(
+        method=method,
+        url=url,
+        headers=Headers.merged({"User-Agent": USER_AGENT}, headers or {}),
+        what=f"{method} to {where}",
+        where=where,
+        secrets=(*origin.secrets, *_longest_first(values)),
+        has_key=False,
+    )
+
+
+def _server_url(text: str, *, is_plain_allowed: bool) -> URL:
+    if not _PRINTABLE.fullmatch(text):
+        raise ValueError("it is no address")
+    try:
+        url = URL(text, encoded=True).with_fragment(None)
+        has_user = url.user is not None or url.password is not None  # ValueError: a port that is none …
+        (url.host or "").encode("idna")  # … or a host that no name server can be asked for
+    except ValueError:
+        raise ValueError("it is no address") from None
+    if has_user:
+        raise ValueError("it brings credentials of its own")
+    if not url.host or not (url.scheme == "https" or (is_plain_allowed and _is_plain_loopback(url))):
+        raise ValueError("it is no https address")
+    return url
+
+
+def _is_plain_loopback(url: URL) -> bool:
+    host = url.host or ""
+    try:
+        return url.scheme == "http" and (host == "localhost" or ipaddress.ip_address(host).is_loopback)
+    except ValueError:  # a name
+        return False
+
+
+def _longest_first(values: Iterator[str] | list[str] | tuple[str, ...]) -> tuple[str, ...]:
+    found = {value for value in values if len(value) >= SECRET_CHARS}
+    return tuple(sorted(found, key=len, reverse=True))

@@ -1,0 +1,354 @@
+"""What providers with a YAML have in common: rows made by their format, the list walked for a lost create, files downloaded.
+
+A subclass says what is its own: a line, the calls, and how their answers are read. Providers of others may derive from it too.
+"""
+
+import logging
+import re
+from abc import abstractmethod
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
+from typing import Any, TypeVar
+from uuid import UUID
+
+import msgspec
+
+from asyncbatch.base_provider import (
+    BaseBatchProvider,
+    Downloaded,
+    InputChoice,
+    IntakeRules,
+    OnUnsupported,
+    Profile,
+    RejectHook,
+    Requests,
+    ResultStream,
+    WireIds,
+)
+from asyncbatch.codec.rows import RowRules, encode_row
+from asyncbatch.dto import (
+    Match,
+    PreparedSubmission,
+    ProviderResultRow,
+    ProviderStatus,
+    ProviderSubmitResult,
+    StatusPage,
+)
+from asyncbatch.enums import BatchMode, InputMode, SubmitSafety
+from asyncbatch.exceptions import ConfigError, ProviderPermanentError, ProviderTransientError
+from asyncbatch.planning.chunking import ChunkLimits
+from asyncbatch.planning.looking import next_look
+from asyncbatch.runtime import finish
+from asyncbatch.spool import SpoolFile
+
+_log = logging.getLogger("asyncbatch.providers")
+
+T = TypeVar("T")
+
+UNREADABLE = (msgspec.MsgspecError, RecursionError, ValueError)
+"""What reading JSON may raise: a ValueError comes of bytes that are no UTF-8."""
+
+SKEW_S = 300.0
+"""The list is read back to this long before a create, and further where the provider's clock is known to be behind ours."""
+_PAGES = 10_000
+_REFUSED_KEY = frozenset({401, 403})
+
+
+class WireProvider(BaseBatchProvider):
+    """A provider whose facts stand in a YAML and whose bodies a format of `codec/formats` makes."""
+
+    ENVELOPE_BYTES = 1024
+    """Of the body of an inline create: what may stand around its rows."""
+
+    # What a provider says for itself.
+
+    @abstractmethod
+    def encode_line(self, wire_id: bytes, body: bytes, endpoint: str, *, is_inline: bool) -> bytes:
+        """Give the line of one request, newline included; `wire_id` and `body` are JSON, in one line each."""
+
+    @abstractmethod
+    async def download(self, provider_batch_id: str) -> Downloaded:
+        """Bring the answers of a batch that is over into the spool."""
+
+    def inline_line(self, line: bytes) -> bytes:
+        """Give the line of a file as it travels inline; both without newline. By default they are the same."""
+        return line
+
+    def match_of(self, submission: PreparedSubmission, status: ProviderStatus) -> Match | None:
+        """Say whether a batch of the list is this submission."""
+        raise AssertionError(f"{self.PROVIDER_NAME} says how {submission.chunk_index} and {status} match")
+
+    def is_early(self, status: ProviderStatus) -> bool:
+        """Whether a batch that is over may yet name further places of answers."""
+        del status
+        return False
+
+    # From requests to submissions.
+
+    def supports_model(self, model: str, mode: BatchMode | None = None) -> bool:
+        return self.facts.supports(model, mode)
+
+    async def prepare_payloads(  # noqa: PLR0913 the contract of the base class
+        self,
+        *,
+        batch_id: UUID,
+        model: str,
+        mode: BatchMode,
+        requests: Requests,
+        endpoint: str | None = None,
+        wire_ids: WireIds = "own",
+        on_reject: RejectHook | None = None,
+        on_unsupported: OnUnsupported = "error",
+        input_mode: InputChoice = "auto",
+        options: Mapping[str, Any] | None = None,
+        replace_model: bool = False,
+    ) -> list[PreparedSubmission]:
+        self.check_model(model, mode)
+        self.check_options(options or {})
+        target = self.facts.endpoint_for(mode, endpoint)
+        travels = self._input_of(input_mode)
+        rows = RowRules(
+            title=self.facts.title,
+            endpoint=target.path,
+            format=target.format,
+            mode=mode,
+            model=model,
+            max_tokens=self.facts.max_tokens_of(model),
+            refuses=self.facts.refuses_of(model),
+            is_dropping=_is_drop(on_unsupported),
+            is_replacing_model=replace_model,
+            line=partial(self.encode_line, endpoint=target.path, is_inline=travels is InputMode.INLINE),
+        )
+        submissions = await self.cut(
+            requests,
+            self._rules(rows, wire_ids, travels),
+            batch_id=batch_id,
+            model=model,
+            endpoint=target.path,
+            on_reject=on_reject,
+            options=options,
+        )
+        if submissions and submissions[0].dropped:
+            _log.warning(
+                "%s: left out, as on_unsupported asks: %s", self.PROVIDER_NAME, _listed(submissions[0].dropped)
+            )
+        if travels is InputMode.INLINE:
+            return [item.replace(is_inline=True) for item in submissions]
+        try:
+            return [await self._inlined(item) if self._is_small(item, input_mode) else item for item in submissions]
+        except BaseException:
+            await finish(partial(self.discard, submissions))
+            raise
+
+    def _input_of(self, choice: InputChoice) -> InputMode:
+        """Give how rows travel, as far as it is known before they are counted."""
+        inputs = self.facts.inputs
+        if choice == "auto":
+            return inputs[0]
+        if choice not in inputs:
+            known = " or ".join(("auto", *inputs))
+            message = f"{self.PROVIDER_NAME}: input_mode is {choice!r}"
+            raise ConfigError(message, code="input_mode.unsupported", hint=f"it can be {known}")
+        return InputMode(choice)
+
+    def _is_small(self, submission: PreparedSubmission, choice: InputChoice) -> bool:
+        small = self.facts.inline_up_to
+        if small is None or choice != "auto" or submission.spool is None or not submission.payloads:
+            return False
+        return submission.request_count <= small.requests and submission.spool.size <= small.bytes
+
+    async def _inlined(self, submission: PreparedSubmission) -> PreparedSubmission:
+        return await self.respooled(submission.replace(is_inline=True), self.inline_line)
+
+    def _rules(self, rows: RowRules, wire_ids: WireIds, travels: InputMode) -> IntakeRules:
+        limits = self.facts.limits
+        kind = rows.format.partition(".")[2]
+        inputs = limits.embedding_inputs.value if kind == "embedding" and limits.embedding_inputs else None
+        most, size = limits.requests, limits.file_bytes
+        if travels is InputMode.INLINE:
+            most, size = limits.inline_requests or most, limits.inline_bytes or size
+        envelope = self.ENVELOPE_BYTES if travels is InputMode.INLINE else 0
+        return IntakeRules(
+            mode=rows.mode,
+            encode=partial(encode_row, rules=rows),
+            limits=ChunkLimits(
+                rows=most.value if most else None, file_bytes=size.value - envelope if size else None, inputs=inputs
+            ),
+            line_bytes=limits.line_bytes.value if limits.line_bytes else None,
+            id_pattern=re.compile(self.facts.request_id_pattern),
+            wire_prefix=f"{self.runtime.nonce(8)}-" if wire_ids == "minted" else None,
+        )
+
+    def check_options(self, options: Mapping[str, Any]) -> None:
+        """Refuse words for the create that the provider would refuse once everything is uploaded."""
+        self.check_metadata(options.get("metadata"))
+
+    def check_metadata(self, metadata: Any) -> None:
+        """Refuse metadata that the provider would refuse, leaving room for our tag."""
+        if metadata is None:
+            return
+        name, limits = self.PROVIDER_NAME, self.facts.limits
+        if not self.facts.takes_metadata:
+            raise ConfigError(f"{name} keeps no metadata with a batch", code="bad_metadata", hint="leave it out")
+        try:
+            given = msgspec.convert(metadata, dict[str, str])
+        except msgspec.ValidationError:
+            message = f"{name}: metadata is {metadata!r}, not a mapping of texts to texts"
+            raise ConfigError(message, code="bad_metadata") from None
+        pairs = limits.metadata_pairs.value - 1 if limits.metadata_pairs else None
+        if pairs is not None and len(given) > pairs:
+            raise ConfigError(f"{name}: metadata has {len(given)} pairs; {pairs} are free", code="bad_metadata")
+        longest_key = limits.metadata_key_chars.value if limits.metadata_key_chars else None
+        longest_value = limits.metadata_value_chars.value if limits.metadata_value_chars else None
+        for key, value in given.items():
+            if (longest_key and len(key) > longest_key) or (longest_value and len(value) > longest_value):
+                message = f"{name}: metadata {key[:80]!r} is too long: a key may have {longest_key} characters"
+                raise ConfigError(f"{message}, a value {longest_value}", code="bad_metadata")
+
+    # Sending, and finding what was sent.
+
+    async def submit(self, submission: PreparedSubmission) -> ProviderSubmitResult:
+        return await self.create(await self.upload(submission))
+
+    def submit_result(self, status: ProviderStatus) -> ProviderSubmitResult:
+        """Give what a create's answer says, read as a batch."""
+        return ProviderSubmitResult(
+            provider_batch_id=status.provider_batch_id,
+            status=status.status,
+            raw_status=status.raw_status,
+            submitted_at=status.created_at or self.runtime.now(),
+            metadata=status.metadata,
+        )
+
+    def input_of(self, submission: PreparedSubmission) -> Any:
+        """Give the spooled rows, or say that there are none."""
+        if submission.spool is None:
+            message = f"{self.PROVIDER_NAME}: the submission carries no spooled input; make it with prepare_payloads"
+            raise ProviderPermanentError(message, provider=self.PROVIDER_NAME, code="no_input")
+        return submission.spool
+
+    def submit_safety(self, submission: PreparedSubmission | None = None) -> SubmitSafety:
+        facts = self.facts
+        is_inline = submission.is_inline if submission else facts.inputs[0] is InputMode.INLINE
+        return facts.inline_submit_safety or facts.submit_safety if is_inline else facts.submit_safety
+
+    async def find_submissions(self, submission: PreparedSubmission, *, since: float) -> list[Match]:
+        """Walk the list back to shortly before `since`; see `match_of` for what is certain."""
+        matches: list[Match] = []
+        cursor, seen = None, set[str]()
+        for _ in range(_PAGES):
+            page = await self.list_statuses(cursor=cursor)
+            back_to = since - self.transport.lead_s - SKEW_S  # each answer tells anew how far its clock is behind ours
+            matches += self.matches_in(page, submission, back_to)
+            created = [status.created_at or since for status in page.statuses] or [since]
+            is_newest_first = created[0] >= created[-1]  # as every service does it, and not all of them document
+            if page.cursor is None or (is_newest_first and min(created) < back_to):
+                return matches
+            if page.cursor in seen:
+                message = f"{self.PROVIDER_NAME}: the list of batches names {page.cursor!r} as its own next page"
+                raise ProviderTransientError(message, provider=self.PROVIDER_NAME, code="endless_list")
+            seen.add(page.cursor)
+            cursor = page.cursor
+        message = f"{self.PROVIDER_NAME}: the list of batches does not end"
+        raise ProviderTransientError(message, provider=self.PROVIDER_NAME, code="endless_list")
+
+    def matches_in(self, page: StatusPage, submission: PreparedSubmission, back_to: float) -> list[Match]:
+        """Give what matches on a page; a mark of ours is certain however old a clock says that it is."""
+        del back_to
+        return [match for status in page.statuses if (match := self.match_of(submission, status))]
+
+    def page_size(self, limit: int | None) -> int:
+        """Give how many batches to ask for: never more than the provider gives."""
+        most = self.facts.limits.list_page.value if self.facts.limits.list_page else 100
+        return min(limit or most, most)
+
+    # Answers.
+
+    def fetch_results(self, provider_batch_id: str) -> ResultStream:
+        return ResultStream(partial(self.download, provider_batch_id), self.runtime)
+
+    async def download_files(self, places: Sequence[str], decode: Callable[[bytes], ProviderResultRow]) -> Downloaded:
+        """Download files by their paths below the base URL; one that is gone takes no other with it."""
+        files: list[SpoolFile] = []
+        lost: ProviderPermanentError | None = None
+        try:
+            for place in places:
+                try:
+                    await self._download_file(place, files)
+                except ProviderPermanentError as error:
+                    if error.status in _REFUSED_KEY:  # a key may be mended, and then every file is there
+                        raise
+                    lost = lost or error
+        except BaseException:
+            await finish(*(file.discard for file in files))
+            raise
+        return Downloaded(files=tuple(files), decode=decode, lost=lost)
+
+    async def _download_file(self, place: str, files: list[SpoolFile]) -> None:
+        """Add a file to those that are there whole."""
+        file = self.new_file()
+        try:
+            await self.transport.download(place, file)
+        except BaseException:
+            await finish(file.discard)
+            raise
+        files.append(file)
+
+    async def settled_status(self, ask: Callable[[], Any]) -> ProviderStatus:
+        """Give the status once its answers are named: a completed batch may show them some seconds late.
+
+        Args:
+            ask: Asks once where the batch stands.
+
+        Raises:
+            ProviderTransientError: It is not over yet.
+        """
+        since, looks = self.runtime.now(), 0
+        while True:
+            status: ProviderStatus = await ask()
+            if not status.status.is_terminal:
+                batch = f"batch {status.provider_batch_id} is {status.raw_status}"
+                message = f"{self.PROVIDER_NAME}: {batch}, its answers come at its end"
+                raise ProviderTransientError(message, provider=self.PROVIDER_NAME, code="not_ended", hint="wait for it")
+            wait = (
+                next_look(looks, self.runtime.now() - since, self.runtime.random()) if self.is_early(status) else None
+            )
+            if wait is None:
+                return status
+            looks += 1
+            await self.runtime.sleep(wait)
+
+    # Reading.
+
+    def read(self, decode: Callable[[bytes], T], body: bytes, what: str) -> T:
+        """Read an answer; one that is something else than expected is a foreign page, and may be another the next time."""
+        try:
+            return decode(body)
+        except UNREADABLE as error:
+            message = f"{self.PROVIDER_NAME}: {what} was answered with something else than expected: {error}"
+        raise ProviderTransientError(message, provider=self.PROVIDER_NAME, code="foreign_answer")
+
+    async def get_status(
+        self,
+        path: str,
+        decode: Callable[[bytes], ProviderStatus],
+        *,
+        profile: Profile = Profile.POLL,
+    ) -> ProviderStatus:
+        """Ask for a batch object that fits into memory."""
+        return self.read(decode, await self.transport.get(path, profile=profile), f"GET {path}")
+
+
+def _is_drop(choice: str) -> bool:
+    if choice not in ("error", "drop"):
+        raise ConfigError(f"on_unsupported is {choice!r}", code="config.value", hint='it is "error" or "drop"')
+    return choice == "drop"
+
+
+def _listed(dropped: Mapping[str, int]) -> str:
+    return ", ".join(f"{field} (in {rows:,} requests)" for field, rows in dropped.items())
+
+
+def without_empty(places: Collection[str | None]) -> tuple[str, ...]:
+    """Give the places that are named: an empty name means the same as none."""
+    return tuple(place for place in places if place)
