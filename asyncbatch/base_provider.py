@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeAlias
 from uuid import UUID
 
 from asyncbatch.catalog import unknown_model_hint
+from asyncbatch.codec.rows import OPENAI_URLS
 from asyncbatch.dto import (
     Match,
     PreparedSubmission,
@@ -203,6 +204,8 @@ class BaseBatchProvider(ProviderKit, ABC):
                 raise ConfigError(f"{mode!r} is no mode", code="mode.unknown", hint=f"there are {known}") from None
         if endpoint is not None:
             serves = self.facts.endpoint_for(BatchMode.CUSTOM, endpoint).mode if self.has_facts else BatchMode.CUSTOM
-            return serves if self.supports_model(model, serves) else BatchMode.CUSTOM
+            # A path of the provider's own, rather than OpenAI's for the mode, says that the bodies are its own as well.
+            is_ours = OPENAI_URLS.get(serves) == endpoint and self.supports_model(model, serves)
+            return serves if is_ours else BatchMode.CUSTOM
         can = (item for item in BatchMode if item is not BatchMode.CUSTOM and self.supports_model(model, item))
         return next(can, BatchMode.CHAT)

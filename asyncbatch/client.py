@@ -1,6 +1,5 @@
 """BatchClient: the front door. A registry scope, a poller and a journal in one; jobs go in, rows come out."""
 
-import contextlib
 import hashlib
 import logging
 import os
@@ -12,24 +11,21 @@ from uuid import uuid4
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
 import aiohttp
-import anyio
-import msgspec
 
 from asyncbatch.accounts import Accounts, credentials_of, hide
 from asyncbatch.base_provider import BaseBatchProvider, InputChoice, OnUnsupported, Requests
 from asyncbatch.catalog import Catalog
 from asyncbatch.dto import PreparedSubmission
-from asyncbatch.engine.admission import asked_for, complete, digest_of, split_model
+from asyncbatch.engine.admission import asked_for, complete, job_record, split_model
 from asyncbatch.engine.create import Creates
-from asyncbatch.engine.opening import follow, new_run, old_run
+from asyncbatch.engine.desk import Desk
 from asyncbatch.engine.rejects import Rejects
-from asyncbatch.engine.run import JobRun
 from asyncbatch.engine.tools import Tools
 from asyncbatch.enums import BatchMode
-from asyncbatch.exceptions import AsyncBatchError, ClientClosedError, ConfigError, JournalError, ScopeError
-from asyncbatch.job import Job, JobResults, JobStatus
-from asyncbatch.journal import JobRecord, Journal, journal_at
-from asyncbatch.planning.recovery import Recovery
+from asyncbatch.exceptions import ClientClosedError, ConfigError, ScopeError
+from asyncbatch.job import Job, JobResults, JobStatus, listed
+from asyncbatch.journal import JobRecord, Journal, SubmissionRecord, SubmissionState, journal_at
+from asyncbatch.planning.recovery import CHECKING, Recovery, time_left, window_of
 from asyncbatch.planning.retry import Patience, Retry
 from asyncbatch.planning.schedule import Polling
 from asyncbatch.poller import BatchPoller
@@ -99,12 +95,11 @@ class BatchClient(LoopBound):
         self._providers: WeakValueDictionary[tuple[type[BaseBatchProvider], str, bool], BaseBatchProvider] = (
             WeakValueDictionary()
         )
-        self._jobs: dict[str, JobRun] = {}
         self._creates = Creates()
         self._is_spent = False
         self._owner: Owner | None = None
         self._poller: BatchPoller | None = None
-        self._tools: Tools | None = None
+        self._desk: Desk | None = None
 
     async def __aenter__(self) -> Self:
         if self.is_bound or self._is_spent:
@@ -112,16 +107,20 @@ class BatchClient(LoopBound):
             raise ScopeError(f"this client {state}", code="scope.open", hint="make one client and share it")
         self.bind()
         try:
-            await self._journal.open()
-            await self._scope.__aenter__()
-            self._owner = Owner("asyncbatch client", self._fail_all)
-            await self._owner.start()
-            self._poller = BatchPoller(self._polling, runtime=self._runtime)
-            await self._poller.__aenter__()
+            await self._open()
         except BaseException:
             await self.aclose()
             raise
-        self._tools = Tools(
+        return self
+
+    async def _open(self) -> None:
+        await self._journal.open()
+        await self._scope.__aenter__()
+        self._owner = Owner("asyncbatch client", self._fail_all)
+        await self._owner.start()
+        self._poller = BatchPoller(self._polling, runtime=self._runtime)
+        await self._poller.__aenter__()
+        tools = Tools(
             journal=self._journal,
             poller=self._poller,
             runtime=self._runtime,
@@ -131,9 +130,9 @@ class BatchClient(LoopBound):
             polling=self._polling,
             patience=self._patience,
         )
+        self._desk = Desk(tools, self._owner, self._scope.context.space, self._provider_of)
         if self._resumes:
-            await self._resume()
-        return self
+            await self._desk.resume()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -146,7 +145,6 @@ class BatchClient(LoopBound):
         What was accepted and not yet sent is not sent any more, and is named in a warning: `await job.submitted()` first.
         """
         self._is_spent = True
-        self._tools = None
         self.release()
         self._fail_all(None)
         self._creates.hurry(self._recovery.settle_s)
@@ -225,9 +223,10 @@ class BatchClient(LoopBound):
             )
             submissions = complete(submissions)
             refused = len(rejects) if rejects is not None else 0
-            record = self._record(
+            record = job_record(
                 provider,
                 submissions,
+                created_at=self._runtime.now(),
                 job_id=job_id.hex,
                 key=key,
                 model=model_name,
@@ -237,25 +236,26 @@ class BatchClient(LoopBound):
                 rejected_count=refused,
                 options={"allow_unknown_model": allow_unknown_model} if allow_unknown_model else {},
             )
-            known = await self._job_of(record)
+            desk = self._open_desk()
+            known = await desk.same(record)
             if known is not None:
                 await finish(
                     partial(provider.discard, submissions), *([rejects.discard] if rejects is not None else [])
                 )
-                return known
+                return Job(known, desk.forget)
             if before_sending is not None:
                 await before_sending(record.request_count, refused, len(submissions))
-            return await self._accept(record, provider, submissions, rejects if refused else None)
+            return Job(await desk.accept(record, provider, submissions, rejects if refused else None), desk.forget)
         except BaseException:
             await finish(partial(provider.discard, submissions), *([rejects.discard] if rejects is not None else []))
             raise
 
     def job(self, job_id: str) -> Job:
         """Give a job that this client has; `ConfigError` if it has none of this id."""
-        if job_id not in self._jobs:
+        if self._desk is None or job_id not in self._desk.runs:
             hint = "client.jobs() lists them; `await client.attach(job_id)` finds one of another process, or of an earlier one"
             raise ConfigError(f"this client has no job {job_id!r}", code="job.unknown", hint=hint)
-        return Job(self._jobs[job_id], self._forget)
+        return Job(self._desk.runs[job_id], self._desk.forget)
 
     async def attach(self, job_id: str) -> Job:
         """Give a job of the journal, whoever accepted it, and go on with it as soon as no other process does.
@@ -264,117 +264,78 @@ class BatchClient(LoopBound):
             ConfigError: There is none of this id, or the account's key is not the one that it was sent with.
         """
         self.check("open it first: `async with BatchClient() as client`")
-        if job_id not in self._jobs:
-            record = await self._journal.job(job_id)
-            if record is None:
-                raise ConfigError(f"there is no job {job_id!r}", code="job.unknown")
-            await self._take_up(record)
-        return Job(self._jobs[job_id], self._forget)
+        desk = self._open_desk()
+        return Job(await desk.attach(job_id), desk.forget)
 
     def jobs(self) -> list[Job]:
         """Give the jobs of this client, oldest first."""
-        return [Job(run, self._forget) for run in self._jobs.values()]
+        return [Job(run, self._desk.forget) for run in self._desk.runs.values()] if self._desk else []
 
-    async def _accept(
-        self,
-        record: JobRecord,
-        provider: BaseBatchProvider,
-        submissions: list[PreparedSubmission],
-        rejects: Rejects | None,
-    ) -> Job:
-        tools, owner = self._tools, self._owner
-        if tools is None or owner is None:
-            raise ClientClosedError("the client was closed while the job was accepted", code="client.closed")
-        space = self._scope.context.space
-        try:
-            run = await new_run(record, provider, submissions, rejects, tools, space)
-            with anyio.CancelScope(
-                shield=True
-            ):  # from here on the job is promised: it is recorded and running, or neither
-                await self._journal.accept(record, [part.record for part in run.parts])
-                self._check_running(tools, owner)
-        except BaseException:
-            await finish(partial(self._journal.forget, record.job_id))
-            raise
-        self._jobs[record.job_id] = run
-        self._drive(run)
-        return Job(run, self._forget)
+    def follows(self, job_id: str) -> bool:
+        """Whether another process has this job, and we only watch it."""
+        return self._desk is not None and job_id in self._desk.followed
 
-    def _check_running(self, tools: Tools, owner: Owner) -> None:
-        if self._tools is not tools or not owner.is_running:  # closed meanwhile: nobody would run what was promised
-            raise ClientClosedError("the client was closed while the job was accepted", code="client.closed")
+    async def records(self, *, unfinished: bool = False, key_prefix: str | None = None) -> list[JobStatus]:
+        """List the jobs of the journal, oldest first, as it knows them: nobody is asked, and none is taken up.
 
-    def _drive(self, run: JobRun) -> None:
-        assert self._owner is not None
-        for index, drive in enumerate(run.drives()):
-            self._owner.spawn(drive, name=f"asyncbatch job {run.record.job_id[:8]} part {index}")
+        Args:
+            unfinished: Only those that are not over.
+            key_prefix: Only those whose key begins with this.
+        """
+        self.check("open it first: `async with BatchClient() as client`")
+        return [
+            listed(record, await self._journal.submissions(record.job_id), partial(self._note, record))
+            for record in await self._journal.jobs(unfinished=unfinished)
+            if key_prefix is None or (record.key or "").startswith(key_prefix)
+        ]
 
-    async def _resume(self) -> None:
-        """Go on with what is unfinished and nobody's; what cannot be taken up is said, and stays as it is."""
-        for stray in await self._journal.strays():
-            with contextlib.suppress(JournalError):  # somebody is just accepting it
-                await self._journal.forget(stray)
-        for record in await self._journal.jobs(unfinished=True):
-            try:
-                await self._take_up(record)
-            except AsyncBatchError as error:
-                _log.warning("job %s is left as it is: %s", record.job_id, error)
+    async def forget(self, job_id: str) -> None:
+        """Drop a job of the journal that is over, its rows and its key too, whether this client has it or not.
 
-    async def _take_up(self, record: JobRecord) -> None:
-        tools, owner = self._tools, self._owner
-        assert tools is not None
-        assert owner is not None
-        unknown = bool(record.options.get("allow_unknown_model"))
-        provider = await self._provider(record.provider, record.account, allow_unknown_model=unknown)
-        if provider.has_facts and provider.account.fingerprint != record.fingerprint:
-            message = f"job {record.job_id} was sent with another key of {record.provider}, or to another address"
-            raise ConfigError(message, code="auth.scope_mismatch", hint="give the one that it was sent with")
-        is_ours = await self._journal.claim(record.job_id)
-        run = await old_run(record, provider, tools, self._scope.context.space)
-        self._jobs[record.job_id] = run
-        if run.is_over or is_ours:
-            self._drive(run)
+        Raises:
+            ConfigError: The job is not over.
+            JournalError: Another process is busy with it.
+        """
+        self.check("open it first: `async with BatchClient() as client`")
+        if any(item.state is not SubmissionState.SETTLED for item in await self._journal.submissions(job_id)):
+            hint = "wait for it, or cancel it, before it is forgotten"
+            raise ConfigError(f"job {job_id} is still running", code="job.running", hint=hint)
+        desk = self._open_desk()
+        if job_id in desk.runs:
+            await desk.forget(desk.runs[job_id])
         else:
-            owner.spawn(
-                partial(self._follow, run, tools), name=f"asyncbatch job {record.job_id[:8]} of another process"
-            )
+            await self._journal.forget(job_id)
 
-    async def _follow(self, run: JobRun, tools: Tools) -> None:
-        try:
-            if await follow(run, tools, self._scope.context.space):
-                self._drive(run)
-        except AsyncBatchError as error:
-            run.close(error)
+    async def strays(self) -> tuple[str, ...]:
+        """Name what processes left behind that died before they had accepted a job; `forget` removes it."""
+        self.check("open it first: `async with BatchClient() as client`")
+        return await self._journal.strays()
 
-    async def _job_of(self, record: JobRecord) -> Job | None:
-        """Give the job of a key, if there is one of the same requests; refuse the key for any others."""
-        known = await self._journal.job_of(record.key) if record.key is not None else None
-        if known is None:
+    def _note(self, record: JobRecord, submission: SubmissionRecord) -> str | None:
+        """Say what is going on with a create that nobody knows of, whoever looks for it."""
+        if submission.state is not SubmissionState.CREATE_UNKNOWN:
             return None
-        if known.digest != record.digest:
-            message = f"the key {record.key!r} was given to other requests, or for another model: job {known.job_id}"
-            raise ConfigError(
-                message, code="key.reused", hint="nothing was sent; give these requests a key of their own"
-            )
-        return await self.attach(known.job_id)
+        facts = self.catalog.provider(record.provider) if record.provider in self.catalog.names() else None
+        if facts is None or submission.intended_at is None:
+            return CHECKING
+        safety = (submission.is_inline and facts.inline_submit_safety) or facts.submit_safety
+        ends_at = submission.intended_at + window_of(self._recovery, safety)
+        return f"{CHECKING}{time_left(ends_at - self._runtime.now())}"
 
-    def _record(
-        self, provider: BaseBatchProvider, submissions: list[PreparedSubmission], *, rejected_count: int, **fields: Any
-    ) -> JobRecord:
-        first = next(iter(submissions), None)
-        options = dict(fields.pop("options"))
-        if first is not None:
-            options |= {"create": dict(first.options), "dropped": dict(first.dropped)}
-        record = JobRecord(
-            provider=provider.PROVIDER_NAME,
-            fingerprint=provider.account.fingerprint if provider.has_facts else "",
-            created_at=self._runtime.now(),
-            request_count=sum(item.request_count for item in submissions) + rejected_count,
-            rejected_count=rejected_count,
-            options={name: value for name, value in options.items() if value},
-            **fields,
-        )
-        return msgspec.structs.replace(record, digest=digest_of(record, first.digest if first else ""))
+    def _open_desk(self) -> Desk:
+        if self._desk is None or self._is_spent:
+            raise ClientClosedError("the client was closed while the job was accepted", code="client.closed")
+        return self._desk
+
+    def _fail_all(self, cause: BaseException | None) -> None:
+        if self._desk is not None:
+            self._desk.close(cause)
+
+    async def _provider_of(self, record: JobRecord, needs_key: bool) -> BaseBatchProvider:
+        unknown = bool(record.options.get("allow_unknown_model"))
+        if not needs_key:
+            return self._scope.create(record.provider, {"allow_unknown_model": True} if unknown else {})
+        return await self._provider(record.provider, record.account, allow_unknown_model=unknown)
 
     async def _provider(self, name: str, account: str | None, *, allow_unknown_model: bool) -> BaseBatchProvider:
         """Give the provider of an account; one whose key is the same as before is the same object, and shares its limits."""
@@ -384,22 +345,6 @@ class BatchClient(LoopBound):
         provider = self._scope.create(name, config)
         fingerprint = await self._runtime.offload(_fingerprint, provider, account, config)
         return self._providers.setdefault((type(provider), fingerprint, allow_unknown_model), provider)
-
-    async def _forget(self, run: JobRun) -> None:
-        await run.discard()
-        self._jobs.pop(run.record.job_id, None)
-        await self._journal.forget(run.record.job_id)
-
-    def _fail_all(self, cause: BaseException | None) -> None:
-        for run in self._jobs.values():
-            if not run.is_sent:
-                unsent = sum(part.record.request_count for part in run.parts if not part.is_sent)
-                _log.warning("job %s: the client is closed before %d requests were sent", run.record.job_id, unsent)
-            state = "its rows lay with the client" if run.is_over else "batches that were created go on at the provider"
-            message = f"the client of job {run.record.job_id} was closed"
-            closed = ClientClosedError(message, code="client.closed", hint=state)
-            closed.__cause__ = cause
-            run.close(closed)
 
 
 def _fingerprint(provider: BaseBatchProvider, account: str | None, config: Mapping[str, Any]) -> str:

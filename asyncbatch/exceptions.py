@@ -125,6 +125,9 @@ class StorageError(AsyncBatchError):
     """Our own disk refuses a large body: it is full, or cannot be written or read. Nothing is known to be wrong elsewhere."""
 
 
+_REFUSED_KEY = frozenset({401, 403})
+
+
 class ProviderError(AsyncBatchError):
     """Something went wrong between us and a provider.
 
@@ -134,6 +137,7 @@ class ProviderError(AsyncBatchError):
         code: The provider's own error code, if it gave one.
         request_id: The provider's id of the failed call, for its support.
         retry_after: Seconds the provider asked us to wait.
+        is_auth: Whether the key is at fault, whatever the status says.
     """
 
     def __init__(
@@ -146,8 +150,10 @@ class ProviderError(AsyncBatchError):
         request_id: str | None = None,
         retry_after: float | None = None,
         hint: str | None = None,
+        is_auth: bool = False,
     ) -> None:
         super().__init__(message, code=code, hint=hint)
+        self.is_auth = is_auth or status in _REFUSED_KEY
         self.provider = provider
         self.status = status
         self.request_id = request_id

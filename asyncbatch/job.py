@@ -1,7 +1,7 @@
 """Job: the handle of what was submitted, in whatever task and as often as needed."""
 
-from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Generator, Mapping
+from collections import Counter, deque
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Generator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -12,6 +12,7 @@ from asyncbatch.engine.part import Part
 from asyncbatch.engine.run import JobRun
 from asyncbatch.enums import BatchMode, BatchStatus, ResultStatus
 from asyncbatch.exceptions import ConfigError
+from asyncbatch.journal import JobRecord, SubmissionRecord, SubmissionState
 
 
 class BatchView(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,6 +28,8 @@ class BatchView(msgspec.Struct, frozen=True, kw_only=True):
         progress: Counts, for display.
         note: What is going on, where the state does not say it.
         error: Why it has no batch, or cannot be watched.
+        ending: Why it came to no batch: refused, refused_for_now, indeterminate, withdrawn; None where it did or may.
+        tag: The mark of its latest create, by which it can be found at the provider.
     """
 
     index: int
@@ -38,6 +41,8 @@ class BatchView(msgspec.Struct, frozen=True, kw_only=True):
     progress: Progress = Progress()
     note: str | None = None
     error: str | None = None
+    ending: str | None = None
+    tag: str | None = None
 
 
 class JobStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,9 +59,11 @@ class JobStatus(msgspec.Struct, frozen=True, kw_only=True):
         outcomes: How many of them ended how; those without an outcome yet are not counted.
         is_over: Whether every request has its outcome, or nothing more will happen.
         batches: Its submissions.
-        usage: Tokens of the answers so far.
+        usage: Tokens of the answers so far; in a list of jobs they are not counted.
         dropped: Fields that the provider cannot express and that were left out, with the number of requests.
         error: What whoever waits for it gets.
+        key: The caller's own name for it.
+        endpoint: The provider's path.
     """
 
     job_id: str
@@ -72,6 +79,8 @@ class JobStatus(msgspec.Struct, frozen=True, kw_only=True):
     usage: UsageInfo
     dropped: Mapping[str, int] = {}
     error: str | None = None
+    key: str | None = None
+    endpoint: str = ""
 
     @property
     def done(self) -> int:
@@ -116,6 +125,8 @@ class Job:
             usage=run.usage(),
             dropped=run.dropped,
             error=str(error) if error is not None else None,
+            key=record.key,
+            endpoint=record.endpoint,
         )
 
     async def submitted(self) -> tuple[str, ...]:
@@ -173,11 +184,52 @@ def _view(part: Part) -> BatchView:
         requests=part.record.request_count,
         state=part.record.state.value,
         provider_batch_id=part.record.provider_batch_id,
-        status=last.status if last else None,
+        status=last.status if last else part.record.end,
         raw_status=last.raw_status if last else "",
         progress=last.progress if last else Progress(),
         note=part.note,
         error=str(part.error) if part.error is not None else None,
+        ending=part.record.ending,
+        tag=part.record.tag,
+    )
+
+
+def listed(
+    record: JobRecord, submissions: Sequence[SubmissionRecord], note_of: Callable[[SubmissionRecord], str | None]
+) -> JobStatus:
+    """Give a job as the journal knows it, without taking it up."""
+    outcomes: Counter[ResultStatus] = Counter({ResultStatus.REJECTED: record.rejected_count})
+    for item in submissions:
+        outcomes.update({ResultStatus(name): count for name, count in item.outcomes.items()})
+    return JobStatus(
+        job_id=record.job_id,
+        provider=record.provider,
+        model=record.model,
+        mode=record.mode,
+        account=record.account,
+        created_at=record.created_at,
+        requests=record.request_count,
+        outcomes=+outcomes,
+        is_over=all(item.state is SubmissionState.SETTLED for item in submissions),
+        batches=tuple(_listed(item, note_of(item)) for item in submissions),
+        usage=UsageInfo(),
+        dropped=record.options.get("dropped", {}),
+        key=record.key,
+        endpoint=record.endpoint,
+    )
+
+
+def _listed(record: SubmissionRecord, note: str | None) -> BatchView:
+    return BatchView(
+        index=record.index,
+        requests=record.request_count,
+        state=record.state.value,
+        provider_batch_id=record.provider_batch_id,
+        status=record.end,
+        note=note,
+        error=record.reason if record.ending is not None else None,
+        ending=record.ending,
+        tag=record.tag,
     )
 
 

@@ -39,8 +39,6 @@ from asyncbatch.planning.schedule import (
 from asyncbatch.runtime import LoopBound, Owner, Runtime, Signal, sleep_or
 
 _log = logging.getLogger("asyncbatch.poller")
-_HOPELESS = frozenset({None, 401, 403})
-"""Answers that asking again cannot change: a key that is refused, and None: a question that could not even be sent."""
 
 
 _TIDY = 256
@@ -230,7 +228,7 @@ class _Lane:
         step: Again | GaveUp
         if isinstance(error, ProviderTransientError):
             step = after_error(self._policy, watch.state, u, floor_s=floor, retry_after=error.retry_after)
-        elif error.status in _HOPELESS:
+        elif error.status is None or error.is_auth:
             step = GaveUp()
         else:
             step = after_not_found(self._policy, watch.state, self._runtime.now(), u, floor_s=floor)

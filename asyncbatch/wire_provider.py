@@ -51,7 +51,6 @@ UNREADABLE = (msgspec.MsgspecError, RecursionError, ValueError)
 SKEW_S = 300.0
 """The list is read back to this long before a create, and further where the provider's clock is known to be behind ours."""
 _PAGES = 10_000
-_REFUSED_KEY = frozenset({401, 403})
 
 
 class WireProvider(BaseBatchProvider):
@@ -276,7 +275,7 @@ class WireProvider(BaseBatchProvider):
                 try:
                     await self._download_file(place, files)
                 except ProviderPermanentError as error:
-                    if error.status in _REFUSED_KEY:  # a key may be mended, and then every file is there
+                    if error.is_auth:  # a key may be mended, and then every file is there
                         raise
                     lost = lost or error
         except BaseException:

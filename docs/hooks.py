@@ -84,7 +84,7 @@ def providers(_page):
 
 
 def _provider(facts):
-    limits, modes = facts.limits, dict.fromkeys(item.mode.name for item in facts.endpoints)
+    limits, modes = facts.limits, dict.fromkeys([*(item.mode.name for item in facts.endpoints), "CUSTOM"])
     rows, size = limits.requests or limits.inline_requests, limits.file_bytes or limits.inline_bytes
     return (
         f"[{facts.title}]({facts.name}.md)",

@@ -13,8 +13,9 @@ from asyncbatch.cli.config import load_config
 from asyncbatch.cli.endings import CommandError, Exit
 from asyncbatch.cli.naming import WireNames
 from asyncbatch.cli.reporting import count_of, exit_code_of
+from asyncbatch.cli.sinks import OutFile, Sink, Stdout
 from asyncbatch.cli.talk import Talk
-from asyncbatch.cli.writing import OutFile, Sink, Stdout, Tally, write_rows
+from asyncbatch.cli.writing import Tally, write_rows
 from asyncbatch.dto import ProviderResultRow
 
 T = TypeVar("T")

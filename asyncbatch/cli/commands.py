@@ -1,18 +1,25 @@
 """The commands and their options. Only click is imported here: the shell's completion asks this module on every Tab."""
 
-import functools
 import logging
 import sys
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
-from asyncbatch import __version__
+from asyncbatch.cli import job_commands
 from asyncbatch.cli.endings import EXIT_CODES, CommandError, Ending, Exit, ending_of, leave_at_once_next_time
+from asyncbatch.cli.options import (
+    cli,
+    config_option,
+    home_option,
+    poll_option,
+    sending_options,
+    talk_options,
+    timeout_option,
+)
 from asyncbatch.cli.talk import Form, Talk, let_go
 
-Function = TypeVar("Function", bound=Callable[..., Any])
+__all__ = ["cli", "job_commands", "start"]  # the commands about jobs join the others when their module is imported
 
 
 def start(args: list[str]) -> int:
@@ -46,112 +53,42 @@ def start(args: list[str]) -> int:
         let_go(sys.stderr)
 
 
-def talk_options(function: Function) -> Function:
-    """Give a command the options that decide how it talks."""
-    options = [
-        click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output."),
-        click.option("--jsonl", "as_jsonl", is_flag=True, help="A stream of JSON events on standard output."),
-        click.option("--quiet", "-q", is_flag=True, help="Say nothing but errors."),
-        click.option("--plain", is_flag=True, help="Lines instead of a live picture."),
-    ]
-
-    @functools.wraps(function)
-    def wrapped(*, as_json: bool, as_jsonl: bool, quiet: bool, plain: bool, **rest: Any) -> Any:
-        form: Form = "jsonl" if as_jsonl else "json" if as_json else "text"
-        return function(talk=Talk(form, quiet=quiet, plain=plain), **rest)
-
-    return functools.reduce(lambda command, option: option(command), reversed(options), wrapped)  # type: ignore[return-value]
-
-
-config_option = click.option(
-    "--config", type=click.Path(), help="Facts of your own; else ASYNCBATCH_CONFIG, else ./llm_config.yaml."
-)
-
-
-@click.group(epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(__version__, prog_name="asyncbatch")
-def cli() -> None:
-    """Submit, watch and collect batches of LLM requests."""
-
-
-def _pairs(_context: click.Context, _option: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
-    for value in values:
-        if "=" not in value:
-            raise click.BadParameter(f"{value!r} is no KEY=VALUE")
-    return {key: text for key, _, text in (value.partition("=") for value in values)}
-
-
 @cli.command(epilog=EXIT_CODES)
-@click.argument("file", type=click.Path(allow_dash=True))
-@click.option("--model", "-m", metavar="PROVIDER/MODEL", help="Which model answers, such as openai/gpt-4.1-mini.")
+@sending_options
 @click.option("--output", "-o", "out", type=click.Path(), help="Where the outcomes go; else standard output.")
-@click.option(
-    "--mode", type=click.Choice(["chat", "completion", "embedding", "custom"]), help="What the requests ask for."
-)
-@click.option("--endpoint", metavar="PATH", help="The provider's path, such as /v1/responses.")
-@click.option("--any-model", is_flag=True, help="Allow a model that the catalog does not know.")
-@click.option("--replace-model", is_flag=True, help="Send rows that name another model to the one of -m.")
-@click.option("--skip-bad", is_flag=True, help="Send the good rows; the bad ones end rejected.")
-@click.option(
-    "--on-unsupported",
-    type=click.Choice(["error", "drop"]),
-    default="error",
-    show_default=True,
-    help="Refuse a request that asks for what the provider cannot express, or send it without.",
-)
-@click.option(
-    "--input-mode",
-    type=click.Choice(["auto", "file", "inline"]),
-    default="auto",
-    show_default=True,
-    help="How the requests travel, where the provider knows both ways.",
-)
-@click.option(
-    "--metadata", metavar="KEY=VALUE", multiple=True, callback=_pairs, help="Kept with each batch; may be repeated."
-)
-@click.option("--yes", "-y", is_flag=True, help="A yes to any price.")
-@click.option(
-    "--confirm-over",
-    type=click.FloatRange(min=0),
-    default=10.0,
-    show_default=True,
-    metavar="USD",
-    help="Ask above this price.",
-)
-@click.option(
-    "--max-cost",
-    type=click.FloatRange(min=0),
-    metavar="USD",
-    help="Send nothing above this price, and do not ask below it.",
-)
 @click.option("--dry-run", is_flag=True, help="Check everything, send nothing.")
-@click.option(
-    "--timeout",
-    "timeout_s",
-    type=click.FloatRange(min=0),
-    metavar="SECONDS",
-    help="Stop waiting after this long; the batches go on.",
-)
-@click.option(
-    "--poll",
-    "poll_s",
-    type=click.FloatRange(min=0.01),
-    metavar="SECONDS",
-    help="The first wait between two questions; later ones are longer.",
-)
+@timeout_option
+@poll_option
+@home_option
 @config_option
 @talk_options
-def run(talk: Talk, *, yes: bool, confirm_over: float, max_cost: float | None, **options: Any) -> int:
+def run(talk: Talk, **options: Any) -> int:
     """Send the requests in FILE and collect the outcomes.
 
     FILE holds one JSON document a line: a prompt in quotes, a request's body, or a ready row with custom_id and body.
     A dash reads standard input.
+
+    The same command again goes on where this one stopped, however it was stopped: the same batches, the same outcomes, no
+    second bill. When the job is over, it is answered from the journal.
     """
-    from asyncbatch.cli.money import Budget
     from asyncbatch.cli.running import RunOptions, run_file
 
-    budget = Budget(confirm_over_usd=confirm_over, max_cost_usd=max_cost, yes=yes)
-    return run_file(RunOptions(budget=budget, **options), talk)
+    return run_file(RunOptions(**options), talk)
+
+
+@cli.command(epilog=EXIT_CODES)
+@sending_options
+@home_option
+@config_option
+@talk_options
+def submit(talk: Talk, **options: Any) -> int:
+    """Send the requests in FILE and print the job's id; `watch` and `results` collect the outcomes.
+
+    FILE is what `run` takes, and the same file is the same job: sent again, its id is given again.
+    """
+    from asyncbatch.cli.running import RunOptions, run_file
+
+    return run_file(RunOptions(leaves=True, **options), talk)
 
 
 @cli.command()
@@ -236,48 +173,3 @@ def check(talk: Talk, *, config: str | None) -> int:
     from asyncbatch.cli.facts import check_config
 
     return check_config(config, talk)
-
-
-@cli.command()
-@click.argument("batch", metavar="PROVIDER/BATCH_ID")
-@config_option
-@talk_options
-def status(talk: Talk, *, batch: str, config: str | None) -> int:
-    """Ask once where a batch stands."""
-    from asyncbatch.cli.batches import show_status
-
-    return show_status(batch, config, talk)
-
-
-@cli.command(epilog=EXIT_CODES)
-@click.argument("batch", metavar="PROVIDER/BATCH_ID")
-@click.option("--output", "-o", "out", type=click.Path(), help="Where the outcomes go; else standard output.")
-@click.option(
-    "--requests", type=click.Path(), metavar="FILE", help="The file that was sent: gives the rows their own ids back."
-)
-@click.option("--wait", is_flag=True, help="Wait for the end of the batch.")
-@click.option(
-    "--timeout", "timeout_s", type=click.FloatRange(min=0), metavar="SECONDS", help="Stop waiting after this long."
-)
-@click.option(
-    "--poll", "poll_s", type=click.FloatRange(min=0.01), metavar="SECONDS", help="The first wait between two questions."
-)
-@config_option
-@talk_options
-def results(talk: Talk, *, batch: str, **options: Any) -> int:
-    """Fetch the outcomes of a batch that is over."""
-    from asyncbatch.cli.batches import ResultsOptions, fetch_results
-
-    return fetch_results(ResultsOptions(name=batch, **options), talk)
-
-
-@cli.command()
-@click.argument("batch", metavar="PROVIDER/BATCH_ID")
-@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
-@config_option
-@talk_options
-def cancel(talk: Talk, *, batch: str, yes: bool, config: str | None) -> int:
-    """Ask the provider to end a batch. What it has answered so far is kept."""
-    from asyncbatch.cli.batches import cancel_batch
-
-    return cancel_batch(batch, config, talk, yes=yes)

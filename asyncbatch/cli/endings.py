@@ -11,10 +11,13 @@ from asyncbatch.exceptions import (
     AsyncBatchError,
     ConfigError,
     InvalidRequestsError,
+    JournalError,
     MissingCredentialsError,
     ProviderError,
     ProviderNotRegisteredError,
 )
+
+KEEP_NOTHING = "--home memory goes without: the job is then forgotten when the command ends"
 
 
 class Exit(IntEnum):
@@ -99,6 +102,23 @@ class Ending(NamedTuple):
     problems: Sequence[Mapping[str, Any]] = ()
 
 
+_WORDS = {
+    'on_unsupported="drop"': "--on-unsupported drop",
+    'on_bad_row="reject"': "--skip-bad",
+    "replace_model=True": "--replace-model",
+    "allow_unknown_model=True": "--any-model",
+    "endpoint='…'": "--endpoint PATH",
+    "mode=custom": "--mode custom",
+}
+
+
+def in_words_of_the_command(text: str) -> str:
+    """Say in options what the library says in arguments."""
+    for argument, option in _WORDS.items():
+        text = text.replace(argument, option)
+    return text
+
+
 def ending_of(error: CommandError | AsyncBatchError | OSError) -> Ending:
     """Say how a command ends that an error stopped."""
     if isinstance(error, CommandError):
@@ -106,7 +126,9 @@ def ending_of(error: CommandError | AsyncBatchError | OSError) -> Ending:
     if isinstance(error, OSError):
         what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
         return Ending(Exit.FAILED, "os_error", what)
-    return Ending(_exit_code(error), error.code or "error", error.message, _hint(error))
+    hint = _hint(error)
+    message, hint = in_words_of_the_command(error.message), in_words_of_the_command(hint) if hint else None
+    return Ending(_exit_code(error), error.code or "error", message, hint)
 
 
 def _exit_code(error: AsyncBatchError) -> Exit:
@@ -115,7 +137,7 @@ def _exit_code(error: AsyncBatchError) -> Exit:
             return Exit.NOT_AUTHENTICATED
         case InvalidRequestsError() | ConfigError() | ProviderNotRegisteredError():
             return Exit.USAGE
-        case ProviderError(status=401 | 403):
+        case ProviderError(is_auth=True):
             return Exit.NOT_AUTHENTICATED
         case _:
             return Exit.FAILED
@@ -129,5 +151,11 @@ def _hint(error: AsyncBatchError) -> str | None:
             return f"export {variable}=…, or name a variable under api_key in llm_config.yaml"
         case ConfigError(code="model.unknown"):
             return f"use --any-model to send it anyway, or put this into llm_config.yaml:\n{error.hint}"
+        case JournalError(code="journal.unsupported"):
+            return f"{error.hint}; {KEEP_NOTHING}"
+        case JournalError(code="journal.no_access" | "journal.not_private" | "journal.full"):
+            return f"{error.hint}: --home DIR"
+        case ConfigError(code="auth.scope_mismatch"):
+            return "nothing was asked or sent; export the key, and the address, that the job was sent with"
         case _:
             return error.hint

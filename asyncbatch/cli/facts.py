@@ -8,7 +8,7 @@ import msgspec
 from rich.table import Table
 from rich.text import Text
 
-from asyncbatch import batch_provider_registry
+from asyncbatch import BatchMode, batch_provider_registry
 from asyncbatch.catalog import Catalog, Limit, ModelFacts, describe_origins
 from asyncbatch.cli.config import config_path, load_config, with_facts_of
 from asyncbatch.cli.endings import CommandError, Exit
@@ -76,7 +76,7 @@ def _provider_row(catalog: Catalog, name: str) -> dict[str, Any]:
         (settings and settings.base_url) or facts.base_url,
         variables[0] if variables else None,
         bool(settings and settings.api_key),
-        list(dict.fromkeys(item.mode.value for item in facts.endpoints)),
+        list(dict.fromkeys([*(item.mode.value for item in facts.endpoints), BatchMode.CUSTOM.value])),
         [item.value for item in facts.inputs],
         _value(limits.requests or limits.inline_requests),
         _value(limits.file_bytes or limits.inline_bytes),

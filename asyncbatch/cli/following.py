@@ -8,9 +8,10 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 
 from asyncbatch import Job, JobStatus
 from asyncbatch.cli.endings import first_error
+from asyncbatch.cli.sinks import Sink
 from asyncbatch.cli.talk import Talk
 from asyncbatch.cli.watching import Stopwatch, view_for, watch
-from asyncbatch.cli.writing import Sink, Tally, write_rows
+from asyncbatch.cli.writing import Tally, write_rows
 from asyncbatch.dto import ProviderResultRow
 from asyncbatch.exceptions import AsyncBatchError
 
@@ -48,7 +49,8 @@ class Followed:
         send, receive = anyio.create_memory_object_stream[ProviderResultRow](_SLICE)
         try:
             async with anyio.create_task_group() as group, receive:
-                group.start_soon(watch, job, view_for(talk))
+                if not job.status().is_over:
+                    group.start_soon(watch, job, view_for(talk))
                 group.start_soon(self._pump, job, send)
                 await self._write(receive, on_row)
                 group.cancel_scope.cancel()

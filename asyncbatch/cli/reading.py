@@ -6,13 +6,16 @@ U+2028 and its like are legal inside a JSON string, so nothing here reads text l
 
 import codecs
 import gzip
+import hashlib
 import json
 import os
 import select
 import sys
+import tempfile
 from array import array
 from bisect import bisect_right
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import IO, Any, cast
 
 import anyio.to_thread
@@ -34,6 +37,7 @@ class RequestFile:
         path: Where it lies; `-` is standard input.
         rows: Requests read so far.
         size: Bytes read so far.
+        digest: A hash of what was read so far.
     """
 
     def __init__(self, path: str) -> None:
@@ -42,6 +46,9 @@ class RequestFile:
         self.size = 0
         self._blanks = array("Q")
         self._input: IO[bytes] | None = None
+        self._copy: IO[bytes] | None = None
+        self._hash = hashlib.sha256()
+        self._is_copied = False
         self._is_closed = False
 
     @property
@@ -69,8 +76,32 @@ class RequestFile:
     def close(self) -> None:
         """Close it; standard input stays open, and a thread that waits for it ends."""
         self._is_closed = True
+        if self._copy is not None:
+            self._copy.close()
         if self._input is not None and self.path != "-":
             self._input.close()
+
+    @property
+    def digest(self) -> str:
+        return self._hash.hexdigest()
+
+    async def read_ahead(self) -> str:
+        """Read everything, give its hash, and begin again. What can be read only once is copied to the disk meanwhile."""
+        is_copied = await anyio.to_thread.run_sync(self._is_read_once)
+        if is_copied:
+            self._copy = await anyio.to_thread.run_sync(tempfile.TemporaryFile)
+        while piece := await self._piece():
+            if self._copy is not None:
+                await anyio.to_thread.run_sync(self._copy.write, piece)
+        digest, self._hash, self.size = self.digest, hashlib.sha256(), 0
+        again = self._copy or self._input
+        assert again is not None
+        await anyio.to_thread.run_sync(again.seek, 0)
+        self._is_copied = is_copied
+        return digest
+
+    def _is_read_once(self) -> bool:
+        return self.path == "-" or not Path(self.path).is_file()
 
     def line_of(self, row: int) -> int:
         """Give the line, from 1, on which a row stands."""
@@ -79,7 +110,7 @@ class RequestFile:
     async def requests(self) -> AsyncIterator[Any]:
         """Read the requests."""
         rest = bytearray()
-        while piece := await anyio.to_thread.run_sync(self._read, abandon_on_cancel=self.path == "-"):
+        while piece := await self._piece():
             head, line_feed, tail = piece.rpartition(b"\n")
             if not line_feed:
                 rest += piece
@@ -94,13 +125,22 @@ class RequestFile:
                 f"{self.name} is empty", code="empty", hint="one request a line: a prompt as a JSON string is enough"
             )
 
+    async def _piece(self) -> bytes:
+        return await anyio.to_thread.run_sync(self._read, abandon_on_cancel=self._is_waiting)
+
+    @property
+    def _is_waiting(self) -> bool:
+        return self.path == "-" and not self._is_copied
+
     def _read(self) -> bytes:
-        assert self._input is not None
+        stream = self._copy if self._is_copied else self._input
+        assert stream is not None
         try:
-            piece = self._read_waiting(self._input) if self.path == "-" else self._input.read(PIECE_BYTES)
+            piece = self._read_waiting(stream) if self._is_waiting else stream.read(PIECE_BYTES)
         except (OSError, EOFError) as error:  # EOFError: a gzip file that was cut off
             raise CommandError(f"{self.name} cannot be read: {error}", code="input.unreadable") from None
         self.size += len(piece)
+        self._hash.update(piece)
         return piece
 
     def _read_waiting(self, stream: IO[bytes]) -> bytes:

@@ -1,27 +1,24 @@
-"""The end of a job in words: the result table, and the commands that go on with batches that were left running."""
+"""The end of a job in words: the result table."""
 
-import shlex
 from collections.abc import Iterator
-from pathlib import Path
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from asyncbatch import BatchView, JobStatus
+from asyncbatch import JobStatus
 from asyncbatch.catalog import Price
 from asyncbatch.cli.endings import Exit
 from asyncbatch.cli.following import Followed
 from asyncbatch.cli.money import cost_of, dollars
-from asyncbatch.cli.talk import Talk, printable, program
-from asyncbatch.cli.writing import OutFile, Tally
+from asyncbatch.cli.sinks import OutFile
+from asyncbatch.cli.talk import Talk, printable
+from asyncbatch.cli.writing import Tally
 from asyncbatch.enums import ResultStatus
 
 if TYPE_CHECKING:
     from rich.table import Table
 
 _FAULTS = 5
-
-UNSENT = frozenset({"planned", "uploading"})
-CREATING = frozenset({"uploaded", "creating", "create_unknown"})
-"""An uploaded input is created from at once: whoever leaves in between cannot say whether the create was sent."""
+_UNSENT = frozenset({"refused", "refused_for_now", "withdrawn"})
 
 
 def count_of(number: int, what: str) -> str:
@@ -52,12 +49,12 @@ def report_end(status: JobStatus, followed: Followed, price: Price | None, talk:
     path = str(followed.sink.path) if isinstance(followed.sink, OutFile) else None
     if path:
         talk.say(f"{count_of(tally.total, 'row')} in {path}")
-    fields = _fields(status, tally) | {"cost_usd": cost, "seconds": round(seconds, 3), "out": path}
+    fields = fields_of(status, tally) | {"cost_usd": cost, "seconds": round(seconds, 3), "out": path}
     talk.document("job_ended", **fields, exit_code=int(code))
     return code
 
 
-def _fields(status: JobStatus, tally: Tally) -> dict[str, Any]:
+def fields_of(status: JobStatus, tally: Tally) -> dict[str, Any]:
     return {
         "job": status.job_id,
         "provider": status.provider,
@@ -108,63 +105,53 @@ def _faults(outcome: ResultStatus, tally: Tally) -> Iterator[str]:
         yield f"and {len(found) - _FAULTS} more codes"
 
 
-def report_detached(status: JobStatus, followed: Followed, talk: Talk, *, requests: str, config: str | None) -> None:
-    """Say what goes on without us, and how to come back to it."""
-    kept = followed.sink.leave()
-    created = [batch for batch in status.batches if batch.provider_batch_id is not None]
-    running = [batch for batch in created if batch.state != "settled"]
-    if _rows_of_settled(status) <= followed.tally.total:
-        created = running
-    commands = [
-        command for batch in created for command in _commands(status, batch, followed, requests=requests, config=config)
-    ]
-    if created:
-        left = f"{count_of(len(running), 'batch')} left running"
-        lost = f"{count_of(len(created), 'batch')} left, whose rows are not all written"
-        talk.say(f"{left if created == running else lost}. Come back with:")
-        for command in commands:
-            talk.say(f"  {command}")
-        if running:
-            tail = f" --config {shlex.quote(config)}" if config else ""
-            talk.say(f"or end them, one by one: {program()} cancel {status.provider}/BATCH_ID{tail}")
-    _say_unsent(status, talk)
-    if kept:
-        talk.say(f"{count_of(followed.tally.total, 'row')} of batches that ended before are in {kept}")
-    fields = _fields(status, followed.tally) | {"partial": kept, "commands": commands}
-    talk.document("detached", **fields)
+def moment(seconds: float) -> str:
+    """Write a time."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
-def _rows_of_settled(status: JobStatus) -> int:
-    """Count the rows that could have been written: whoever is stopped while they are written has not got them all."""
-    rejected = status.outcomes.get(ResultStatus.REJECTED, 0)
-    return rejected + sum(batch.requests for batch in status.batches if batch.state == "settled")
+def age(seconds: float) -> str:
+    """Write how long ago something was, in its largest unit."""
+    for unit, step in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= step:
+            return f"{int(seconds // step)} {unit}"
+    return f"{max(0, int(seconds))} s"
 
 
-def _commands(
-    status: JobStatus, batch: BatchView, followed: Followed, *, requests: str, config: str | None
-) -> Iterator[str]:
-    name = shlex.quote(f"{status.provider}/{batch.provider_batch_id}")
-    tail = f" --config {shlex.quote(config)}" if config else ""
-    yield f"{program()} status {name}{tail}"
-    out = _out_of(batch, followed)
-    ids = f" --requests {shlex.quote(requests)}" if requests != "-" else ""
-    yield f"{program()} results {name} --wait{ids}{out}{tail}"
+def word_of_job(job: JobStatus) -> str:
+    """Say in a word where a job stands, as the journal knows it."""
+    states = {batch.state for batch in job.batches}
+    if job.is_over:
+        return "succeeded" if job.succeeded == job.requests else "not sent" if is_unsent(job) else "ended"
+    if states & {"creating", "create_unknown"}:
+        return "checking" if "create_unknown" in states else "sending"
+    return "running" if states & {"submitted", "ended"} else "not sent yet"
 
 
-def _out_of(batch: BatchView, followed: Followed) -> str:
-    if not isinstance(followed.sink, OutFile):
-        return ""
-    path: Path = followed.sink.path
-    return f" -o {shlex.quote(str(path.with_name(f'{path.stem}-{batch.index + 1}{path.suffix}')))}"
+def is_unsent(job: JobStatus) -> bool:
+    """Whether it is certain that no batch of a job that is over was ever created."""
+    return bool(job.batches) and all(
+        batch.ending in _UNSENT and batch.provider_batch_id is None for batch in job.batches
+    )
 
 
-def _say_unsent(status: JobStatus, talk: Talk) -> None:
-    unsent = sum(batch.requests for batch in status.batches if batch.state in UNSENT)
-    unknown = [batch for batch in status.batches if batch.state in CREATING]
-    if unsent:
-        talk.say(f"{count_of(unsent, 'request')} had no batch yet and will not be sent.")
-    for batch in unknown:
-        talk.say(
-            f"Whether batch {batch.index + 1} with its {count_of(batch.requests, 'request')} was created is not known: "
-            f"look at {status.provider}'s own list of batches before you send them again."
-        )
+def progress_of(job: JobStatus) -> str:
+    """Say how far a job is."""
+    over = sum(batch.state == "settled" for batch in job.batches)
+    notes = [batch.note for batch in job.batches if batch.note]
+    told = (
+        f"{over:,} of {count_of(len(job.batches), 'batch')} done, {job.done:,} of {count_of(job.requests, 'request')}"
+    )
+    return f"{told} ({notes[0]})" if notes else told
+
+
+def tell_known(status: JobStatus, talk: Talk, *, is_followed: bool) -> None:
+    """Say that a job is gone on with that was begun before."""
+    over = sum(batch.state == "settled" for batch in status.batches)
+    batches, name = len(status.batches), status.job_id[:8]
+    talk.event("job_resumed", job=status.job_id, batches=batches, settled=over, followed=is_followed)
+    if status.is_over:
+        told = f"answered from the journal of job {name} of {moment(status.created_at)}"
+    else:
+        told = f"going on with job {name}, {over:,} of {count_of(batches, 'batch')} done"
+    talk.say(told + ("; another process has it, and is watched" if is_followed else ""))

@@ -1,4 +1,4 @@
-"""`asyncbatch run`: read, check, say what it costs, send, watch, collect."""
+"""`asyncbatch run` and `submit`: read, check, say what it costs, send, watch, collect; or go on with what was begun."""
 
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
@@ -6,34 +6,35 @@ from typing import Any
 from uuid import uuid4
 
 import anyio
+import anyio.to_thread
 import msgspec
 
-from asyncbatch import (
-    BatchClient,
-    InvalidRequestsError,
-    Job,
-    Polling,
-    PreparedSubmission,
-    ProviderPermanentError,
-    ProviderTransientError,
-    Retry,
-    batch_provider_registry,
-)
-from asyncbatch.catalog import Catalog, Price
+from asyncbatch import BatchClient, InvalidRequestsError, Job, PreparedSubmission, batch_provider_registry
+from asyncbatch.catalog import Price
 from asyncbatch.cli.config import load_config, with_facts_of
-from asyncbatch.cli.endings import CommandError, Exit, answer_sigterm_like_ctrl_c, leave_at_once_next_time
+from asyncbatch.cli.endings import (
+    CommandError,
+    Exit,
+    answer_sigterm_like_ctrl_c,
+    in_words_of_the_command,
+    leave_at_once_next_time,
+)
 from asyncbatch.cli.following import Followed
+from asyncbatch.cli.home import Home, short
+from asyncbatch.cli.identity import Asked, address_of, look_up
+from asyncbatch.cli.leaving import CREATING, Return, report_left
 from asyncbatch.cli.money import Budget, allow, describe, input_cost, price_of
+from asyncbatch.cli.reaching import check_reachable
 from asyncbatch.cli.reading import RequestFile
-from asyncbatch.cli.reporting import CREATING, bytes_of, count_of, report_detached, report_end
+from asyncbatch.cli.reporting import bytes_of, count_of, report_end, tell_known
+from asyncbatch.cli.sinks import Nowhere, OutFile, Sink, Stdout
 from asyncbatch.cli.talk import Talk
-from asyncbatch.cli.writing import OutFile, Sink, Stdout
 from asyncbatch.enums import InputChoice, OnUnsupported
 from asyncbatch.exceptions import RowProblem
 
 
 class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """What was asked for on the command line."""
+    """What was asked for on the command line; `leaves` ends the command once everything is sent."""
 
     file: str
     model: str | None
@@ -46,6 +47,9 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
     on_unsupported: OnUnsupported = "error"
     input_mode: InputChoice = "auto"
     config: str | None = None
+    home: str | None = None
+    again: bool = False
+    leaves: bool = False
     metadata: Mapping[str, str] = {}
     budget: Budget = Budget()
     dry_run: bool = False
@@ -57,7 +61,7 @@ def run_file(options: RunOptions, talk: Talk) -> int:
     """Run one file of requests to its end; gives the exit code."""
     if options.model is None:
         raise CommandError("which model? -m is missing", code="model.missing", hint="-m openai/gpt-4.1-mini")
-    if talk.form != "text" and options.out is None and not options.dry_run:
+    if talk.form != "text" and options.out is None and not (options.dry_run or options.leaves):
         message = f"--{talk.form} takes standard output, so the rows need another place"
         raise CommandError(message, code="output.missing", hint="add -o results.jsonl")
     run = _Run(options, options.model, talk)
@@ -79,11 +83,20 @@ class _Run:
         self._model = model
         self._talk = talk
         self._source = RequestFile(options.file)
-        sink: Sink = OutFile(options.out) if options.out is not None else Stdout()
-        self._followed = Followed(sink)
+        self._home = Home(options.home)
+        self._followed = Followed(self._sink())
+        self._key: str | None = None
+        self._digest = ""
         self._config: dict[str, Any] = {"allow_unknown_model": True} if options.any_model else {}
         self._price: Price | None = None
         self._catalog = load_config(options.config)
+
+    def _sink(self) -> Sink:
+        if self._options.leaves:
+            self._home.path  # noqa: B018 without one there is nothing to come back to
+            return Nowhere()
+        claims = self._home.claims if not self._options.dry_run else None
+        return OutFile(self._options.out, claims) if self._options.out is not None else Stdout()
 
     async def go(self) -> int:
         self._source.open()
@@ -95,7 +108,7 @@ class _Run:
         try:
             return await self._send()
         except Exception:
-            self._say_left()
+            self._say_left(is_failing=True)
             raise
 
     def _split(self) -> tuple[str, str]:
@@ -106,32 +119,84 @@ class _Run:
         return provider, model
 
     async def _send(self) -> int:
-        options, talk = self._options, self._talk
-        polling = Polling() if options.poll_s is None else Polling(first_s=options.poll_s)
-        async with BatchClient(catalog=self._catalog, polling=polling) as client:
-            job = await client.submit(
-                self._source.requests(),
-                model=self._model,
-                mode=options.mode,
-                endpoint=options.endpoint,
-                on_bad_row="reject" if options.skip_bad else "error",
-                on_unsupported=options.on_unsupported,
-                input_mode=options.input_mode,
-                replace_model=options.replace_model,
-                metadata=options.metadata or None,
-                allow_unknown_model=options.any_model,
-                before_sending=self._before_sending,
-            )
-            self._followed.job = job
-            # The client's tasks have not had a turn yet: what is said here is said before anything is sent.
-            status = job.status()
-            sent = sum(batch.requests for batch in status.batches)
-            self._announce(status.requests, status.requests - sent, len(status.batches), status.dropped)
+        options, talk, followed = self._options, self._talk, self._followed
+        if self._home.is_kept:
+            self._digest = await self._source.read_ahead()
+        async with self._home.open(self._catalog, poll_s=options.poll_s) as client:
+            job = followed.job = await self._known(client) or await self._submit(client)
+            if options.leaves:
+                return await self._submitted(job)
             with anyio.move_on_after(options.timeout_s) as waiting:
                 await self._collect(job)
         if waiting.cancelled_caught:
             return self.leave(Exit.STILL_RUNNING)
-        return report_end(job.status(), self._followed, self._price, talk)
+        return report_end(job.status(), followed, self._price, talk)
+
+    async def _known(self, client: BatchClient) -> Job | None:
+        """Go on with the job that the same command began, if there is one."""
+        if not self._home.is_kept:
+            return None
+        asked = Asked(
+            content=self._digest,
+            model=self._model,
+            mode=self._options.mode,
+            endpoint=self._options.endpoint,
+            input_mode=self._options.input_mode,
+            metadata=self._options.metadata,
+            address=address_of(self._catalog, self._split()[0]),
+        )
+        known = await look_up(client, asked.key, again=self._options.again)
+        self._key = known.key
+        if known.unsent is not None:
+            self._talk.say(f"nothing of job {short(known.unsent.job_id)} was ever sent; this is a new one")
+        if known.job is None:
+            return None
+        await self._begin(known.job.job_id)
+        job = await client.attach(known.job.job_id)
+        tell_known(job.status(), self._talk, is_followed=client.follows(job.id))
+        if known.job.is_over:
+            self._talk.say("--again sends it once more, and pays again")
+        return job
+
+    async def _begin(self, job_id: str | None) -> None:
+        await anyio.to_thread.run_sync(self._followed.sink.begin, job_id)
+
+    async def _submit(self, client: BatchClient) -> Job:
+        options = self._options
+        job = await client.submit(
+            self._source.requests(),
+            model=self._model,
+            mode=options.mode,
+            endpoint=options.endpoint,
+            on_bad_row="reject" if options.skip_bad else "error",
+            on_unsupported=options.on_unsupported,
+            input_mode=options.input_mode,
+            replace_model=options.replace_model,
+            metadata=options.metadata or None,
+            allow_unknown_model=options.any_model,
+            before_sending=self._before_sending,
+            key=self._key,
+        )
+        self._followed.job = job
+        # The client's tasks have not had a turn yet: what is said here is said before anything is sent.
+        status = job.status()
+        sent = sum(batch.requests for batch in status.batches)
+        self._announce(status.requests, status.requests - sent, len(status.batches), status.dropped)
+        await self._begin(job.id)
+        return job
+
+    async def _submitted(self, job: Job) -> int:
+        """Wait until everything has its batch, and name the job."""
+        batches = await job.submitted()
+        self._talk.say(f"sent in {count_of(len(batches), 'batch')}. Collect the outcomes with:")
+        for command in self._return.commands(job.id, "results.jsonl"):
+            self._talk.say(f"  {command}")
+        if self._talk.form == "text":
+            self._talk.tell(job.id)
+        status = job.status()
+        fields = {"provider": status.provider, "model": status.model, "requests": status.requests}
+        self._talk.document("job_submitted", job=job.id, **fields, batches=list(batches))
+        return Exit.OK
 
     async def _collect(self, job: Job) -> None:
         try:
@@ -144,6 +209,10 @@ class _Run:
     async def _before_sending(self, requests: int, refused: int, batches: int) -> None:
         """Hold the job, whose rows were checked, until its price has a yes and the provider can be reached."""
         source, talk = self._source, self._talk
+        await self._begin(None)
+        if self._digest and source.digest != self._digest:
+            message = f"{source.name} has changed while it was read, so nothing was sent"
+            raise CommandError(message, code="input.changed", hint="begin again once it is whole")
         if not batches:
             return
         can_ask = talk.can_ask and self._options.file != "-"
@@ -216,12 +285,16 @@ class _Run:
             self._talk.say("stopped; nothing was sent")
         return code
 
-    def _say_left(self) -> None:
+    def _say_left(self, *, is_failing: bool = False) -> None:
         status = self._followed.status
         if status is None:
             self._followed.sink.leave()
             return
-        report_detached(status, self._followed, self._talk, requests=self._options.file, config=self._options.config)
+        report_left(status, self._followed, self._talk, self._return, is_failing=is_failing)
+
+    @property
+    def _return(self) -> Return:
+        return Return(home=self._home, config=self._options.config, requests=self._options.file)
 
     def refusal(self, error: InvalidRequestsError) -> CommandError:
         """Name the lines of the rows that cannot be sent."""
@@ -237,7 +310,7 @@ class _Run:
         return CommandError("\n".join(lines), code=error.code or "invalid_requests", hint=hint, problems=problems)
 
     def _problem(self, problem: RowProblem) -> dict[str, Any]:
-        message = problem.message
+        message = in_words_of_the_command(problem.message)
         if problem.code == "duplicate_id" and ", by row " in message:
             start, _, row = message.rpartition(", by row ")
             message = f"{start}, by line {self._source.line_of(int(row))}"
@@ -259,27 +332,3 @@ def _dropped(submissions: Sequence[PreparedSubmission]) -> Mapping[str, int]:
 
 def _id(problem: Mapping[str, Any]) -> str:
     return f" ({problem['request_id']!r})" if problem["request_id"] is not None else ""
-
-
-async def check_reachable(catalog: Catalog, name: str, config: Mapping[str, Any]) -> bool:
-    """Ask the provider one harmless question, so that a wrong address or key is found before a large upload.
-
-    Gives whether it knew the question.
-
-    Raises:
-        ProviderTransientError: Nobody answers there.
-        ProviderPermanentError: The key is refused.
-        ConfigError: There is no key.
-    """
-    async with batch_provider_registry.open(catalog=catalog, retry=Retry(attempts=2)) as scope:
-        provider = scope.create(name, config)
-        try:
-            await provider.list_statuses(limit=1)
-        except ProviderTransientError as error:
-            if error.status is None:
-                raise
-        except ProviderPermanentError as error:
-            if error.status == 401:  # a key may well be allowed to create batches and not to list them
-                raise
-            return error.status != 404
-    return True

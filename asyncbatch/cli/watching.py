@@ -49,14 +49,17 @@ def word_of(batch: BatchView) -> str:
         return str(batch.status)
     if batch.state in ("ended", "settled") and batch.status is not None:
         return batch.status.value
+    if batch.state == "create_unknown" and not batch.note:  # another process looks for it
+        return "checking whether a create arrived"
     return batch.raw_status or ("creating" if batch.state == "uploaded" else batch.state.replace("_", " "))
 
 
 class LinesView:
     """A line for each change of status."""
 
-    def __init__(self, talk: Talk) -> None:
+    def __init__(self, talk: Talk, name: str = "") -> None:
         self._talk = talk
+        self._name = f"{name} " if name else ""
         self._told: dict[int, object] = {}
 
     def draw(self, status: JobStatus) -> None:
@@ -68,7 +71,9 @@ class LinesView:
                 else f" {batch.requests:,} requests"
             )
             note = f" ({batch.error or batch.note})" if batch.error or batch.note else ""
-            self._talk.say(f"batch {batch.index + 1}/{len(status.batches)} {name}: {word_of(batch)},{done}{note}")
+            self._talk.say(
+                f"{self._name}batch {batch.index + 1}/{len(status.batches)} {name}: {word_of(batch)},{done}{note}"
+            )
             self._talk.event(
                 "batch_status",
                 job=status.job_id,

@@ -1,16 +1,13 @@
-"""Outcomes to JSONL: encoded in slices, in a thread, into `OUT.partial`, which becomes OUT when every request has its row."""
+"""Outcomes to JSONL: encoded in slices, in a thread, and counted when they are written."""
 
-import os
-import sys
 from collections import Counter
 from collections.abc import Iterable
-from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import Any
 
 import msgspec
 
-from asyncbatch.cli.endings import CommandError, Exit
-from asyncbatch.dto import ProviderResultRow, RowError, UsageInfo
+from asyncbatch.cli.sinks import Sink
+from asyncbatch.dto import ProviderResultRow, RowError, ToolCall, UsageInfo
 from asyncbatch.enums import ResultStatus
 
 _NOTHING = msgspec.Raw(b"null")
@@ -28,6 +25,8 @@ class OutputRow(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
     v: int = 1
     request_id: str
     status: ResultStatus
+    text: str | None
+    tool_calls: tuple[ToolCall, ...]
     response: msgspec.Raw
     error: OutputError | None
     usage: UsageInfo | None
@@ -45,6 +44,8 @@ def encode_row(row: ProviderResultRow) -> bytes:
     line = OutputRow(
         request_id=row.request_id,
         status=row.status,
+        text=row.text,
+        tool_calls=row.tool_calls,
         response=response,
         error=_error(row.error) if row.error is not None else None,
         usage=row.usage,
@@ -63,105 +64,6 @@ def _is_json(body: msgspec.Raw) -> bool:
     except (msgspec.MsgspecError, ValueError, RecursionError):
         return False
     return True
-
-
-class Sink(Protocol):
-    """Where rows go. Everything blocks."""
-
-    def open(self) -> None: ...
-    def write(self, data: bytes) -> None: ...
-    def finish(self) -> None: ...
-    def leave(self) -> str | None:
-        """Stop before the end; gives where the rows lie that were written, if any."""
-        ...
-
-
-class Nowhere:
-    """For those who only count."""
-
-    def open(self) -> None: ...
-    def write(self, data: bytes) -> None: ...
-    def finish(self) -> None: ...
-    def leave(self) -> str | None:
-        return None
-
-
-class Stdout:
-    """Rows to standard output, as they come."""
-
-    def open(self) -> None:
-        if sys.stdout is None:
-            raise CommandError("standard output is closed", code="output.closed", hint="add -o results.jsonl")
-
-    def write(self, data: bytes) -> None:
-        sys.stdout.buffer.write(data)
-        sys.stdout.buffer.flush()
-
-    def finish(self) -> None: ...
-
-    def leave(self) -> str | None:
-        return None
-
-
-class OutFile:
-    """Rows to `OUT.partial`, renamed to OUT at the end; an OUT that exists is never touched."""
-
-    def __init__(self, path: str) -> None:
-        self.path = Path(path)
-        if not self.path.name or path.endswith(("/", os.sep)):
-            hint = f"name a file in it: -o {self.path / 'results.jsonl'}"
-            raise CommandError(f"{path!r} names a directory, no file", code="output.directory", hint=hint)
-        self.partial = self.path.with_name(f"{self.path.name}.partial")
-        self._file: IO[bytes] | None = None
-        self._size = 0
-
-    def open(self) -> None:
-        try:
-            self._file = self._make()
-        except OSError as error:
-            message = f"{self.path} cannot be written: {error.strerror}"
-            raise CommandError(message, code="output.unwritable") from None
-
-    def _make(self) -> IO[bytes]:
-        if self.path.is_dir():
-            hint = f"name a file in it: -o {self.path / 'results.jsonl'}"
-            raise CommandError(f"{self.path} is a directory", code="output.directory", hint=hint)
-        if os.path.lexists(self.path):
-            raise CommandError(f"{self.path} exists", code="output.exists", hint="give another name, or remove it")
-        try:
-            return self.partial.open("xb")
-        except FileExistsError:
-            hint = "it holds the rows of a run that did not end, or that is under way: give another name, or remove it"
-            raise CommandError(f"{self.partial} exists", code="output.partial", hint=hint) from None
-        except FileNotFoundError:
-            hint = f"make it first: mkdir -p {self.path.parent}"
-            message = f"there is no directory {self.path.parent}"
-            raise CommandError(message, code="output.no_directory", hint=hint) from None
-
-    def write(self, data: bytes) -> None:
-        assert self._file is not None
-        self._file.write(data)
-        self._file.flush()  # whoever interrupts us finds every row that was handed over
-        self._size += len(data)
-
-    def finish(self) -> None:
-        assert self._file is not None
-        os.fsync(self._file.fileno())
-        self._file.close()
-        if os.path.lexists(self.path):
-            message = f"{self.path} came into being meanwhile; the rows are in {self.partial}"
-            raise CommandError(message, code="output.exists", hint="move either of them away", exit_code=Exit.FAILED)
-        self.partial.rename(self.path)
-        self._file = None
-
-    def leave(self) -> str | None:
-        if self._file is None:
-            return None
-        self._file.close()
-        if self._size:
-            return str(self.partial)
-        self.partial.unlink(missing_ok=True)
-        return None
 
 
 class Tally:

@@ -10,7 +10,7 @@ from asyncbatch.codec.formats import Wish, format_of
 from asyncbatch.codec.requests import EncodedRow, Request, RowFault, encode_json, shown
 from asyncbatch.enums import BatchMode
 
-_URLS = {
+OPENAI_URLS = {
     BatchMode.CHAT: "/v1/chat/completions",
     BatchMode.COMPLETION: "/v1/completions",
     BatchMode.EMBEDDING: "/v1/embeddings",
@@ -48,10 +48,10 @@ class RowRules(msgspec.Struct, frozen=True, kw_only=True):
 
 def encode_row(request: Request, wire_id: str, rules: RowRules) -> EncodedRow:
     """Make a request a line, or raise the `RowFault` that says why it cannot be one."""
-    if request.url not in (None, rules.endpoint, _URLS.get(rules.mode)):
+    if request.url not in (None, rules.endpoint, OPENAI_URLS.get(rules.mode)):
         raise RowFault("bad_url", f"its url is {shown(request.url)}, but this job goes to {rules.endpoint}")
     made, kind = format_of(rules.format), rules.format.partition(".")[2]
-    unsupported = Unsupported(rules.title, drop=rules.is_dropping)
+    unsupported = Unsupported(rules.title, drop=rules.is_dropping, collect=True)
     wish = Wish(
         kind=kind,
         mode=rules.mode,
@@ -60,7 +60,12 @@ def encode_row(request: Request, wire_id: str, rules: RowRules) -> EncodedRow:
         refuses=rules.refuses,
         unsupported=unsupported,
     )
-    body = made.encode_body(_with_model(request.body, rules), wish)
+    try:
+        body = made.encode_body(_with_model(request.body, rules), wish)
+    except RowFault:
+        unsupported.refuse_all()  # what went wrong may only be that something is left out
+        raise
+    unsupported.refuse_all()
     line = rules.line(encode_json(wire_id), encode_json(body))
     return EncodedRow(line, made.count_inputs(body, kind), tuple(unsupported.dropped))
 

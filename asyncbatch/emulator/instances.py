@@ -14,7 +14,7 @@ def make_instance(schema: Any, root: Any = None, open_refs: frozenset[str] = fro
     """Give a small value that satisfies a JSON schema.
 
     It knows what structured outputs allow: types, enums, references, required properties, alternatives and the simple
-    bounds. Patterns and formats are not honoured. Recursion ends where the schema first allows it.
+    bounds, and the common formats of texts. Patterns are not honoured. Recursion ends where the schema first allows it.
     """
     root = schema if root is None else root
     if not is_object(schema):
@@ -87,7 +87,24 @@ def _number(schema: dict[str, Any], name: str) -> float | None:
     return value if abs(value) <= LARGEST else None
 
 
+_FORMATS = {
+    "date-time": "2026-11-25T12:00:00Z",
+    "date": "2026-11-25",
+    "time": "12:00:00Z",
+    "duration": "PT1H",
+    "email": "echo@example.com",
+    "hostname": "echo.example.com",
+    "uri": "https://echo.example.com/",
+    "ipv4": "192.0.2.1",
+    "ipv6": "2001:db8::1",
+    "uuid": "00000000-0000-4000-8000-000000000000",
+}
+
+
 def _instance_text(schema: dict[str, Any]) -> str:
+    known = _FORMATS.get(str(schema.get("format")))
+    if known is not None:
+        return known
     least, most = _number(schema, "minLength"), _number(schema, "maxLength")
     text = "echo".ljust(min(int(least or 0), MOST_CHARS), ".")
     return text if most is None else text[: max(0, int(most))]

@@ -75,6 +75,7 @@ class Ask(Struct, frozen=True, kw_only=True):
         dimensions: Of an embedding's vectors, if the row says so; else `model_dimensions`, the model's own.
         settings: Sampling settings under OpenAI's names: temperature, top_p, seed, reasoning_effort and their like.
         body: The row's body as the protocol has it.
+        is_openai: Whether that is OpenAI's own, which a live server of that kind takes as it is.
         markers: What the prompt asks for in double brackets. The row writer sets this, and what follows.
         mark: A text of letters and digits, other for each row, that ids can be made of.
         at: When the row is answered, in seconds since the epoch.
@@ -98,6 +99,7 @@ class Ask(Struct, frozen=True, kw_only=True):
     model_dimensions: int | None = None
     settings: Mapping[str, Any] = {}
     body: Mapping[str, Any] = {}
+    is_openai: bool = False
     markers: tuple[Marker, ...] = ()
     mark: str = ""
     at: float = 0.0

@@ -117,9 +117,16 @@ def _read_wait(headers: Mapping[str, str]) -> float | None:
     return float(value) if value.isdecimal() else None
 
 
+_OWN = frozenset({"thinking_budget"})
+"""Settings that OpenAI's calls have no word for."""
+
+
 def encode_ask(ask: Ask, model: str) -> bytes:
-    """Give the body of the call."""
-    body: dict[str, Any] = {"model": model, **ask.settings}
+    """Give the body of the call: the row's own where it is OpenAI's, else the same in OpenAI's words."""
+    if ask.is_openai:
+        return msgspec.json.encode({**ask.body, "model": model})
+    settings = {name: value for name, value in ask.settings.items() if name not in _OWN}
+    body: dict[str, Any] = {"model": model, **settings}
     if ask.kind == "chat":
         body |= _encode_chat(ask)
     elif ask.kind == "completion":

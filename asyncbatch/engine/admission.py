@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from asyncbatch.base_provider import InputChoice, OnUnsupported
+from asyncbatch.base_provider import BaseBatchProvider, InputChoice, OnUnsupported
 from asyncbatch.codec.requests import mint_id
 from asyncbatch.dto import PreparedSubmission
 from asyncbatch.engine.keeping import input_of
@@ -30,10 +30,26 @@ def submission_record(index: int, submission: PreparedSubmission, place: Path | 
     )
 
 
-def digest_of(record: JobRecord, requests: str) -> str:
-    """Give a hash of what was asked for: the requests, and everything that decides what is sent."""
+def job_record(
+    provider: BaseBatchProvider, submissions: Sequence[PreparedSubmission], *, rejected_count: int, **fields: Any
+) -> JobRecord:
+    """Give what the journal is told of a job; `fields` are those of `JobRecord` that the caller knows."""
+    first = next(iter(submissions), None)
+    options = dict(fields.pop("options"))
+    if first is not None:
+        options |= {"create": dict(first.options), "dropped": dict(first.dropped)}
+    record = JobRecord(
+        provider=provider.PROVIDER_NAME,
+        fingerprint=provider.account.fingerprint if provider.has_facts else "",
+        request_count=sum(item.request_count for item in submissions) + rejected_count,
+        rejected_count=rejected_count,
+        options={name: value for name, value in options.items() if value},
+        **fields,
+    )
+    # What was asked for: the requests, and everything else that decides what is sent.
     what = (record.provider, record.model, record.mode.value, record.endpoint, record.account, record.options)
-    return hashlib.sha256(msgspec.json.encode((requests, what), order="deterministic")).hexdigest()
+    given = msgspec.json.encode((first.digest if first else "", what), order="deterministic")
+    return msgspec.structs.replace(record, digest=hashlib.sha256(given).hexdigest())
 
 
 def asked_for(

@@ -53,6 +53,7 @@ class Collecting(Sending):
             return True
         if self.part.is_provisional:
             self._tell("looks like ours by time and number; its answers will show")
+            self.tools.lines_of(self.provider).tentative.add(batch_id)
         elif not self.part.is_fenced:
             await self._give_input_back()
         self.part.handle = self.tools.poller.watch(self.provider, batch_id)
@@ -90,7 +91,9 @@ class Collecting(Sending):
         )
         if isinstance(confirmed, Indeterminate):
             self.part.handle = None
-            await self._move(Disowned())
+            await self._move(
+                Disowned(vanished=confirmed.why)
+            )  # a crash right after this must not take it for a stranger's
             self.part.error = SubmissionUnknownError(confirmed.why, provider=self.provider.PROVIDER_NAME)
             await self._move(confirmed)
         else:
@@ -135,7 +138,7 @@ class Collecting(Sending):
                 )
                 failure: ProviderError | StorageError = error
             except (ProviderPermanentError, StorageError) as error:
-                if isinstance(error, ProviderPermanentError) and error.status in (401, 403):
+                if isinstance(error, ProviderPermanentError) and error.is_auth:
                     raise  # a key that is refused now may be mended; the answers are still there
                 step = after_not_found(tools.polling, state, tools.runtime.now(), tools.runtime.random())
                 failure = error

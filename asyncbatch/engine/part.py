@@ -82,6 +82,11 @@ class Part:
         return self.record.state is SubmissionState.CREATE_UNKNOWN
 
     @property
+    def is_in_doubt(self) -> bool:
+        """Whether a create of it may have been sent by a process that is gone, and its answer is not known."""
+        return self.record.state is SubmissionState.CREATING or self.is_lost
+
+    @property
     def is_provisional(self) -> bool:
         """Whether its batch was found by time and count alone, and may be somebody else's."""
         return self.record.provider_batch_id is not None and not self.record.is_certain

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Awaitable, Callable, Collection
 from contextlib import aclosing
+from typing import NamedTuple
 
 import msgspec
 
@@ -14,6 +15,7 @@ from asyncbatch.enums import SubmitSafety
 from asyncbatch.exceptions import ProviderPermanentError, ProviderTransientError
 from asyncbatch.journal import Accepted, Event, Fenced, Indeterminate
 from asyncbatch.planning.recovery import (
+    CHECKING,
     Adopt,
     Fence,
     Look,
@@ -22,12 +24,25 @@ from asyncbatch.planning.recovery import (
     Unknowable,
     judge_matches,
     next_step,
+    time_left,
     window_of,
 )
 from asyncbatch.planning.schedule import Again, GaveUp, Polling, PollState, after_not_found
 from asyncbatch.runtime import Runtime
 
 _log = logging.getLogger("asyncbatch.engine")
+
+
+class Others(NamedTuple):
+    """Batches of other submissions.
+
+    Attributes:
+        certain: They cannot be the one that is looked for.
+        tentative: Another submission has found them by time and count; until their answers tell, they may be either's.
+    """
+
+    certain: Collection[str] = ()
+    tentative: Collection[str] = ()
 
 
 async def recover(
@@ -39,23 +54,24 @@ async def recover(
     policy: Recovery,
     tell: Callable[[str], None],
     before_fence: Callable[[], Awaitable[None]],
-    others: Collection[str] = (),
+    others: Callable[[], Awaitable[Others]] | None = None,
 ) -> Event:
     """Look for a lost create until it is found, proved absent, or cannot be known, and give what to journal.
 
     Before its input is deleted, `before_fence` is awaited: a batch that is found after that may have come too late for its
-    own input, and then runs nothing. `others` are batches known not to be it. A reading that fails counts for nothing: it is
-    made again.
+    own input, and then runs nothing. `others` tells of batches of others, as of now. A reading that fails counts for
+    nothing: it is made again.
     """
     state, refusals = RecoveryState(intended_at=intended_at), PollState()
     safety = provider.submit_safety(submission)
     while True:
         step = next_step(policy, safety, state, runtime.now())
         if isinstance(step, Look):
-            tell(f"checking whether a create arrived{_time_left(policy, safety, state, runtime.now())}")
+            tell(f"{CHECKING}{_time_left(policy, safety, state, runtime.now())}")
             await runtime.sleep(step.delay_s)
             read_at = runtime.now()
-            found = await look(provider, submission, intended_at, others)
+            known = await others() if others else Others()
+            found = await look(provider, submission, intended_at, known.certain)
             if isinstance(found, Exception):
                 patience = _after_failure(found, refusals, runtime)
                 if isinstance(patience, GaveUp):
@@ -64,7 +80,7 @@ async def recover(
                 await runtime.sleep(policy.gap_s)
             elif found:
                 is_over = runtime.now() - intended_at >= window_of(policy, safety)
-                event = _adopted(found, is_window_over=is_over)
+                event = _adopted(found, known.tentative, is_window_over=is_over)
                 if event is not None:
                     return event
                 refusals = PollState()
@@ -87,7 +103,7 @@ def _time_left(policy: Recovery, safety: SubmitSafety, state: RecoveryState, now
         left = state.fenced_at + policy.watch_s - now
     else:
         left = state.intended_at + window_of(policy, safety) - now
-    return f", {int(left) // 60}:{int(left) % 60:02d} left" if left >= 1 else ""
+    return time_left(left)
 
 
 async def look(
@@ -104,14 +120,18 @@ async def look(
 
 def _after_failure(error: Exception, refusals: PollState, runtime: Runtime) -> Again | GaveUp:
     """An outage is waited out; a list that is refused for good is given up in the end, and nobody can know."""
-    if isinstance(error, ProviderTransientError):
-        return Again(delay_s=0.0, state=PollState())
+    if isinstance(error, ProviderTransientError):  # it says nothing, and takes nothing back
+        return Again(delay_s=0.0, state=refusals)
     return after_not_found(Polling(), refusals, runtime.now(), 0.5)
 
 
-def _adopted(matches: list[Match], *, is_window_over: bool) -> Event | None:
+def _adopted(matches: list[Match], tentative: Collection[str], *, is_window_over: bool) -> Event | None:
     certain = [match.provider_batch_id for match in matches if match.is_certain]
     possible = [match.provider_batch_id for match in matches if not match.is_certain]
+    if any(name not in tentative for name in possible):
+        possible = [name for name in possible if name not in tentative]
+    else:  # any one of them will do: it is watched, too, and its end tells
+        possible = possible[:1]
     step = judge_matches(certain, possible, is_window_over=is_window_over)
     if isinstance(step, Adopt):
         return Accepted(provider_batch_id=step.provider_batch_id, is_certain=step.is_certain)

@@ -41,9 +41,10 @@ class Rejects:
 
 
 def _id_of(problem: RowProblem) -> str:
-    """Name a refused row: its own id, or its number where it has none, or one that another row has already."""
-    is_own = bool(problem.request_id) and problem.code != "duplicate_id"
-    return problem.request_id or "" if is_own else mint_id(problem.row)
+    """Name a refused row: by its own id, with its number where another row has the same, or by its number alone."""
+    if not problem.request_id:
+        return mint_id(problem.row)
+    return f"{problem.request_id}#{problem.row}" if problem.code == "duplicate_id" else problem.request_id
 
 
 def _never_asked(position: int, request_id: str) -> ProviderResultRow:

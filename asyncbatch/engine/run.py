@@ -128,5 +128,8 @@ class JobRun:
             raise failures[0]
 
     def drives(self) -> list[Callable[[], Coroutine[Any, Any, None]]]:
-        """Give what takes each submission from where it stands to its end; each runs in a task of its own."""
-        return [way.drive for way in self._ways]
+        """Give what takes each submission from where it stands to its end; each runs in a task of its own.
+
+        Those in doubt come first: where creates go one by one, the next waits until a lost one is decided.
+        """
+        return [way.drive for way in sorted(self._ways, key=lambda way: not way.part.is_in_doubt)]

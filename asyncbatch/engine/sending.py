@@ -5,7 +5,7 @@ from contextlib import nullcontext
 from functools import partial
 
 from asyncbatch.engine.create import create_once, make_tag
-from asyncbatch.engine.recover import recover
+from asyncbatch.engine.recover import Others, recover
 from asyncbatch.engine.steps import Steps
 from asyncbatch.exceptions import (
     ProviderError,
@@ -39,11 +39,11 @@ class Sending(Steps):
         """Bring what another process left in the middle of a step to where it can go on."""
         if self.part.record.state is SubmissionState.UPLOADING:
             await self._move(Refused(why="the process ended while it uploaded", is_final=False))
-        if self.part.record.state is SubmissionState.CREATING:
-            await self._move(CreateUnknown(why="the process ended before the create was answered"))
-        if self.part.is_lost:
+        if self.part.is_in_doubt:
             lines = self.tools.lines_of(self.provider)
-            async with lines.sending if lines.is_single_file else nullcontext():
+            async with lines.sending if lines.is_single_file else nullcontext():  # before anything else waits for it
+                if self.part.record.state is SubmissionState.CREATING:
+                    await self._move(CreateUnknown(why="the process ended before the create was answered"))
                 await self._recover(None)
 
     async def _send(self) -> None:
@@ -143,7 +143,7 @@ class Sending(Steps):
             policy=tools.recovery,
             tell=self._tell,
             before_fence=partial(self._move, FenceIntended()),
-            others=tools.lines_of(self.provider).claimed.union(record.strangers),
+            others=self._others,
         )
         self._tell(None)
         if isinstance(event, Fenced) and record.vanished is not None:
@@ -160,6 +160,11 @@ class Sending(Steps):
             message = f"{name}: {self.part.losses} creates were lost on their way, each proved not to have arrived"
             self.part.error = ProviderTransientError(message, provider=name, code="create_lost")
             await self._move(Refused(why=message, is_final=True, is_lasting=False))
+
+    async def _others(self) -> Others:
+        """Tell of batches that are another submission's, in whatever process, and of those that are watched as such here."""
+        known = await self.tools.journal.batches()
+        return Others(known.union(self.part.record.strangers), self.tools.lines_of(self.provider).tentative)
 
     async def _forget_attempt(self, event: Event) -> None:
         """Begin again: the next attempt has an input and a tag of its own."""

@@ -10,7 +10,7 @@ from asyncbatch.base_provider import BaseBatchProvider
 from asyncbatch.engine.ledger import Ledger
 from asyncbatch.engine.part import Part
 from asyncbatch.engine.tools import Tools
-from asyncbatch.journal import Accepted, Disowned, Event, JobRecord, SubmissionState
+from asyncbatch.journal import Event, JobRecord, SubmissionState
 from asyncbatch.runtime import Signal
 
 _log = logging.getLogger("asyncbatch.engine")
@@ -48,13 +48,7 @@ class Steps:
         self.tools = shared.tools
 
     async def _move(self, event: Event) -> None:
-        before = self.part.record.provider_batch_id
         self.part.record = await self.tools.journal.move(self.shared.record.job_id, self.part.record.index, event)
-        claimed = self.tools.lines_of(self.provider).claimed
-        if isinstance(event, Accepted):
-            claimed.add(event.provider_batch_id)
-        elif isinstance(event, Disowned) and before is not None:
-            claimed.discard(before)
         self.shared.changed.notify()
 
     def _tell(self, note: str | None) -> None:

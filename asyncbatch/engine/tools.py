@@ -26,8 +26,8 @@ class Lines:
         self.is_single_file = safety is SubmitSafety.INFERRED
         self.sending = anyio.CapacityLimiter(1 if self.is_single_file else self.SENDING)
         self.settling = anyio.CapacityLimiter(self.SETTLING)
-        self.claimed: set[str] = set()
-        """Batches that are known to be one submission's: no other can have become them."""
+        self.tentative: set[str] = set()
+        """Batches that were taken for a submission's by time and count, until their answers tell."""
 
 
 class Tools(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,8 +1,13 @@
 """The database file of a journal: opened with care, written in groups, and never taken through a fork.
 
 SQLite is used by one thread at a time, under `GATE`. Before a fork the gate is taken and every connection closed, so that a
-child inherits no transaction, no lock and no mutex of SQLite's; the parent connects again when it next needs to. After a failed
-commit the connection is closed as well: what the disk holds is then found out by SQLite's own recovery, and not from memory.
+child inherits no transaction, no lock and no mutex of SQLite's; the parent connects again when it next needs to.
+
+A full disk refuses a change and may take the next. After any other failure of a commit nothing is recorded any more until the
+journal is opened again: a system that could not sync a page may hold it for clean from then on, and a later sync, which
+succeeds, says nothing about it. Nor is the connection made anew, since SQLite would then believe what it wrote and could not
+sync. Whoever opens the journal next checks the file, and writes what it found in the log to its place before anything is built
+on it.
 """
 
 import contextlib
@@ -32,6 +37,10 @@ _ROUNDS = 3
 """How often others may take the journal from us between its preparation and our share in it."""
 
 
+_LASTING = ("journal.io", "journal.corrupt")
+"""Failures of a commit after which no other is believed."""
+
+
 class Answer(NamedTuple):
     """How a piece of work ended."""
 
@@ -53,6 +62,7 @@ class Database:
         self._commits = 0
         self._is_joined = False
         self._is_suspect = False
+        self._failure: JournalError | None = None
 
     def open(self) -> None:
         """Make or check the files, bring the schema up to ours, and be one of those who have it open."""
@@ -70,7 +80,7 @@ class Database:
                 raise
 
     def _join(self, presence: Presence) -> None:
-        self._is_suspect = False
+        self._is_suspect, self._failure = False, None
         is_remote = _files.is_remote(self.directory)
         if is_remote:
             _log.warning("the journal at %s lies on a network: one machine at a time may use it", self.directory)
@@ -119,6 +129,7 @@ class Database:
                 self._check(connection)
             connection.execute(f"PRAGMA journal_mode={self._mode}")
             self._set_durable(connection)
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # nothing in the other mode
             with _transaction(connection):
                 for statement in _schema.plan_migration(found):
                     connection.execute(statement)
@@ -151,19 +162,17 @@ class Database:
         connection = sqlite3.connect(
             f"{self.path.as_uri()}?mode=rw", uri=True, timeout=_BUSY_S, isolation_level=None, check_same_thread=False
         )
-        try:
-            for setting in ("foreign_keys=ON", "trusted_schema=OFF", "mmap_size=0"):
-                connection.execute(f"PRAGMA {setting}")
-        except BaseException:
-            connection.close()
-            raise
+        # What is not UTF-8 in a damaged file is found by whoever reads it, and never in the middle of a question.
+        connection.text_factory = functools.partial(str, encoding="utf-8", errors="replace")
+        for setting in ("foreign_keys=ON", "trusted_schema=OFF", "mmap_size=0"):
+            connection.execute(f"PRAGMA {setting}")
         return connection
 
     def _schema_of(self, connection: sqlite3.Connection) -> int:
         """Give the number of the schema, 0 for an empty file. Raises for what is not ours or newer than we are."""
         (owner,) = connection.execute("PRAGMA application_id").fetchone()
         (number,) = connection.execute("PRAGMA user_version").fetchone()
-        has_tables = connection.execute("SELECT 1 FROM sqlite_master").fetchone() is not None
+        has_tables = connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone() is not None
         if not (owner or number or has_tables):
             return 0
         if owner != _schema.APPLICATION_ID or not number:
@@ -219,11 +228,10 @@ class Database:
 
     @contextlib.contextmanager
     def _told(self) -> Generator[None, None, None]:
-        """Translate what SQLite refuses, and trust the connection no longer."""
+        """Translate what SQLite refuses."""
         try:
             yield
         except sqlite3.Error as error:
-            self.disconnect()
             told = _refusals.of_sqlite(self.path, error)
             self._is_suspect |= told.code != "journal.busy"
             raise told from error
@@ -239,16 +247,27 @@ class Database:
         stacks = [ExitStack() for _ in changes]
         with GATE:
             try:
-                with self._told():
-                    connection = self._connected()
-                    with _transaction(connection):
-                        answers = [self._try(connection, *pair) for pair in zip(changes, stacks, strict=True)]
+                with self._told(), _transaction(self._sound()) as connection:
+                    answers = [self._try(connection, *pair) for pair in zip(changes, stacks, strict=True)]
             except BaseException as error:  # noqa: BLE001 everybody who waits hears it
+                self._give_up(error)
                 for stack in stacks:
                     stack.close()
                 return [Answer(error=error)] * len(changes)
             self._commits += 1
             return answers
+
+    def _sound(self) -> sqlite3.Connection:
+        """Give the connection, unless a commit has failed on it in a way that a later one might hide."""
+        if self._failure is not None:
+            raise self._failure
+        return self._connected()
+
+    def _give_up(self, error: BaseException) -> None:
+        if isinstance(error, JournalError) and error.code in _LASTING:
+            self._failure = error
+        if self._connection is not None and self._connection.in_transaction:  # not even its end could be written
+            self.disconnect()
 
     def _try(self, connection: sqlite3.Connection, change: Change[Any], undo: ExitStack) -> Answer:
         connection.execute("SAVEPOINT change")
@@ -276,13 +295,13 @@ class Database:
 
 
 @contextlib.contextmanager
-def _transaction(connection: sqlite3.Connection) -> Generator[None, None, None]:
+def _transaction(connection: sqlite3.Connection) -> Generator[sqlite3.Connection, None, None]:
     connection.execute("BEGIN IMMEDIATE")
     try:
-        yield
+        yield connection
         connection.execute("COMMIT")
     except BaseException:
-        with contextlib.suppress(sqlite3.Error):  # some errors have ended it already
+        with contextlib.suppress(sqlite3.Error):  # most errors have ended it already
             connection.execute("ROLLBACK")
         raise
 

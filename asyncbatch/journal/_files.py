@@ -97,5 +97,5 @@ def file_system_of(path: Path, mounts: str) -> str:
         if len(fields) > 4 and what:
             point = Path(re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), fields[4]))
             if path.is_relative_to(point):  # of two on one point, the later one is on top
-                best = max(best, (len(point.parts), what.split(" ")[0]), key=lambda found: found[0])
+                best = max((len(point.parts), what.split(" ")[0]), best, key=lambda found: found[0])
     return best[1]

@@ -69,9 +69,7 @@ class Lock:
         self._path.unlink(missing_ok=True)
 
     def close(self) -> None:
-        descriptor, self._descriptor = self._descriptor, -1
-        if descriptor >= 0:
-            os.close(descriptor)
+        os.close(self._descriptor)
 
 
 def try_lock(path: Path) -> Lock | None:

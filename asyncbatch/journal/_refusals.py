@@ -24,7 +24,7 @@ _LOCKED = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 _HINTS = {
     "journal.full": "what was recorded before is intact, and nothing more is sent; make room, then do the same again",
     "journal.no_access": "nothing was changed; see who owns it and that it may be written, or give another directory",
-    "journal.io": "what was recorded before is intact, and nothing more is sent; see that the disk is well before you go on",
+    "journal.io": "what was recorded is intact, and nothing more is sent; see that the disk is well, then open it again",
     "journal.unsupported": "nothing was changed; give a directory on a local disk",
 }
 

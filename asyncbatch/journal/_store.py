@@ -18,6 +18,7 @@ from asyncbatch.journal._locks import check_job_id, is_job_id, this_process
 from asyncbatch.journal._refusals import corrupt, no_job, not_writer, on_disk
 from asyncbatch.journal.records import (
     Accepted,
+    Confirmed,
     CreateIntended,
     CreateUnknown,
     Disowned,
@@ -39,6 +40,7 @@ _EVENT: msgspec.json.Decoder[Any] = msgspec.json.Decoder(Union[tuple(Event.__sub
 
 _RESULTS: dict[type[Event], str] = {
     Accepted: "accepted",
+    Confirmed: "accepted",
     CreateUnknown: "unknown",
     Disowned: "unknown",
     Fenced: "fenced",
@@ -54,6 +56,11 @@ _INTEND = """INSERT INTO attempt SELECT ?, ?, ?, ?, ?, provider || '/' || nullif
     FROM job WHERE job_id = ?"""
 _RESULT = "UPDATE attempt SET result = ?, provider_batch_id = ? WHERE job_id = ? AND idx = ? AND n = ?"
 _HAPPEN = "INSERT INTO event (at, job_id, idx, kind, data) VALUES (?, ?, ?, ?, ?)"
+
+# A batch that was found by time and count is nobody's for certain until its answers are read: its attempt stays unknown.
+_BATCHES = """SELECT provider_batch_id FROM submission WHERE provider_batch_id IS NOT NULL AND NOT EXISTS (
+    SELECT 1 FROM attempt WHERE attempt.job_id = submission.job_id AND attempt.idx = submission.idx
+        AND attempt.n = submission.attempt AND attempt.result = 'unknown')"""
 
 # As bytes: what is not UTF-8 in a damaged file is then found by whoever decodes it.
 _SUBMISSIONS = "SELECT CAST(record AS BLOB) FROM submission WHERE job_id = ? ORDER BY idx"
@@ -193,28 +200,32 @@ class Store:
             names = sorted(place.name for place in self._places.iterdir())
         return tuple(name for name in names if is_job_id(name) and not _has_job(connection, name))
 
+    def batches(self, connection: sqlite3.Connection) -> frozenset[str]:
+        """Name every batch that is certainly some submission's."""
+        found = connection.execute(_BATCHES)
+        return frozenset(name for (name,) in found)
+
     def jobs(self, question: str, values: tuple[str, ...], connection: sqlite3.Connection) -> tuple[JobRecord, ...]:
-        return tuple(self._decode(_JOB, text) for (text,) in connection.execute(question, values))
+        return self._decoded(_JOB, connection.execute(question, values))
 
     def submissions(self, job_id: str, connection: sqlite3.Connection) -> tuple[SubmissionRecord, ...]:
-        rows = connection.execute(_SUBMISSIONS, (job_id,))
-        return tuple(self._decode(_SUBMISSION, text) for (text,) in rows)
+        return self._decoded(_SUBMISSION, connection.execute(_SUBMISSIONS, (job_id,)))
 
     def events(self, job_id: str, index: int, connection: sqlite3.Connection) -> tuple[Event, ...]:
-        rows = connection.execute(_EVENTS, (job_id, index))
-        return tuple(self._decode(_EVENT, text) for (text,) in rows)
+        return self._decoded(_EVENT, connection.execute(_EVENTS, (job_id, index)))
 
     def _submission(self, connection: sqlite3.Connection, job_id: str, index: int) -> SubmissionRecord:
-        row = connection.execute(_SUBMISSION_BY_INDEX, (job_id, index)).fetchone()
-        if row is None:
+        found: tuple[SubmissionRecord, ...]
+        found = self._decoded(_SUBMISSION, connection.execute(_SUBMISSION_BY_INDEX, (job_id, index)))
+        if not found:
             raise JournalError(f"job {job_id} has no submission {index}", code="journal.no_submission")
-        record: SubmissionRecord = self._decode(_SUBMISSION, row[0])
-        return record
+        return found[0]
 
-    def _decode(self, decoder: msgspec.json.Decoder[Any], text: bytes) -> Any:
+    def _decoded(self, decoder: msgspec.json.Decoder[Any], rows: sqlite3.Cursor) -> tuple[Any, ...]:
+        texts = rows.fetchall()  # to the end, whatever is in them: a question half answered keeps the file locked
         try:
-            return decoder.decode(text)
-        except msgspec.DecodeError as error:
+            return tuple(decoder.decode(text) for (text,) in texts)
+        except ValueError as error:  # of msgspec, or of what is not UTF-8
             raise corrupt(self._path, f"a record in it cannot be read: {error}") from error
 
 
@@ -231,6 +242,8 @@ def _note_attempt(
         connection.execute(_INTEND, (*here, event.mark, event.at, job_id))
         return
     result = _RESULTS.get(type(event))
+    if isinstance(event, Accepted) and not event.is_certain:
+        result = "unknown"  # whoever has the answer to a create owns the batch, not who finds one that looks like it
     if result is None or (result == "refused" and before.state is not SubmissionState.CREATING):
         return  # nothing was under way
     batch_id = after.provider_batch_id or (before.provider_batch_id if result == "voided" else None)

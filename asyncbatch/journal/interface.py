@@ -74,6 +74,10 @@ class Journal(Protocol):
         """Drop a job and the bodies in its place; harmless if there is none."""
         ...
 
+    async def batches(self) -> frozenset[str]:
+        """Name every batch that is certainly some submission's."""
+        ...
+
     async def strays(self) -> tuple[str, ...]:
         """Name the places of jobs that nobody accepted; `forget` removes those whose process is gone."""
         ...

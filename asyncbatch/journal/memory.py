@@ -71,6 +71,12 @@ class MemoryJournal:
             self._events.pop((job_id, index), None)
         self._version += 1
 
+    async def batches(self) -> frozenset[str]:
+        records = (record for held in self._submissions.values() for record in held)
+        return frozenset(
+            record.provider_batch_id for record in records if record.provider_batch_id and record.is_certain
+        )
+
     async def strays(self) -> tuple[str, ...]:
         return ()
 

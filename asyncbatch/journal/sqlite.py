@@ -31,15 +31,10 @@ class SqliteJournal:
     """
 
     def __init__(self, directory: Path, runtime: Runtime) -> None:
-        self._directory = directory.absolute()
         self._runtime = runtime
-        self._database = Database(self._directory)
+        self._database = Database(directory.absolute())
         self._store = Store(self._database, uuid4().hex)
         self._open: Writer | None = None
-
-    @property
-    def directory(self) -> Path:
-        return self._directory
 
     async def open(self) -> None:
         if self._open is None:
@@ -88,6 +83,9 @@ class SqliteJournal:
     async def forget(self, job_id: str) -> None:
         """Drop a job, its place and its lock. Raises `journal.not_writer` while another process holds it."""
         await self._writer.step(partial(self._store.forget, job_id))
+
+    async def batches(self) -> frozenset[str]:
+        return await self._writer.read(self._store.batches)
 
     async def version(self) -> int:
         return await self._writer.read(self._database.version)

@@ -88,6 +88,14 @@ class Unknowable(msgspec.Struct, frozen=True, kw_only=True):
     why: str
 
 
+CHECKING = "checking whether a create arrived"
+
+
+def time_left(left_s: float) -> str:
+    """Say how long the search goes on if it finds nothing; nothing where it is about to end."""
+    return f", {int(left_s) // 60}:{int(left_s) % 60:02d} left" if left_s >= 1 else ""
+
+
 def window_of(policy: Recovery, safety: SubmitSafety) -> float:
     """Give the seconds over which the list is read."""
     return WINDOWS_S[safety] if policy.window_s is None else policy.window_s

@@ -111,6 +111,7 @@ def from_answer(
         request_id=request_id_of(headers, secrets),
         retry_after=_wait(decode_retry_after(headers, now), report.retry_after),
         hint=_hint(status, report, facts),
+        is_auth=facts.is_auth_error(status, report.code, report.kind),
     )
 
 

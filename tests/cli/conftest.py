@@ -24,8 +24,9 @@ def program(tmp_path_factory, monkeypatch):
 
 @pytest.fixture
 def place(tmp_path, monkeypatch, program):
-    """The working directory: batches are asked about as often as possible."""
+    """The working directory, with a home of its own: batches are asked about as often as possible."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ASYNCBATCH_HOME", str(tmp_path / "home"))
     (tmp_path / "llm_config.yaml").write_text(QUICK)
     return tmp_path
 

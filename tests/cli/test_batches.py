@@ -14,7 +14,7 @@ def leave(run, write):
 
     def submit(*lines):
         write(*lines)
-        done = run("requests.jsonl", "--timeout", "0.3", "-o", "out.jsonl", "--json")
+        done = run("requests.jsonl", "--timeout", "0.3", "-o", "out.jsonl", "--json", "--home", "memory")
         assert done.code == 8
         commands = done.document["commands"]
         return commands[0].split()[-1], [command.split()[1:] for command in commands]
@@ -89,7 +89,7 @@ def test_rows_that_were_left_out_do_not_shift_the_names_of_the_others(run, write
         return {"custom_id": name, "body": {"messages": [{"role": "user", "content": text}]}}
 
     write("zero", b"", ready("one", "one"), b"broken", "three", ready("one", "again"), ready("five", "five [[stall]]"))
-    left = run("requests.jsonl", "--skip-bad", "--timeout", "0.3", "-o", "out.jsonl", "--json")
+    left = run("requests.jsonl", "--skip-bad", "--timeout", "0.3", "-o", "out.jsonl", "--json", "--home", "memory")
     asyncbatch_emulator.advance(100_000)
 
     done = cli(*left.document["commands"][1].split()[1:])
@@ -212,7 +212,7 @@ def test_cancel_without_anybody_to_ask_needs_a_yes(leave, cli, asyncbatch_emulat
 
 
 @pytest.mark.parametrize("command", ["status", "results", "cancel"])
-@pytest.mark.parametrize("name", ["batch_1", "openai/", "/batch_1"])
+@pytest.mark.parametrize("name", ["openai/", "/batch_1"])
 def test_a_batch_needs_its_provider_s_name(cli, command, name):
     done = cli(command, name, *(["--yes"] if command == "cancel" else []))
 

@@ -71,7 +71,7 @@ def test_a_provider_from_elsewhere_is_listed_too(cli, stranger):
 def test_what_a_provider_can_do_stands_in_the_table_and_all_of_it_in_the_document(cli):
     (row,) = [row for row in cli("providers", "--json").document["providers"] if row["name"] == "gemini"]
 
-    assert row["modes"] == ["chat", "embedding"]
+    assert row["modes"] == ["chat", "embedding", "custom"]
     assert row["inputs"] == ["file", "inline"]
     assert (row["submit_safety"], row["inline_submit_safety"]) == ("tagged_fenced", "tagged")
     assert (row["discount"], row["max_requests"]) == (0.5, None)

@@ -16,17 +16,7 @@ import pytest
 from asyncbatch import __version__
 from asyncbatch.cli import demonstration
 from asyncbatch.emulator import faults
-from tests.cli.words import MODEL, QUICK, rows_in, sent
-
-
-def read_until(stream, words):
-    """Read lines until one holds these words; gives all that was read."""
-    read = b""
-    for line in iter(stream.readline, b""):
-        read += line
-        if words in line:
-            return read
-    raise AssertionError(f"{words!r} never came: {read.decode()}")
+from tests.cli.words import MODEL, QUICK, read_until, rows_in, sent
 
 
 def interrupt(process):
@@ -48,7 +38,7 @@ class TestInterrupt:
         self, start, cli, write, place, asyncbatch_emulator, number
     ):
         write("slow [[stall]]")
-        process = start("run", "requests.jsonl", "-m", MODEL, "-o", "out.jsonl", "--poll", "0.02")
+        process = start("run", "requests.jsonl", "-m", MODEL, "-o", "out.jsonl", "--poll", "0.02", "--home", "memory")
         read_until(process.stderr, b"in_progress")
 
         process.send_signal(number)
@@ -94,7 +84,7 @@ class TestInterrupt:
         _, err = process.communicate()
 
         assert process.returncode == 130
-        assert b"Whether batch 1 with its 1 request was created is not known" in err
+        assert b"Whether batch 1 with its 1 request was created is not known: whoever goes on looks for it" in err
 
     def test_while_standard_input_is_read_it_ends_at_once_and_nothing_was_sent(self, start, place, asyncbatch_emulator):
         process = start("run", "-", "-m", MODEL, "-o", "out.jsonl")
@@ -114,7 +104,7 @@ class TestInterrupt:
     def test_parts_that_had_no_batch_yet_are_counted(self, start, write, asyncbatch_emulator):
         asyncbatch_emulator.add(faults.stall(60, method="POST", path="*/files", times=None))
         write("hello", "world")
-        process = start("run", "requests.jsonl", "-m", MODEL, "-o", "out.jsonl")
+        process = start("run", "requests.jsonl", "-m", MODEL, "-o", "out.jsonl", "--home", "memory")
         read_until(process.stderr, b"uploading")
 
         process.send_signal(signal.SIGINT)
@@ -178,7 +168,8 @@ class TestPipes:
     def test_a_full_disk_leaves_the_batches_and_gives_exit_code_1(self, start, write, unbuffered):
         write("hello")
         with open("/dev/full", "wb") as full:
-            process = start("run", "requests.jsonl", "-m", MODEL, "--poll", "0.02", stdout=full, unbuffered=unbuffered)
+            args = ("run", "requests.jsonl", "-m", MODEL, "--poll", "0.02", "--home", "memory")
+            process = start(*args, stdout=full, unbuffered=unbuffered)
         err = process.stderr.read()
 
         assert process.wait() == 1
@@ -445,12 +436,26 @@ class TestDemo:
         assert "echo: What is the weather in " in done.err
         assert "\n  asyncbatch run requests.jsonl -m openai/" in done.err
 
+    def test_it_kills_its_own_command_in_the_middle_and_the_same_command_goes_on(self, cli, monkeypatch):
+        monkeypatch.setattr(demonstration, "_LASTS_S", 5.0)
+
+        done = cli("demo", "--requests", "80")
+
+        assert done.code == 0
+        before, _, after = done.err.partition("kill -9: process ")
+        assert "4 batches at openai/gpt-4.1-mini" in before
+        assert "going on with job " in after
+        assert "4 batches at openai/gpt-4.1-mini" not in after
+        assert "the emulator has seen 4 batches in all: nothing was lost, nothing was paid for twice" in after
+        assert ["all", "80", "4", "batches"] in [line.split()[:4] for line in after.split("\n")]
+
     def test_what_to_try_next_can_be_called_from_a_checkout_too(self, cli, place, monkeypatch):
         program = place / ".venv" / "bin" / "asyncbatch"
         program.parent.mkdir(parents=True)
         program.write_text("#!/bin/sh\n")
         program.chmod(0o755)
         monkeypatch.setenv("PATH", os.defpath)
+        program.with_name("python").symlink_to(sys.executable)
         monkeypatch.setattr(sys, "executable", str(program.with_name("python")))
 
         done = cli("demo", "--requests", "8")
@@ -460,6 +465,7 @@ class TestDemo:
 
     def test_without_any_script_the_module_is_named(self, cli, place, monkeypatch):
         monkeypatch.setenv("PATH", os.defpath)
+        (place / "python").symlink_to(sys.executable)
         monkeypatch.setattr(sys, "executable", str(place / "python"))
 
         assert f"\n  {place}/python -m asyncbatch run requests.jsonl" in cli("demo", "--requests", "8").err
@@ -477,7 +483,8 @@ def test_help_names_the_commands_and_the_exit_codes(cli):
     done = cli("--help")
 
     assert done.code == 0
-    commands = ["cancel", "config", "demo", "emulator", "models", "providers", "results", "run", "status"]
+    commands = ["cancel", "config", "demo", "emulator", "gc", "ls", "models", "providers", "results", "resume", "run"]
+    commands += ["show", "sql", "status", "submit", "watch"]
     assert [name for name in commands if f"  {name} " in done.out] == commands
     assert [code for code in (0, 1, 2, 3, 4, 8, 130) if f"    {code}  " in done.out] == [0, 1, 2, 3, 4, 8, 130]
 

@@ -35,11 +35,12 @@ def test_an_outcome_has_these_fields_and_the_provider_s_own_answer(run, write):
     done = run("requests.jsonl")
 
     (row,) = done.rows
-    assert list(row) == ["v", "request_id", "status", "response", "error", "usage"]
+    assert list(row) == ["v", "request_id", "status", "text", "tool_calls", "response", "error", "usage"]
     assert row["v"] == 1
     assert row["status"] == "succeeded"
     assert row["error"] is None
     assert row["response"]["object"] == "chat.completion"
+    assert (row["text"], row["tool_calls"]) == (row["response"]["choices"][0]["message"]["content"], [])
     assert row["usage"]["total_tokens"] == row["response"]["usage"]["total_tokens"]
 
 
@@ -375,7 +376,7 @@ def test_a_dry_run_names_bad_rows_and_counts_those_that_would_be_skipped(run, wr
 def test_a_job_that_outlives_the_timeout_is_left_running(run, write, place):
     write("slow [[stall]]")
 
-    done = run("requests.jsonl", "--timeout", "0.2", "-o", "out.jsonl")
+    done = run("requests.jsonl", "--timeout", "0.2", "-o", "out.jsonl", "--home", "memory")
 
     assert done.code == 8
     assert "still running after 0.2 s" in done.err
@@ -387,7 +388,7 @@ def test_a_job_that_outlives_the_timeout_is_left_running(run, write, place):
 def test_a_program_is_told_how_to_come_back(run, write):
     write("slow [[stall]]")
 
-    done = run("requests.jsonl", "--timeout", "0.2", "-o", "out.jsonl", "--json")
+    done = run("requests.jsonl", "--timeout", "0.2", "-o", "out.jsonl", "--json", "--home", "memory")
 
     assert done.code == 8
     assert done.document["type"] == "detached"
@@ -422,7 +423,7 @@ def test_a_key_that_stops_working_leaves_the_batch_and_says_how_to_come_back(run
     asyncbatch_emulator.add(faults.refuse(401, method="GET", path="*/batches/*", times=None))
     write("hello")
 
-    done = run("requests.jsonl", "-o", "out.jsonl")
+    done = run("requests.jsonl", "-o", "out.jsonl", "--home", "memory")
 
     assert done.code == 4
     assert "asyncbatch results openai/batch_" in done.err

@@ -29,3 +29,13 @@ def rows_in(path):
 def sent(emulator):
     """Name what reached the emulator beside harmless questions."""
     return [record.kind for record in emulator.history if record.kind in ("upload", "create")]
+
+
+def read_until(stream, words):
+    """Read lines until one holds these words; gives all that was read."""
+    read = b""
+    for line in iter(stream.readline, b""):
+        read += line
+        if words in line:
+            return read
+    raise AssertionError(f"{words!r} never came: {read.decode()}")

@@ -12,11 +12,12 @@ __all__ = ["asyncbatch_emulator", "asyncbatch_emulator_options"]  # fixtures: py
 
 
 @pytest.fixture
-def world(asyncbatch_emulator, monkeypatch):
+def world(asyncbatch_emulator, monkeypatch, tmp_path):
     """What a reader has: the two variables. Batches take a moment instead of hours, so polls need not wait for seconds.
 
     A create takes 0.2 s, as it may at the real service: an agent whose patience is shorter sees its wait cancelled.
     """
+    monkeypatch.setenv("ASYNCBATCH_HOME", str(tmp_path / "home"))
     in_a_hurry = partial(Polling, first_s=0.02, max_s=0.1)
     monkeypatch.setattr("asyncbatch.client.Polling", in_a_hurry)
     monkeypatch.setattr("asyncbatch.poller.Polling", in_a_hurry)

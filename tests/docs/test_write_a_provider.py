@@ -38,6 +38,7 @@ class Shell:
         self.target = folder / "installed"
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "PYTHON"))}
         self.env = {**kept, "PYTHONDONTWRITEBYTECODE": "1", "ACME_BASE_URL": base_url}
+        self.env["ASYNCBATCH_HOME"] = f"{folder}-home"
         for path, text in files(PAGE).items():
             file = folder / path
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -148,7 +149,7 @@ def test_a_create_whose_answer_is_lost_is_found_again_by_its_tag(shell, service)
     before = [record.kind for record in service.history].count("create")
     service.add(faults.accept_then_drop())
 
-    done = shell.asyncbatch("run", "requests.jsonl", "-m", "acme/acme-1", "-o", "again.jsonl")
+    done = shell.asyncbatch("run", "requests.jsonl", "-m", "acme/acme-1", "-o", "again.jsonl", "--again")
 
     assert done.returncode == 0, done.stderr
     assert {row["status"] for row in shell.rows("again.jsonl").values()} == {"succeeded"}

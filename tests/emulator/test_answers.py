@@ -1,9 +1,11 @@
 """The echo model answers every endpoint in its own shape, and the same every time."""
 
 import base64
+import datetime as dt
 import json
 import math
 import struct
+import uuid
 
 import msgspec
 import pytest
@@ -310,3 +312,12 @@ def test_no_body_is_too_strange_to_be_refused_or_answered(url, fields, is_plain)
 @given(schema=json_values)
 def test_no_schema_is_too_strange_for_an_instance(schema):
     msgspec.json.encode(make_instance(schema))
+
+
+@pytest.mark.parametrize("format_", ["date-time", "date", "email", "uuid", "uri", "ipv4"])
+def test_a_text_of_a_known_format_is_one(format_):
+    read = {"date-time": dt.datetime, "date": dt.date, "uuid": uuid.UUID}
+    value = make_instance({"type": "string", "format": format_})
+
+    assert value != make_instance({"type": "string"})
+    assert msgspec.convert(value, read.get(format_, str))

@@ -3,11 +3,13 @@
 import json
 
 import aiohttp
+import msgspec
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from asyncbatch.emulator import Ask, Emulator, Message, Tool, ToolCall, upstream
+from asyncbatch.emulator.families.openai_asks import ask_chat
 from asyncbatch.emulator.upstream import encode_ask
 from tests.emulator.wire import Api, chat_row
 
@@ -90,7 +92,7 @@ async def test_a_chat_is_answered_there_and_its_usage_is_the_servers(api, model)
     assert "Authorization" not in model.calls[0][1]
 
 
-async def test_images_tools_and_schemas_go_through_in_openais_shape(api, model):
+async def test_openais_own_rows_go_through_as_they_are_and_others_in_openais_shape(api, model):
     call = {"id": "c1", "type": "function", "function": {"name": "get_weather", "arguments": '{"x":1}'}}
     messages = [
         {"role": "system", "content": "be brief"},
@@ -120,9 +122,9 @@ async def test_images_tools_and_schemas_go_through_in_openais_shape(api, model):
     )
     await api.run([row])
 
-    (body,) = model.bodies
-    assert body == {
-        "model": "gpt-4.1-mini",
+    assert model.bodies == [row["body"]]
+    assert msgspec.json.decode(encode_ask(ask_chat(row["body"]), "another")) == {
+        "model": "another",
         "temperature": 0.5,
         "seed": 7,
         "messages": [

@@ -195,3 +195,11 @@ async def test_a_job_of_several_batches_and_refused_rows_comes_back_whole(emulat
     }
     assert all(text == f"echo: hello {key[1:]}" for key, (status, text) in rows.items() if status.is_success)
     assert len(creates(emulator)) == 3
+
+
+async def test_a_batch_that_the_journal_knows_is_no_candidate_for_a_lost_create(open_client, tmp_path):
+    async with open_client() as first, open_client() as second:
+        job = await first.submit(HELLO, model=CHAT)
+        (batch,) = await job.submitted()
+
+        assert await second._journal.batches() == {batch}

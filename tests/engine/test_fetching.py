@@ -88,13 +88,13 @@ async def test_a_refused_ready_row_keeps_its_own_id(client):
     assert [row.request_id for row in await job.results()] == ["a", "b", "c"]
 
 
-async def test_a_refused_duplicate_is_named_by_its_number(client):
+async def test_a_refused_duplicate_is_named_by_its_id_and_its_number(client):
     body = {"messages": [{"role": "user", "content": "hi"}]}
     job = await client.submit([{"custom_id": "a", "body": body}] * 2, model=CHAT, on_bad_row="reject")
 
     rows = {row.request_id: row.status for row in await job.results()}
 
-    assert rows == {"a": ResultStatus.SUCCEEDED, "0000001": ResultStatus.REJECTED}
+    assert rows == {"a": ResultStatus.SUCCEEDED, "a#1": ResultStatus.REJECTED}
 
 
 class TestAFullDisk:

@@ -293,9 +293,9 @@ class TestBadInput:
         outcomes = [(row.request_id, row.status.value) for row in await job.results()]
 
         assert sorted(outcomes) == [
-            ("0000001", "rejected"),
             ("0000003", "succeeded"),
             ("a", "succeeded"),
+            ("a#1", "rejected"),
             ("b", "rejected"),
         ]
         assert job.status().requests == 4 == job.status().done
@@ -397,3 +397,13 @@ class TestAccounts:
         assert record.account == "acme"
         assert len(record.fingerprint) == 16
         assert "secret" not in repr(record)
+
+
+async def test_rows_that_use_an_id_again_are_told_apart_from_those_whose_it_is(client):
+    def row(request_id):
+        return {"custom_id": request_id, "body": {"messages": [{"role": "user", "content": "hi"}]}}
+
+    job = await client.submit([row("0000002"), row("q"), row("q"), row("q")], model=CHAT, on_bad_row="reject")
+    outcomes = {found.request_id: found.status.value for found in await job.results()}
+
+    assert outcomes == {"0000002": "succeeded", "q": "succeeded", "q#2": "rejected", "q#3": "rejected"}

@@ -88,7 +88,9 @@ def _max_tokens(chat: Chat, wish: Wish) -> int:
     own: Any = chat.extra.get("max_tokens")
     most = own if isinstance(own, int) else chat.max_tokens or wish.max_tokens
     if most is None:
-        message = f"it needs max_tokens, for the catalog knows no longest answer of {wish.model!r}"
+        message = (
+            f"it needs max_tokens, for the catalog knows no longest answer of {wish.model!r}; is the model spelt so?"
+        )
         raise RowFault("missing_field", message)
     return most
 

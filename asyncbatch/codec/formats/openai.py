@@ -56,8 +56,10 @@ def _with_extra(body: dict[str, Any]) -> dict[str, Any]:
 
 
 def _is_type(wanted: Any) -> bool:
-    named = cast("dict[str, Any]", wanted).get("json_schema") if isinstance(wanted, dict) else None
-    return isinstance(wanted, type) or isinstance(named, type)
+    """Whether it is no JSON value: a type, or what was meant for one, such as `list[City]`."""
+    if isinstance(wanted, dict):
+        return _is_type(cast("dict[str, Any]", wanted).get("json_schema"))
+    return not isinstance(wanted, str | int | float | list | None)
 
 
 def _without_cache(given: Any, inner: str, unsupported: Unsupported) -> Any:

@@ -85,7 +85,7 @@ class Rows(RowKind):
         read = ASKS.get(self._rules.endpoint.answer)
         if read is None:
             return Ask(kind="other", model=str(row.body["model"]), body=row.body)
-        ask = read(row.body)
+        ask = replace(read(row.body), is_openai=True)
         return replace(ask, model_dimensions=self._rules.dimensions(ask.model)) if ask.kind == "embedding" else ask
 
     def answer_other(self, ask: Ask) -> Answer:

@@ -212,3 +212,14 @@ def test_whatever_json_stands_there_is_read_or_refused_and_nothing_else_happens(
         return
 
     assert all(isinstance(part, Text | Media) for part in found)
+
+
+@pytest.mark.parametrize("data", ["@@", "abc", "ab==c", "a\nb=", "éé=="])
+def test_bytes_that_are_no_base64_are_refused_with_their_place(data):
+    image = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{data}"}}
+    sound = {"type": "input_audio", "input_audio": {"data": data, "format": "wav"}}
+    for part in (image, sound):
+        with pytest.raises(RowFault, match="which is no base64") as caught:
+            decode_content([part], "messages[0].content")
+        assert caught.value.code == "bad_data"
+        assert "messages[0].content[0]" in caught.value.message

@@ -1,10 +1,22 @@
-"""The journal in memory: what was accepted can be asked for, and a change that cannot follow changes nothing."""
+"""Every journal, in memory and on disk: what was accepted can be asked for, and what cannot follow changes nothing."""
 
+import msgspec
 import pytest
 
 from asyncbatch.enums import BatchMode
 from asyncbatch.exceptions import JournalError
-from asyncbatch.journal import Accepted, JobRecord, MemoryJournal, SubmissionRecord, SubmissionState, UploadIntended
+from asyncbatch.journal import (
+    Accepted,
+    JobRecord,
+    Journal,
+    MemoryJournal,
+    SubmissionRecord,
+    SubmissionState,
+    UploadIntended,
+    journal_at,
+)
+from asyncbatch.journal.sqlite import SqliteJournal
+from asyncbatch.runtime import Runtime
 
 
 def job(job_id: str = "job-1") -> JobRecord:
@@ -24,11 +36,13 @@ def job(job_id: str = "job-1") -> JobRecord:
 PARTS = (SubmissionRecord(index=0, request_count=2), SubmissionRecord(index=1, request_count=1))
 
 
-@pytest.fixture
-async def journal() -> MemoryJournal:
-    journal = MemoryJournal()
+@pytest.fixture(params=["in memory", "on disk"])
+async def journal(request, tmp_path) -> Journal:
+    journal = MemoryJournal() if request.param == "in memory" else SqliteJournal(tmp_path / "state", Runtime())
+    await journal.open()
     await journal.accept(job(), PARTS)
-    return journal
+    yield journal
+    await journal.close()
 
 
 async def test_what_was_accepted_can_be_asked_for(journal):
@@ -52,6 +66,51 @@ async def test_an_illegal_move_changes_nothing(journal):
 
     assert await journal.submissions("job-1") == PARTS
     assert await journal.events("job-1", 0) == ()
+
+
+async def test_jobs_are_found_by_key_by_age_and_by_what_is_left_to_do(journal):
+    parts = [SubmissionRecord(index=0, request_count=3, provider_batch_id="b", state=SubmissionState.SETTLED)]
+    older = msgspec.structs.replace(job("job-0"), key="nightly", created_at=6.0)
+    await journal.accept(older, parts)
+
+    assert await journal.jobs() == (older, job())
+    assert await journal.jobs(unfinished=True) == (job(),)
+    assert (await journal.job_of("nightly"), await journal.job_of("weekly")) == (older, None)
+    assert await journal.batches() == {"b"}
+    assert await journal.strays() == ()
+    with pytest.raises(JournalError, match="key 'nightly'") as caught:
+        await journal.accept(msgspec.structs.replace(job("job-3"), key="nightly"), parts)
+    assert caught.value.code == "journal.key_exists"
+
+
+async def test_the_version_differs_after_a_change(journal):
+    before = await journal.version()
+    await journal.move("job-1", 0, UploadIntended())
+
+    assert await journal.version() != before
+
+
+async def test_large_bodies_of_a_job_have_a_place_where_they_outlive_the_client(journal):
+    place = await journal.make_place("job-1")
+
+    assert place == journal.place("job-1")
+    assert place is None or place.is_dir()
+
+
+async def test_a_journal_is_meant_by_itself_by_its_directory_or_as_the_one_in_memory(journal, tmp_path):
+    runtime = Runtime()
+
+    assert journal_at(journal, runtime) is journal
+    assert isinstance(journal_at("memory", runtime), MemoryJournal)
+    assert isinstance(journal_at(tmp_path, runtime), SqliteJournal)
+    assert isinstance(journal_at(str(tmp_path), runtime), SqliteJournal)
+
+
+async def test_a_job_is_claimed_released_and_claimed_again(journal):
+    await journal.release("job-1")
+
+    assert await journal.claim("job-1") is True
+    await journal.move("job-1", 0, UploadIntended())
 
 
 async def test_a_job_is_accepted_once(journal):

@@ -378,3 +378,19 @@ def test_where_no_tool_is_left_there_is_no_choice_among_them_either(name, choice
 
     assert row.dropped == (("tools[] of type custom",) if choice is None else ("tools[] of type custom", "tool_choice"))
     assert row.line == encode(name, ask(ASK)).line
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_everything_that_a_row_asks_for_in_vain_is_named_at_once(name):
+    fault = refusal(name, ask({**ASK, "weight": 1}, logit_bias={"1": 2}, store=True, web_search_options={"a": 1}))
+
+    assert all(word in fault.message for word in ("weight", "logit_bias", "store", "web_search_options"))
+    assert fault.message.count("on_unsupported") == 1
+
+
+def test_of_very_many_things_the_first_are_named_and_the_others_counted():
+    fault = refusal("gemini.generate", ask(ASK, **{f"field_{n}": n + 1 for n in range(12)}))
+
+    assert "field_4" in fault.message
+    assert "field_5" not in fault.message
+    assert "and 7 more" in fault.message

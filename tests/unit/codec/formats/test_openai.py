@@ -267,3 +267,9 @@ def test_a_format_that_nobody_makes_is_a_mistake_of_the_catalog(name):
         format_of(name)
 
     assert caught.value.code == "format.unknown"
+
+
+@pytest.mark.parametrize("wanted", [list[Invoice], Invoice | None])
+def test_a_response_format_that_is_no_type_of_an_object_says_so(wanted):
+    with pytest.raises(RowFault, match="response_format"):
+        encode({**CHAT, "response_format": wanted})

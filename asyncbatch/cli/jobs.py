@@ -1,0 +1,229 @@
+"""`asyncbatch ls`, `show`, `status JOB` and `cancel JOB`: what a journal remembers of its jobs."""
+
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import anyio
+import msgspec
+from rich.table import Table
+from rich.text import Text
+
+from asyncbatch import BatchClient, Job, JobStatus, ProviderStatus, batch_provider_registry
+from asyncbatch.cli.config import load_config
+from asyncbatch.cli.endings import CommandError, Exit
+from asyncbatch.cli.home import Home, JobOptions, short
+from asyncbatch.cli.leaving import UNSENT
+from asyncbatch.cli.money import cost_of, dollars, price_of
+from asyncbatch.cli.reporting import age, count_of, moment, progress_of, word_of_job
+from asyncbatch.cli.talk import Talk, printable
+
+_LOOK_S = 0.05
+_SETTLED = "settled"
+
+
+def list_jobs(home: str | None, config: str | None, talk: Talk) -> int:
+    """Show every job of a home, the latest last."""
+    place = Home(home)
+    jobs = anyio.run(_listed, place, config) if place.is_begun else []
+    if talk.form != "text":
+        talk.document("jobs", home=place.where, jobs=[_fields(job) for job in jobs])
+        return Exit.OK
+    if not jobs:
+        talk.say(f"there are no jobs in {place.where}")
+        return Exit.OK
+    table = Table(box=None, show_edge=False, pad_edge=False)
+    for column in ("job", "model", "state", "done", "age"):
+        table.add_column(column, no_wrap=True)
+    now = time.time()
+    for job in jobs:
+        done = f"{job.done:,}/{job.requests:,}"
+        cells = (short(job.job_id), _model(job), word_of_job(job), done, age(now - job.created_at))
+        table.add_row(*(Text(printable(cell)) for cell in cells))
+    talk.table(table)
+    return Exit.OK
+
+
+async def _listed(home: Home, config: str | None) -> list[JobStatus]:
+    async with home.open(load_config(config)) as client:
+        return await client.records()
+
+
+def _model(job: JobStatus) -> str:
+    return f"{job.provider}/{job.model}"
+
+
+def show_job(name: str, home: str | None, config: str | None, talk: Talk) -> int:
+    """Show everything about one job, without asking anybody."""
+    options = JobOptions(name=name, home=home, config=config)
+
+    async def shown() -> JobStatus:
+        async with options.open() as (client, known):
+            return (await client.attach(known.job_id)).status() if known.is_over else known
+
+    job = anyio.run(shown)
+    cost = cost_of(price_of(options.catalog, job.provider, job.model), job.usage) if job.is_over else None
+    if talk.form != "text":
+        talk.document("job", **_fields(job), cost_usd=cost)
+        return Exit.OK
+    _tell(job, talk, cost, {})
+    return Exit.OK
+
+
+def show_job_status(name: str, home: str | None, config: str | None, talk: Talk) -> int:
+    """Ask once where the batches of a job stand; the job itself is not taken up."""
+    options = JobOptions(name=name, home=home, config=config)
+
+    async def asked() -> tuple[JobStatus, dict[int, ProviderStatus]]:
+        async with options.open() as (_, job):
+            return job, await _ask(job, options)
+
+    job, readings = anyio.run(asked)
+    if talk.form != "text":
+        found = {str(index): msgspec.to_builtins(reading, str_keys=True) for index, reading in readings.items()}
+        talk.document("job", **_fields(job), readings=found)
+        return Exit.OK
+    _tell(job, talk, None, readings)
+    return Exit.OK
+
+
+async def _ask(job: JobStatus, options: JobOptions) -> dict[int, ProviderStatus]:
+    running = [batch for batch in job.batches if batch.provider_batch_id is not None and batch.state != _SETTLED]
+    if not running:
+        return {}
+    async with batch_provider_registry.open(catalog=options.catalog) as scope:
+        provider = scope.create(job.provider)
+        return {batch.index: await provider.poll_status(batch.provider_batch_id or "") for batch in running}
+
+
+def _tell(job: JobStatus, talk: Talk, cost: float | None, readings: Mapping[int, ProviderStatus]) -> None:
+    counts = ", ".join(f"{count:,} {outcome.value}" for outcome, count in sorted(job.outcomes.items()))
+    usage = job.usage
+    lines = {
+        "job": job.job_id,
+        "model": _model(job),
+        "mode": f"{job.mode.value} at {job.endpoint}" if job.endpoint else job.mode.value,
+        "account": job.account,
+        "key": job.key,
+        "accepted": moment(job.created_at),
+        "state": f"{word_of_job(job)}: {progress_of(job)}",
+        "outcomes": counts or None,
+        "left out": ", ".join(f"{field} in {count_of(rows, 'request')}" for field, rows in job.dropped.items()) or None,
+        "tokens": f"{usage.prompt_tokens:,} in, {usage.completion_tokens:,} out" if usage.total_tokens else None,
+        "cost": dollars(cost) if cost else None,
+    }
+    for label, value in lines.items():
+        if value is not None:
+            talk.tell(f"{label:<14}{value}")
+    for batch in job.batches:
+        talk.tell("  ".join(_words(job, batch.index, readings.get(batch.index))))
+
+
+def _words(job: JobStatus, index: int, reading: ProviderStatus | None) -> Iterator[str]:
+    batch = job.batches[index]
+    yield f"{f'batch {index + 1}':<12}"
+    yield f"{job.provider}/{batch.provider_batch_id}" if batch.provider_batch_id else "no batch"
+    yield count_of(batch.requests, "request")
+    if reading is not None:
+        yield f"{reading.status.value}, {reading.progress.done:,}/{batch.requests:,}"
+    else:
+        yield f"{batch.state.replace('_', ' ')}{f' ({batch.status.value})' if batch.status else ''}"
+    if batch.error or batch.note:
+        yield str(batch.error or batch.note)
+    if batch.tag and batch.state != _SETTLED:
+        yield f"tag {batch.tag}"
+
+
+def _fields(job: JobStatus) -> dict[str, Any]:
+    return {
+        "job": job.job_id,
+        "provider": job.provider,
+        "model": job.model,
+        "mode": job.mode.value,
+        "endpoint": job.endpoint,
+        "account": job.account,
+        "key": job.key,
+        "created_at": job.created_at,
+        "state": word_of_job(job),
+        "is_over": job.is_over,
+        "requests": job.requests,
+        "done": job.done,
+        "outcomes": {outcome.value: count for outcome, count in sorted(job.outcomes.items())},
+        "usage": msgspec.to_builtins(job.usage) if job.usage.total_tokens else None,
+        "dropped": dict(job.dropped),
+        "batches": [
+            {
+                "index": batch.index,
+                "requests": batch.requests,
+                "state": batch.state,
+                "provider_batch_id": batch.provider_batch_id,
+                "status": batch.status.value if batch.status else None,
+                "note": batch.note,
+                "error": batch.error,
+                "tag": batch.tag,
+            }
+            for batch in job.batches
+        ],
+    }
+
+
+def cancel_job(name: str, home: str | None, config: str | None, talk: Talk, *, yes: bool) -> int:
+    """Ask the provider to end the batches of a job, and send no more of it."""
+    options = JobOptions(name=name, home=home, config=config)
+    if not yes and not talk.can_ask:
+        raise CommandError(f"cancelling job {name} needs a yes", code="cancel.unconfirmed", hint="say --yes")
+    return anyio.run(_cancel, options, talk, yes)
+
+
+async def _cancel(options: JobOptions, talk: Talk, yes: bool) -> int:
+    async with options.open() as (client, known):
+        if known.is_over:
+            raise CommandError(f"job {short(known.job_id)} is over", code="job.over", hint="there is nothing to cancel")
+        question = (
+            f"Cancel job {short(known.job_id)}, {progress_of(known)}? Requests that were not reached are not answered."
+        )
+        if not yes and not talk.ask(question):  # it holds the loop, on which nothing has begun yet
+            raise CommandError(f"no yes, so job {short(known.job_id)} goes on", code="cancel.declined")
+        job = await client.attach(known.job_id)
+        is_followed = client.follows(job.id)
+        await _end(job, client)
+        status = job.status()
+    return _report_cancelled(status, options, talk, is_followed=is_followed)
+
+
+async def _end(job: Job, client: BatchClient) -> None:
+    """Ask for the end, and stay until nothing is on its way out any more."""
+    before = _created(job)
+    await job.cancel()
+    while _is_leaving(job, client):  # noqa: ASYNC110 a job tells of its end, not of its steps
+        await anyio.sleep(_LOOK_S)
+    if _created(job) != before and not client.follows(job.id):  # one was just being created
+        await job.cancel()
+
+
+_LEAVING = UNSENT | {"uploaded", "creating"}
+
+
+def _is_leaving(job: Job, client: BatchClient) -> bool:
+    batches = job.status().batches
+    return not client.follows(job.id) and any(batch.state in _LEAVING and batch.error is None for batch in batches)
+
+
+def _created(job: Job) -> frozenset[str | None]:
+    return frozenset(batch.provider_batch_id for batch in job.status().batches if batch.state == "submitted")
+
+
+def _report_cancelled(status: JobStatus, options: JobOptions, talk: Talk, *, is_followed: bool) -> int:
+    asked = sum(batch.state not in (*_LEAVING, "create_unknown", _SETTLED) for batch in status.batches)
+    unknown = sum(batch.state == "create_unknown" for batch in status.batches)
+    unsent = sum(batch.requests for batch in status.batches if batch.state in _LEAVING)
+    talk.say(f"job {short(status.job_id)}: the end of {count_of(asked, 'batch')} was asked for")
+    if unsent:
+        talk.say(
+            f"another process has the job and may still send {count_of(unsent, 'request')}: end it, then cancel again"
+        )
+    if unknown:
+        talk.say(f"whether {count_of(unknown, 'batch')} came to be is not known yet: watch the job, then cancel again")
+    talk.say(f"what was answered is kept: asyncbatch watch {short(status.job_id)}{options.tail}")
+    talk.document("job_cancelled", **_fields(status), followed=is_followed)
+    return Exit.STILL_RUNNING if unsent or unknown else Exit.OK
