@@ -6,7 +6,9 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import textwrap
+from pathlib import Path
 
 import pytest
 
@@ -66,15 +68,15 @@ def as_nobody():
 
 
 @pytest.fixture
-def home(tmp_path):
-    """Give a directory of whoever `as_nobody` makes of us, whom the system lets reach it."""
+def home():
+    """Give a directory of whoever `as_nobody` makes of us; pytest's own are closed to everybody else, all the way up."""
+    directory = Path(tempfile.mkdtemp(prefix="asyncbatch-test-"))
     if os.geteuid() == 0:
-        for directory in (tmp_path, *tmp_path.parents[:2]):
-            directory.chmod(0o755)
-        os.chown(tmp_path, NOBODY, NOBODY)
-    yield tmp_path
-    for directory, _, _ in os.walk(tmp_path):
-        os.chmod(directory, 0o700)
+        os.chown(directory, NOBODY, NOBODY)
+    yield directory
+    for found, _, _ in os.walk(directory):
+        os.chmod(found, 0o700)
+    shutil.rmtree(directory)
 
 
 async def test_a_directory_without_rights_is_refused_and_nothing_is_made(home):

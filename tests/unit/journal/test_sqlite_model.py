@@ -1,10 +1,12 @@
 """The journal on disk against the one in memory: whatever is done in whatever order, both say the same."""
 
 import asyncio
+import os
 import shutil
 import tempfile
 from pathlib import Path
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
@@ -19,6 +21,7 @@ from asyncbatch.journal import (
     SubmissionState,
     Uploaded,
     UploadIntended,
+    _schema,
 )
 from asyncbatch.journal.sqlite import SqliteJournal
 from asyncbatch.runtime import Runtime
@@ -129,6 +132,13 @@ class TwoJournals(RuleBasedStateMachine):
                 assert len(mine) == part.attempt
                 may_be_paid = part.state in MAY_BE_PAID or part.end is not None or part.ending == "indeterminate"
                 assert sum(result in LIVE for result in mine) == may_be_paid
+
+
+@pytest.fixture(autouse=True)
+def _hasty(monkeypatch):
+    """What reaches the disk when is tested elsewhere, and would be most of the time that this takes."""
+    monkeypatch.setattr(_schema, "SYNCHRONOUS", {"wal": "OFF", "truncate": "OFF"})
+    monkeypatch.setattr(os, "fsync", lambda _: None)
 
 
 TestTwoJournals = TwoJournals.TestCase
