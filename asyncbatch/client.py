@@ -272,8 +272,9 @@ class BatchClient(LoopBound):
         return [Job(run, self._desk.forget) for run in self._desk.runs.values()] if self._desk else []
 
     def follows(self, job_id: str) -> bool:
-        """Whether another process has this job, and we only watch it."""
-        return self._desk is not None and job_id in self._desk.followed
+        """Whether another process has this job, and we only watch it; nobody has one that is over."""
+        desk = self._desk
+        return desk is not None and job_id in desk.followed and not desk.runs[job_id].is_over
 
     async def records(self, *, unfinished: bool = False, key_prefix: str | None = None) -> list[JobStatus]:
         """List the jobs of the journal, oldest first, as it knows them: nobody is asked, and none is taken up.
