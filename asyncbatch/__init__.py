@@ -14,12 +14,14 @@ if TYPE_CHECKING:
     from asyncbatch.client import BatchClient
     from asyncbatch.dto import (
         BatchErrorItem,
+        FilePage,
         Match,
         PreparedSubmission,
         Progress,
         ProviderResultRow,
         ProviderStatus,
         ProviderSubmitResult,
+        RemoteFile,
         RowError,
         StatusPage,
         ToolCall,
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
     from asyncbatch.planning.recovery import Recovery
     from asyncbatch.planning.retry import Patience, Retry
     from asyncbatch.planning.schedule import Polling
+    from asyncbatch.planning.tidying import Orphan, Orphans, Tidied
     from asyncbatch.poller import BatchHandle, BatchPoller
     from asyncbatch.registry import BatchProviderRegistry, RegistryScope, batch_provider_registry
     from asyncbatch.runtime import Runtime
@@ -70,6 +73,7 @@ __all__ = [
     "ClientClosedError",
     "ConfigError",
     "ErrorClass",
+    "FilePage",
     "Http",
     "InputMode",
     "InvalidRequestsError",
@@ -78,6 +82,8 @@ __all__ = [
     "JournalError",
     "Match",
     "MissingCredentialsError",
+    "Orphan",
+    "Orphans",
     "Patience",
     "PollerClosedError",
     "Polling",
@@ -92,6 +98,7 @@ __all__ = [
     "ProviderTransientError",
     "Recovery",
     "RegistryScope",
+    "RemoteFile",
     "ResultStatus",
     "ResultStream",
     "Retry",
@@ -103,6 +110,7 @@ __all__ = [
     "StorageError",
     "SubmissionUnknownError",
     "SubmitSafety",
+    "Tidied",
     "ToolCall",
     "UsageInfo",
     "WireProvider",
@@ -118,12 +126,14 @@ _WHERE = {
     "client": ("BatchClient",),
     "dto": (
         "BatchErrorItem",
+        "FilePage",
         "Match",
         "PreparedSubmission",
         "Progress",
         "ProviderResultRow",
         "ProviderStatus",
         "ProviderSubmitResult",
+        "RemoteFile",
         "RowError",
         "StatusPage",
         "ToolCall",
@@ -152,6 +162,7 @@ _WHERE = {
     "planning.recovery": ("Recovery",),
     "planning.retry": ("Patience", "Retry"),
     "planning.schedule": ("Polling",),
+    "planning.tidying": ("Orphan", "Orphans", "Tidied"),
     "poller": ("BatchHandle", "BatchPoller"),
     "registry": ("BatchProviderRegistry", "RegistryScope", "batch_provider_registry"),
     "runtime": ("Runtime",),

@@ -5,13 +5,14 @@ here. A provider can be used alone (`async with OpenAIBatchProvider(config=…) 
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterable, Mapping
+from collections.abc import AsyncIterable, Collection, Mapping
 from typing import Any, Literal, TypeAlias
 from uuid import UUID
 
 from asyncbatch.catalog import unknown_model_hint
 from asyncbatch.codec.rows import OPENAI_URLS
 from asyncbatch.dto import (
+    FilePage,
     Match,
     PreparedSubmission,
     ProviderResultRow,
@@ -94,7 +95,8 @@ class BaseBatchProvider(ProviderKit, ABC):
             on_reject: Hears of each bad row, and the others go on; without it, bad rows are an error.
             on_unsupported: `"drop"` sends requests without what the provider cannot express, and says what was left out.
             input_mode: How requests travel, where the provider knows several ways.
-            options: Further words for the create call.
+            options: Further words for the create call, and two of ours: `input_expires_s` and `output_expires_s`, the seconds
+                that files may stay at the provider.
             replace_model: Send requests that name another model to this one; without it, they are refused.
 
         Raises:
@@ -168,10 +170,41 @@ class BaseBatchProvider(ProviderKit, ABC):
         message = f"{self.PROVIDER_NAME} has no list of batches"
         raise ProviderPermanentError(message, provider=self.PROVIDER_NAME, code="unsupported")
 
+    # What lies at the provider, and goes when somebody asks for it.
+
     async def delete_artifacts(self, provider_batch_id: str) -> int:
-        """Delete a batch's input and output files at the provider; gives how many. Never done unasked."""
+        """Delete the input and the answers of a batch that is over; gives how many things were there. Never done unasked.
+
+        What is gone already is as good, so it may be repeated.
+
+        Raises:
+            ProviderTransientError: With code `not_ended`: it still runs.
+        """
         del provider_batch_id
         return 0
+
+    async def delete_file(self, ref: str) -> bool:
+        """Delete a file, such as an `input_ref`; gives whether it was there. Never done unasked."""
+        del ref
+        return False
+
+    async def list_files(self, *, cursor: str | None = None, limit: int | None = None) -> FilePage:
+        """Give a page of the files of this account that batches read or write; the caller walks with the page's cursor."""
+        del cursor, limit
+        message = f"{self.PROVIDER_NAME} has no list of files"
+        raise ProviderPermanentError(message, provider=self.PROVIDER_NAME, code="unsupported")
+
+    def tag_of(self, status: ProviderStatus) -> str | None:
+        """Give what stands in a batch's place for our tag; None where there is nothing, or no such place."""
+        del status
+        return None
+
+    def is_left(self, status: ProviderStatus, files: Collection[str]) -> bool:
+        """Whether anything of a batch that is over is left for `delete_artifacts`, where these files are all there are."""
+        del status, files
+        return True
+
+    # What the engine asks.
 
     def submit_safety(self, submission: PreparedSubmission | None = None) -> SubmitSafety:
         """How surely a lost create can be found again."""

@@ -1,6 +1,5 @@
 """BatchClient: the front door. A registry scope, a poller and a journal in one; jobs go in, rows come out."""
 
-import hashlib
 import logging
 import os
 from collections.abc import Awaitable, Callable, Mapping
@@ -8,26 +7,33 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Literal, Self, TypeAlias
 from uuid import uuid4
-from weakref import WeakKeyDictionary, WeakValueDictionary
+from weakref import WeakKeyDictionary
 
 import aiohttp
+from msgspec.structs import replace
 
-from asyncbatch.accounts import Accounts, credentials_of, hide
-from asyncbatch.base_provider import BaseBatchProvider, InputChoice, OnUnsupported, Requests
+from asyncbatch.accounts import Accounts
+from asyncbatch.base_provider import InputChoice, OnUnsupported, Requests
 from asyncbatch.catalog import Catalog
 from asyncbatch.dto import PreparedSubmission
 from asyncbatch.engine.admission import asked_for, complete, job_record, split_model
-from asyncbatch.engine.create import Creates
+from asyncbatch.engine.create import Grace
 from asyncbatch.engine.desk import Desk
+from asyncbatch.engine.notes import note_of
+from asyncbatch.engine.payers import Payers
 from asyncbatch.engine.rejects import Rejects
+from asyncbatch.engine.tidying import delete_orphans, find_orphans
 from asyncbatch.engine.tools import Tools
 from asyncbatch.enums import BatchMode
 from asyncbatch.exceptions import ClientClosedError, ConfigError, ScopeError
-from asyncbatch.job import Job, JobResults, JobStatus, listed
-from asyncbatch.journal import JobRecord, Journal, SubmissionRecord, SubmissionState, journal_at
-from asyncbatch.planning.recovery import CHECKING, Recovery, time_left, window_of
+from asyncbatch.job import Job, JobStatus, listed
+from asyncbatch.job_results import JobResults
+from asyncbatch.journal import Journal, SubmissionState, journal_at
+from asyncbatch.planning.recovery import Recovery
 from asyncbatch.planning.retry import Patience, Retry
+from asyncbatch.planning.rounds import RetryRows, check_retry, word_of
 from asyncbatch.planning.schedule import Polling
+from asyncbatch.planning.tidying import OLD_S, Cleanup, Orphans, Tidied, check_cleanup
 from asyncbatch.poller import BatchPoller
 from asyncbatch.registry import BatchProviderRegistry, RegistryScope, batch_provider_registry
 from asyncbatch.runtime import LoopBound, Owner, Runtime, finish
@@ -56,7 +62,9 @@ class BatchClient(LoopBound):
         http: Time limits, caps, proxy.
         journal: Where jobs are remembered: a directory, which other processes may share, or `"memory"`, which ends with the
             client. In a directory, a job outlives its process: whoever opens a client on it goes on with what is unfinished.
+            By default the directory that `ASYNCBATCH_HOME` names, and memory where it names none.
         resume: Whether unfinished jobs of dead processes are taken up on opening.
+        cleanup: What is deleted at the provider once a batch is over, unless a job says otherwise; see `submit`.
         retry: How calls that may be repeated are repeated.
         polling: How patiently batches are watched.
         recovery: How a create whose answer was lost is searched for.
@@ -72,8 +80,9 @@ class BatchClient(LoopBound):
         registry: BatchProviderRegistry | None = None,
         session: aiohttp.ClientSession | None = None,
         http: Http | None = None,
-        journal: Journal | str | os.PathLike[str] = "memory",
+        journal: Journal | str | os.PathLike[str] | None = None,
         resume: bool = True,
+        cleanup: Cleanup = "never",
         retry: Retry | None = None,
         polling: Polling | None = None,
         recovery: Recovery | None = None,
@@ -81,7 +90,6 @@ class BatchClient(LoopBound):
         runtime: Runtime | None = None,
     ) -> None:
         super().__init__("the client")
-        self._accounts = hide(accounts)
         self._runtime = runtime or Runtime()
         self._polling = polling or Polling()
         self._recovery = recovery or Recovery()
@@ -91,11 +99,10 @@ class BatchClient(LoopBound):
         )
         self._journal = journal_at(journal, self._runtime)
         self._resumes = resume
-        # Jobs keep their provider alive; a tenant whose jobs are over costs nothing.
-        self._providers: WeakValueDictionary[tuple[type[BaseBatchProvider], str, bool], BaseBatchProvider] = (
-            WeakValueDictionary()
-        )
-        self._creates = Creates()
+        check_cleanup(cleanup, is_durable=self._journal.is_shared)
+        self._cleanup: Cleanup = cleanup
+        self._payers = Payers(accounts, self._scope, self._runtime)
+        self._grace = Grace()
         self._is_spent = False
         self._owner: Owner | None = None
         self._poller: BatchPoller | None = None
@@ -124,15 +131,17 @@ class BatchClient(LoopBound):
             journal=self._journal,
             poller=self._poller,
             runtime=self._runtime,
-            creates=self._creates,
+            grace=self._grace,
             lines=WeakKeyDictionary(),
             recovery=self._recovery,
             polling=self._polling,
             patience=self._patience,
+            space=self._scope.context.space,
         )
-        self._desk = Desk(tools, self._owner, self._scope.context.space, self._provider_of)
+        self._desk = Desk(tools, self._owner, self._payers.of_job)
         if self._resumes:
             await self._desk.resume()
+        self._desk.listen()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -140,14 +149,14 @@ class BatchClient(LoopBound):
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Stop: creates under way get some seconds to end, batches go on at the provider. Harmless when repeated.
+        """Stop: creates and deletions under way get some seconds to end, batches go on at the provider. Harmless when repeated.
 
         What was accepted and not yet sent is not sent any more, and is named in a warning: `await job.submitted()` first.
         """
         self._is_spent = True
         self.release()
         self._fail_all(None)
-        self._creates.hurry(self._recovery.settle_s)
+        self._grace.hurry(self._recovery.settle_s)
         owner, poller = self._owner, self._poller
         steps = [owner.stop] if owner is not None else []
         steps += [poller.aclose] if poller is not None else []
@@ -174,6 +183,10 @@ class BatchClient(LoopBound):
         allow_unknown_model: bool = False,
         before_sending: BeforeSending | None = None,
         key: str | None = None,
+        retry: RetryRows | None = None,
+        max_attempts: int = 3,
+        cleanup: Cleanup | None = None,
+        options: Mapping[str, Any] | None = None,
     ) -> Job:
         """Accept a job: every request checked, spooled and recorded. Uploads and creates run in the client's own tasks.
 
@@ -195,6 +208,16 @@ class BatchClient(LoopBound):
             allow_unknown_model: Send a model that no pattern of the catalog matches.
             key: Your own name for the job. The same key with the same requests, model and options gives the same job back, in
                 whatever process; with others it is refused, and nothing is sent.
+            retry: Which requests are sent again, in a batch of their own, once a batch is over. `"transient"`: those that ended
+                with an error that may pass, expired or were not answered. `"expired"`: those that expired alone. Or a function
+                of a row, called in a thread for rows that are no success; it ends with its process. By default none. What was
+                answered is never asked again, and a request that could not be sent again keeps the outcome it had.
+            max_attempts: How often a request is sent at most, the first time included.
+            cleanup: What is deleted at the provider once a batch is over and its rows are on disk; by default what the client
+                was given. `"succeeded"`: input and answers of a batch whose every request has an answer. `"settled"`: of one
+                whose requests have clear outcomes, good or bad.
+            options: Further words for the batch. `input_expires_s`, `output_expires_s`: after how many seconds at most the
+                provider deletes what was uploaded, and what it wrote. Others go to the provider as they are.
             before_sending: Awaited with (requests, refused, batches) once every row was checked; what it raises refuses the
                 job, and nothing is sent.
 
@@ -206,11 +229,15 @@ class BatchClient(LoopBound):
         self.check("open it first: `async with BatchClient() as client`")
         if on_bad_row not in ("error", "reject"):
             raise ConfigError(f"on_bad_row is {on_bad_row!r}", code="config.value", hint='it is "error" or "reject"')
+        check_retry(retry, max_attempts)
+        cleanup = cleanup if cleanup is not None else self._cleanup
+        check_cleanup(cleanup, is_durable=self._journal.is_shared)
         name, model_name = split_model(model)
-        provider = await self._provider(name, account, allow_unknown_model=allow_unknown_model)
+        provider = await self._payers.of(name, account, allow_unknown_model=allow_unknown_model)
         job_id = uuid4()
         wanted = provider.mode_for(model_name, mode, endpoint)
         rejects = Rejects(self._scope.context.space) if on_bad_row == "reject" else None
+        words = {**(options or {}), **({"metadata": dict(metadata)} if metadata else {})}
         submissions: list[PreparedSubmission] = []
         try:
             submissions = await provider.prepare_payloads(
@@ -219,7 +246,7 @@ class BatchClient(LoopBound):
                 mode=wanted,
                 requests=requests,
                 wire_ids="minted",
-                **asked_for(endpoint, rejects, metadata, on_unsupported, input_mode, replace_model=replace_model),
+                **asked_for(endpoint, rejects, words, on_unsupported, input_mode, replace_model=replace_model),
             )
             submissions = complete(submissions)
             refused = len(rejects) if rejects is not None else 0
@@ -235,6 +262,7 @@ class BatchClient(LoopBound):
                 account=account,
                 rejected_count=refused,
                 options={"allow_unknown_model": allow_unknown_model} if allow_unknown_model else {},
+                policy=_policy(retry, max_attempts, cleanup),
             )
             desk = self._open_desk()
             known = await desk.same(record)
@@ -242,34 +270,30 @@ class BatchClient(LoopBound):
                 await finish(
                     partial(provider.discard, submissions), *([rejects.discard] if rejects is not None else [])
                 )
-                return Job(known, desk.forget)
+                known.take_policy(retry)
+                return Job(known, desk)
             if before_sending is not None:
                 await before_sending(record.request_count, refused, len(submissions))
-            return Job(await desk.accept(record, provider, submissions, rejects if refused else None), desk.forget)
+            return Job(await desk.accept(record, provider, submissions, rejects if refused else None, retry), desk)
         except BaseException:
             await finish(partial(provider.discard, submissions), *([rejects.discard] if rejects is not None else []))
             raise
 
-    def job(self, job_id: str) -> Job:
-        """Give a job that this client has; `ConfigError` if it has none of this id."""
-        if self._desk is None or job_id not in self._desk.runs:
-            hint = "client.jobs() lists them; `await client.attach(job_id)` finds one of another process, or of an earlier one"
-            raise ConfigError(f"this client has no job {job_id!r}", code="job.unknown", hint=hint)
-        return Job(self._desk.runs[job_id], self._desk.forget)
+    async def job(self, job_id: str) -> Job:
+        """Give a job by its name, whichever process accepted it, and go on with it as soon as no other process does.
 
-    async def attach(self, job_id: str) -> Job:
-        """Give a job of the journal, whoever accepted it, and go on with it as soon as no other process does.
+        While another process has it, it is followed: what that one brings in can be read here too.
 
         Raises:
             ConfigError: There is none of this id, or the account's key is not the one that it was sent with.
         """
         self.check("open it first: `async with BatchClient() as client`")
         desk = self._open_desk()
-        return Job(await desk.attach(job_id), desk.forget)
+        return Job(await desk.attach(job_id), desk)
 
     def jobs(self) -> list[Job]:
         """Give the jobs of this client, oldest first."""
-        return [Job(run, self._desk.forget) for run in self._desk.runs.values()] if self._desk else []
+        return [Job(run, self._desk) for run in self._desk.runs.values()] if self._desk else []
 
     def follows(self, job_id: str) -> bool:
         """Whether another process has this job, and we only watch it; nobody has one that is over."""
@@ -284,8 +308,9 @@ class BatchClient(LoopBound):
             key_prefix: Only those whose key begins with this.
         """
         self.check("open it first: `async with BatchClient() as client`")
+        note = partial(note_of, self.catalog, self._recovery, self._runtime.now())
         return [
-            listed(record, await self._journal.submissions(record.job_id), partial(self._note, record))
+            listed(record, await self._journal.submissions(record.job_id), partial(note, record))
             for record in await self._journal.jobs(unfinished=unfinished)
             if key_prefix is None or (record.key or "").startswith(key_prefix)
         ]
@@ -312,16 +337,31 @@ class BatchClient(LoopBound):
         self.check("open it first: `async with BatchClient() as client`")
         return await self._journal.strays()
 
-    def _note(self, record: JobRecord, submission: SubmissionRecord) -> str | None:
-        """Say what is going on with a create that nobody knows of, whoever looks for it."""
-        if submission.state is not SubmissionState.CREATE_UNKNOWN:
-            return None
-        facts = self.catalog.provider(record.provider) if record.provider in self.catalog.names() else None
-        if facts is None or submission.intended_at is None:
-            return CHECKING
-        safety = (submission.is_inline and facts.inline_submit_safety) or facts.submit_safety
-        ends_at = submission.intended_at + window_of(self._recovery, safety)
-        return f"{CHECKING}{time_left(ends_at - self._runtime.now())}"
+    async def orphans(self, provider: str, *, account: str | None = None, older_than_s: float = OLD_S) -> Orphans:
+        """List batches and files of an account that carry our mark and that this journal does not know; nothing is changed.
+
+        Those of other state directories and machines that use the same key look the same: read the list before you delete.
+
+        Args:
+            provider: Its name, such as `openai`.
+            account: Whose key; by default the environment's.
+            older_than_s: What is younger, in seconds, is listed and not for deletion.
+
+        Raises:
+            ConfigError: The provider is not known, or there is no key.
+            ProviderError: Its lists cannot be read.
+        """
+        self.check("open it first: `async with BatchClient() as client`")
+        asked = await self._payers.of(provider, account)
+        known, now = await self._journal.known(), self._runtime.now()
+        found = await find_orphans(asked, known, now=now, older_than_s=older_than_s)
+        return replace(found, account=account)
+
+    async def delete_orphans(self, found: Orphans) -> Tidied:
+        """Delete what `orphans` listed and may be deleted, unless the journal has come to know it since."""
+        self.check("open it first: `async with BatchClient() as client`")
+        provider = await self._payers.of(found.provider, found.account)
+        return await delete_orphans(provider, found, await self._journal.known())
 
     def _open_desk(self) -> Desk:
         if self._desk is None or self._is_spent:
@@ -332,25 +372,8 @@ class BatchClient(LoopBound):
         if self._desk is not None:
             self._desk.close(cause)
 
-    async def _provider_of(self, record: JobRecord, needs_key: bool) -> BaseBatchProvider:
-        unknown = bool(record.options.get("allow_unknown_model"))
-        if not needs_key:
-            return self._scope.create(record.provider, {"allow_unknown_model": True} if unknown else {})
-        return await self._provider(record.provider, record.account, allow_unknown_model=unknown)
 
-    async def _provider(self, name: str, account: str | None, *, allow_unknown_model: bool) -> BaseBatchProvider:
-        """Give the provider of an account; one whose key is the same as before is the same object, and shares its limits."""
-        config = hide(await credentials_of(self._accounts, account, name) or {})
-        if allow_unknown_model:
-            config["allow_unknown_model"] = True
-        provider = self._scope.create(name, config)
-        fingerprint = await self._runtime.offload(_fingerprint, provider, account, config)
-        return self._providers.setdefault((type(provider), fingerprint, allow_unknown_model), provider)
-
-
-def _fingerprint(provider: BaseBatchProvider, account: str | None, config: Mapping[str, Any]) -> str:
-    """Say which key it is; raises where there is none. A provider without facts is told apart by what it was given."""
-    if provider.has_facts:
-        return provider.account.fingerprint
-    given = sorted((key, str(value)) for key, value in config.items())
-    return hashlib.sha256(f"{account}\n{given}".encode()).hexdigest()
+def _policy(retry: RetryRows | None, max_attempts: int, cleanup: Cleanup) -> dict[str, Any]:
+    """Give what the journal keeps of what happens once a batch is over; nothing of what happens anyway."""
+    again = {"retry": word_of(retry), "max_attempts": max_attempts} if retry is not None else {}
+    return {**again, **({"cleanup": cleanup} if cleanup != "never" else {})}

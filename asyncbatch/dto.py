@@ -17,12 +17,14 @@ __all__ = [
     "BadRow",
     "BatchErrorItem",
     "Blob",
+    "FilePage",
     "Match",
     "PreparedSubmission",
     "Progress",
     "ProviderResultRow",
     "ProviderStatus",
     "ProviderSubmitResult",
+    "RemoteFile",
     "RowError",
     "StatusPage",
     "ToolCall",
@@ -79,6 +81,8 @@ class PreparedSubmission(msgspec.Struct, frozen=True, kw_only=True):
         request_ids: The request ids, in order: a lazy sequence that reads the spool's index.
         request_count: How many requests are in it.
         first_row: Position of its first request among those of the whole job that were not refused, from 0.
+        row_span: Over how many rows, from the first on, its requests are strewn, where they are some of one that is sent
+            again; 0 where they follow each other.
         wire_prefix: What stands before the row number in the ids on the wire; None where the wire carries the request ids.
         refused_rows: Rows of the whole input that were refused, ascending: the numbers on the wire count them too.
         tag: Our mark on the attempt at the provider; None until somebody sets it.
@@ -102,6 +106,7 @@ class PreparedSubmission(msgspec.Struct, frozen=True, kw_only=True):
     request_ids: Sequence[str] = ()
     request_count: int = 0
     first_row: int = 0
+    row_span: int = 0
     wire_prefix: str | None = None
     refused_rows: Sequence[int] = ()
     tag: str | None = None
@@ -318,4 +323,34 @@ class StatusPage(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     statuses: tuple[ProviderStatus, ...] = ()
+    cursor: str | None = None
+
+
+class RemoteFile(msgspec.Struct, frozen=True, kw_only=True):
+    """A file at a provider, of those that batches read and write.
+
+    Attributes:
+        ref: What the provider calls it, as `input_ref` and `result_uris` do.
+        name: The name that it was given.
+        size: Length in bytes, where the provider tells.
+        created_at: Unix seconds.
+        expires_at: When the provider deletes it, Unix seconds; None where it does not tell.
+    """
+
+    ref: str
+    name: str = ""
+    size: int | None = None
+    created_at: float | None = None
+    expires_at: float | None = None
+
+
+class FilePage(msgspec.Struct, frozen=True, kw_only=True):
+    """A page of files.
+
+    Attributes:
+        files: The files on it.
+        cursor: What to ask for next; None at the end.
+    """
+
+    files: tuple[RemoteFile, ...] = ()
     cursor: str | None = None

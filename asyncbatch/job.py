@@ -1,18 +1,19 @@
 """Job: the handle of what was submitted, in whatever task and as often as needed."""
 
-from collections import Counter, deque
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Generator, Mapping, Sequence
-from typing import Any
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
 
-from asyncbatch.dto import Progress, ProviderResultRow, UsageInfo
-from asyncbatch.engine.ledger import Ledger
+from asyncbatch.dto import Progress, UsageInfo
+from asyncbatch.engine.desk import Desk
 from asyncbatch.engine.part import Part
 from asyncbatch.engine.run import JobRun
 from asyncbatch.enums import BatchMode, BatchStatus, ResultStatus
-from asyncbatch.exceptions import ConfigError
+from asyncbatch.job_results import JobResults
 from asyncbatch.journal import JobRecord, SubmissionRecord, SubmissionState
+from asyncbatch.planning.rounds import among, read_only
+from asyncbatch.planning.tidying import Cleanup, Tidied
 
 
 class BatchView(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,6 +31,9 @@ class BatchView(msgspec.Struct, frozen=True, kw_only=True):
         error: Why it has no batch, or cannot be watched.
         ending: Why it came to no batch: refused, refused_for_now, indeterminate, withdrawn; None where it did or may.
         tag: The mark of its latest create, by which it can be found at the provider.
+        round: How often some of its requests were sent again.
+        sent: How many requests the present round has.
+        earlier: The batches of earlier rounds.
     """
 
     index: int
@@ -43,6 +47,9 @@ class BatchView(msgspec.Struct, frozen=True, kw_only=True):
     error: str | None = None
     ending: str | None = None
     tag: str | None = None
+    round: int = 0
+    sent: int = 0
+    earlier: tuple[str, ...] = ()
 
 
 class JobStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,6 +71,7 @@ class JobStatus(msgspec.Struct, frozen=True, kw_only=True):
         error: What whoever waits for it gets.
         key: The caller's own name for it.
         endpoint: The provider's path.
+        cancel_asked: Whether its end was asked for.
     """
 
     job_id: str
@@ -81,6 +89,7 @@ class JobStatus(msgspec.Struct, frozen=True, kw_only=True):
     error: str | None = None
     key: str | None = None
     endpoint: str = ""
+    cancel_asked: bool = False
 
     @property
     def done(self) -> int:
@@ -95,9 +104,9 @@ class JobStatus(msgspec.Struct, frozen=True, kw_only=True):
 class Job:
     """What was submitted. Any number of handles and consumers may exist; none of them owns the work."""
 
-    def __init__(self, run: JobRun, forget: Callable[[JobRun], Awaitable[None]]) -> None:
+    def __init__(self, run: JobRun, desk: Desk) -> None:
         self._run = run
-        self._forget = forget
+        self._desk = desk
 
     def __repr__(self) -> str:
         return f"<Job {self.id} {self._run.record.provider}/{self._run.record.model}>"
@@ -127,6 +136,7 @@ class Job:
             error=str(error) if error is not None else None,
             key=record.key,
             endpoint=record.endpoint,
+            cancel_asked=any(part.record.is_cancelled for part in run.parts),
         )
 
     async def submitted(self) -> tuple[str, ...]:
@@ -142,9 +152,9 @@ class Job:
                 raise run.closed_by.with_traceback(None)
             await run.changed.wait()
         for part in run.parts:
-            if part.error is not None and part.record.provider_batch_id is None:
+            if part.error is not None and part.record.provider_batch_id is None and not part.record.earlier:
                 raise part.error.with_traceback(None)  # without the traces of those who waited before
-        return tuple(part.record.provider_batch_id for part in run.parts if part.record.provider_batch_id is not None)
+        return tuple(batch_id for part in run.parts for batch_id in _batches_of(part.record)[-1:])
 
     async def wait(self) -> JobStatus:
         """Wait until every request has its outcome.
@@ -160,13 +170,50 @@ class Job:
             raise run.error.with_traceback(None)
         return self.status()
 
-    def results(self) -> "JobResults":
-        """Give the rows: each request exactly one, batch by batch as they end. May be iterated again, by several at once."""
-        return JobResults(self._run)
+    def results(self, *, ordered: bool = False) -> JobResults:
+        """Give the rows: each request exactly one, batch by batch as they end. May be iterated again, by several at once.
+
+        Args:
+            ordered: In the order in which the requests were handed in, refused ones too: each waits for all before it.
+        """
+        return JobResults(self._run, is_ordered=ordered)
+
+    async def retry(self, *, only: Iterable[ResultStatus | str] | str = ("errored", "expired", "missing")) -> int:
+        """Send requests of a job that is over again, in batches of their own; gives how many.
+
+        The rest of the job stays as it is. Iterate over the results anew afterwards: each request has one outcome then as well.
+
+        Args:
+            only: Those that ended like this. `indeterminate` may pay for some twice: nobody knows whether they were sent.
+
+        Raises:
+            ConfigError: The job is not over, an outcome cannot be bettered, or the requests are not there any more.
+            JournalError: Another process has the job.
+        """
+        return await self._desk.retry(self._run, among(read_only(only)))
+
+    async def tidy(self, cleanup: Cleanup = "settled") -> Tidied:
+        """Delete what the job left at its provider: inputs, and answers, of which the rows are held here. May be repeated.
+
+        A batch that is not over stays, and so does one that was only taken for ours. What could not be deleted is named in
+        `errors`; no outcome changes.
+
+        Args:
+            cleanup: `"succeeded"`: of batches whose every request has an answer. `"settled"`: of all whose requests have clear
+                outcomes; where one is missing, unreadable, contradictory or in doubt, what lies there is evidence, and stays.
+
+        Raises:
+            ConfigError: The job is not over, its rows would end with this process, or its key is not at hand.
+        """
+        return await self._desk.tidy(self._run, cleanup)
 
     async def cancel(self) -> None:
-        """Ask the provider to end the job's batches, and send no more of it. Answers that exist are kept; wait for the end."""
-        await self._run.cancel()
+        """Ask the provider to end the job's batches, and send no more of it. Answers that exist are kept; wait for the end.
+
+        It is recorded first, and asked for again should this process die. A job that another process has is ended by that one,
+        within seconds.
+        """
+        await self._desk.cancel(self._run)
 
     async def discard(self) -> None:
         """Forget a job that is over: its rows leave the disk. A long-lived client is told so for each job it is done with.
@@ -174,7 +221,12 @@ class Job:
         Raises:
             ConfigError: The job is not over.
         """
-        await self._forget(self._run)
+        await self._desk.forget(self._run)
+
+
+def _batches_of(record: SubmissionRecord) -> tuple[str, ...]:
+    present = (record.provider_batch_id,) if record.provider_batch_id is not None else ()
+    return record.earlier + present
 
 
 def _view(part: Part) -> BatchView:
@@ -191,7 +243,14 @@ def _view(part: Part) -> BatchView:
         error=str(part.error) if part.error is not None else None,
         ending=part.record.ending,
         tag=part.record.tag,
+        round=part.record.round,
+        sent=_sent(part.record),
+        earlier=part.record.earlier,
     )
+
+
+def _sent(record: SubmissionRecord) -> int:
+    return record.request_count if record.sent_count is None else record.sent_count
 
 
 def listed(
@@ -216,6 +275,7 @@ def listed(
         dropped=record.options.get("dropped", {}),
         key=record.key,
         endpoint=record.endpoint,
+        cancel_asked=any(item.is_cancelled for item in submissions),
     )
 
 
@@ -230,56 +290,7 @@ def _listed(record: SubmissionRecord, note: str | None) -> BatchView:
         error=record.reason if record.ending is not None else None,
         ending=record.ending,
         tag=record.tag,
+        round=record.round,
+        sent=_sent(record),
+        earlier=record.earlier,
     )
-
-
-class JobResults(AsyncIterable[ProviderResultRow]):
-    """The rows of a job: iterate with `async for`, or `await` for a list."""
-
-    def __init__(self, run: JobRun) -> None:
-        self._run = run
-
-    def __aiter__(self) -> "JobRows":
-        return JobRows(self._run)
-
-    def __await__(self) -> Generator[Any, None, list[ProviderResultRow]]:
-        return self._all().__await__()
-
-    async def _all(self) -> list[ProviderResultRow]:
-        return [row async for row in self]
-
-
-class JobRows(AsyncIterator[ProviderResultRow]):
-    """One consumer's place in the rows of a job."""
-
-    def __init__(self, run: JobRun) -> None:
-        self._run = run
-        self._next_ledger = 0
-        self._ledger: Ledger | None = None
-        self._offset = 0
-        self._rows: deque[ProviderResultRow] = deque()
-
-    async def __anext__(self) -> ProviderResultRow:
-        while not self._rows:
-            if self._ledger is not None and self._offset < self._ledger.size:
-                rows, self._offset = await self._run.read(self._ledger, self._offset)
-                self._rows.extend(rows)
-            else:
-                await self._next()
-        return self._rows.popleft()
-
-    async def _next(self) -> None:
-        """Go on to the next submission that has its outcomes; wait for it if need be."""
-        run = self._run
-        if run.is_discarded:
-            raise ConfigError(f"job {run.record.job_id} was discarded, and its rows with it", code="job.discarded")
-        while run.closed_by is None and not run.is_over and self._next_ledger >= len(run.settled):
-            await run.changed.wait()
-        if run.closed_by is not None:  # the rows lay with the client
-            raise run.closed_by.with_traceback(None)
-        if run.error is not None and (run.is_nothing_sent or self._next_ledger >= len(run.settled)):
-            raise run.error.with_traceback(None)
-        if self._next_ledger >= len(run.settled):
-            raise StopAsyncIteration
-        self._ledger, self._offset = run.settled[self._next_ledger], 0
-        self._next_ledger += 1

@@ -275,7 +275,11 @@ class BatchPoller(LoopBound):
             raise ScopeError("this poller is open already", code="scope.open", hint="open another one: BatchPoller()")
         self.bind()
         self._owner = Owner("asyncbatch poller", self._crashed)
-        await self._owner.start()
+        try:
+            await self._owner.start()
+        except BaseException:  # who is cancelled on the way in never gets to leave it
+            await self.aclose()
+            raise
         return self
 
     async def __aexit__(

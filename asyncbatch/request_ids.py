@@ -145,3 +145,35 @@ class RequestIds(Sequence[str]):
             self._gone = True
             self._index.drop_run()
         await self._index.discard_unread()
+
+
+class PickedIds(Sequence[str]):
+    """Some of the ids of a submission, by their positions there, ascending. Reading blocks."""
+
+    def __init__(self, ids: Sequence[str], positions: Sequence[int]) -> None:
+        self._ids = ids
+        self._positions = positions
+
+    def __len__(self) -> int:
+        return len(self._positions)
+
+    @overload
+    def __getitem__(self, at: int) -> str: ...
+
+    @overload
+    def __getitem__(self, at: slice) -> list[str]: ...
+
+    def __getitem__(self, at: int | slice) -> str | list[str]:
+        if isinstance(at, slice):
+            return [self._ids[position] for position in self._positions[at]]
+        return self._ids[self._positions[at]]
+
+    def __iter__(self) -> Iterator[str]:
+        wanted = iter(self._positions)
+        position = next(wanted, None)
+        for at, request_id in enumerate(self._ids):  # in blocks, where the ids know how
+            if position is None:
+                return
+            if at == position:
+                yield request_id
+                position = next(wanted, None)

@@ -45,6 +45,34 @@ async def _offload(func: Callable[..., T], /, *args: Any) -> T:
     return await anyio.to_thread.run_sync(func, *args, limiter=limiter)
 
 
+async def to_its_end(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """Do something to its end, whatever cancels us meanwhile, and be cancelled then.
+
+    For a thread that writes: it cannot be cancelled, and whoever tidies up must not do so before it has ended.
+    """
+    task = asyncio.create_task(work(), name="asyncbatch work")
+    cancelled = await _outlast(task)
+    if cancelled is not None:
+        _ = task.cancelled() or task.exception()  # heard, so that the loop does not complain of it
+        raise cancelled
+    return task.result()
+
+
+async def _outlast(task: asyncio.Task[Any]) -> asyncio.CancelledError | None:
+    """Wait until a task has ended, whatever cancels us meanwhile, and give the cancellation.
+
+    A shield holds against anyio's scopes, not against `Task.cancel()`, which would break the very thing that we wait for.
+    """
+    cancelled: asyncio.CancelledError | None = None
+    with anyio.CancelScope(shield=True):
+        while not task.done():
+            try:
+                await asyncio.wait((task,))  # unlike `await task`, it leaves the task alone when we are cancelled
+            except asyncio.CancelledError as error:
+                cancelled = error
+    return cancelled
+
+
 def _anchored_clock() -> Callable[[], float]:
     """Give Unix seconds that never jump: the wall clock now, carried on by a clock that also runs while the host sleeps."""
     source = getattr(time, "CLOCK_BOOTTIME", None)
@@ -135,19 +163,12 @@ class LoopBound:
 async def finish(*steps: Callable[[], Awaitable[object]]) -> None:
     """Run clean-up steps to their ends, one after the other, whatever cancels us meanwhile and whichever of them fails.
 
-    A shield holds against anyio's scopes, not against `Task.cancel()`, which would break the very step that we wait for: so
-    the steps run in a task of their own. At the end the cancellation is raised, or else the first failure; what is not
-    raised is logged.
+    The steps run in a task of their own. At the end the cancellation is raised, or else the first failure; what is not raised
+    is logged.
     """
     failures: list[BaseException] = []
     task = asyncio.create_task(_each(steps, failures), name="asyncbatch clean-up")
-    cancelled: asyncio.CancelledError | None = None
-    with anyio.CancelScope(shield=True):
-        while not task.done():
-            try:
-                await asyncio.wait((task,))  # unlike `await task`, it leaves the task alone when we are cancelled
-            except asyncio.CancelledError as error:
-                cancelled = error
+    cancelled = await _outlast(task)
     if task.cancelled():  # a loop that ends cancels every task, ours too
         cancelled = cancelled or asyncio.CancelledError()
     raised = cancelled or next(iter(failures), None)
@@ -183,6 +204,7 @@ class Owner:
         self._name = name
         self._on_crash = on_crash
         self._group: anyio.abc.TaskGroup | None = None
+        self._task: asyncio.Task[None] | None = None
         self._ready = anyio.Event()
         self._stopping = anyio.Event()
         self._done = anyio.Event()
@@ -193,7 +215,7 @@ class Owner:
 
     async def start(self) -> None:
         """Start the task. It inherits no cancel scope: nothing that cancels its maker reaches it."""
-        task = asyncio.create_task(self._run(), name=self._name)
+        self._task = task = asyncio.create_task(self._run(), name=self._name)
         _owners.add(task)
         task.add_done_callback(_owners.discard)
         with anyio.CancelScope(shield=True):
@@ -212,14 +234,7 @@ class Owner:
     async def stop(self) -> None:
         """Cancel the children and wait until each has cleaned up, whatever cancels the caller meanwhile."""
         self._stopping.set()
-        cancelled: asyncio.CancelledError | None = None
-        with anyio.CancelScope(shield=True):
-            while self._group is not None and not self._done.is_set():
-                try:
-                    await self._done.wait()
-                # A shield holds against anyio's scopes, not against Task.cancel().
-                except asyncio.CancelledError as error:
-                    cancelled = error
+        cancelled = await _outlast(self._task) if self._task is not None else None
         if cancelled is not None:
             raise cancelled
 

@@ -12,7 +12,7 @@ import os
 import shutil
 import tempfile
 import weakref
-from collections.abc import AsyncIterator, Callable, Generator
+from collections.abc import AsyncIterator, Generator
 from io import FileIO
 from pathlib import Path
 from typing import BinaryIO
@@ -89,14 +89,15 @@ class SpoolSpace:
     async def discard(self) -> None:
         """Remove everything; bodies that lay on disk can no longer be read."""
         self._closed = True
-        if self._remove is not None:
-            await self.runtime.offload(self._clear, self._remove)
+        if self._remove is not None or self._files:  # a body that is kept elsewhere may be open too
+            await self.runtime.offload(self._clear)
 
-    def _clear(self, remove: Callable[[], object]) -> None:
+    def _clear(self) -> None:
         for file in list(self._files):
             with contextlib.suppress(StorageError):  # what cannot be written is not wanted any more
                 file.flush()
-        remove()
+        if self._remove is not None:
+            self._remove()
 
 
 class SpoolFile:
@@ -132,6 +133,8 @@ class SpoolFile:
         with _on_disk("kept", path.parent):
             if self._path is None:
                 _write_whole(path, self._memory)
+            elif self._path == path:
+                _trim(path, self._size)
             else:
                 _move(self._path, path)
         self._path, self._memory = path, bytearray()
@@ -266,6 +269,13 @@ def _write_whole(path: Path, data: bytes | bytearray) -> None:
         os.fsync(writer.fileno())
     part.replace(path)
     sync_directory(path.parent)
+
+
+def _trim(path: Path, size: int) -> None:
+    """Remove what was cut off, or left behind by a process that died."""
+    with path.open("r+b", buffering=0) as file:
+        file.truncate(size)
+        os.fsync(file.fileno())
 
 
 def _move(source: Path, path: Path) -> None:

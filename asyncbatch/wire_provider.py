@@ -25,6 +25,7 @@ from asyncbatch.base_provider import (
     ResultStream,
     WireIds,
 )
+from asyncbatch.codec.options import INPUT_EXPIRES, check_expiry, check_metadata, plan_input_expiry
 from asyncbatch.codec.rows import RowRules, encode_row
 from asyncbatch.dto import (
     Match,
@@ -48,6 +49,9 @@ T = TypeVar("T")
 UNREADABLE = (msgspec.MsgspecError, RecursionError, ValueError)
 """What reading JSON may raise: a ValueError comes of bytes that are no UTF-8."""
 
+GONE = frozenset({404, 410})
+"""What is answered where something is not, or not any more."""
+
 SKEW_S = 300.0
 """The list is read back to this long before a create, and further where the provider's clock is known to be behind ours."""
 _PAGES = 10_000
@@ -58,6 +62,8 @@ class WireProvider(BaseBatchProvider):
 
     ENVELOPE_BYTES = 1024
     """Of the body of an inline create: what may stand around its rows."""
+    TAG_FIELD = "asyncbatch_tag"
+    """Where our tag stands in a batch's `metadata`."""
 
     # What a provider says for itself.
 
@@ -82,6 +88,10 @@ class WireProvider(BaseBatchProvider):
         del status
         return False
 
+    def tag_of(self, status: ProviderStatus) -> str | None:
+        tag = status.metadata.get(self.TAG_FIELD)
+        return tag if isinstance(tag, str) else None
+
     # From requests to submissions.
 
     def supports_model(self, model: str, mode: BatchMode | None = None) -> bool:
@@ -105,6 +115,8 @@ class WireProvider(BaseBatchProvider):
         self.check_model(model, mode)
         self.check_options(options or {})
         target = self.facts.endpoint_for(mode, endpoint)
+        if (options or {}).get(INPUT_EXPIRES) is not None:
+            input_mode = self._filed(input_mode)
         travels = self._input_of(input_mode)
         rows = RowRules(
             title=self.facts.title,
@@ -150,6 +162,15 @@ class WireProvider(BaseBatchProvider):
             raise ConfigError(message, code="input_mode.unsupported", hint=f"it can be {known}")
         return InputMode(choice)
 
+    def _filed(self, choice: InputChoice) -> InputChoice:
+        """Let requests whose stay is to be limited travel in a file, which can be given an end."""
+        if choice == "inline":
+            message = (
+                f"{self.PROVIDER_NAME}: {INPUT_EXPIRES} is for a file, and requests that travel inline are in none"
+            )
+            raise ConfigError(message, code="expiry.unsupported", hint='leave it out, or let them travel with "file"')
+        return "file"
+
     def _is_small(self, submission: PreparedSubmission, choice: InputChoice) -> bool:
         small = self.facts.inline_up_to
         if small is None or choice != "auto" or submission.spool is None or not submission.payloads:
@@ -181,28 +202,25 @@ class WireProvider(BaseBatchProvider):
     def check_options(self, options: Mapping[str, Any]) -> None:
         """Refuse words for the create that the provider would refuse once everything is uploaded."""
         self.check_metadata(options.get("metadata"))
+        check_expiry(self.facts, options, self.window_of(options))
 
     def check_metadata(self, metadata: Any) -> None:
         """Refuse metadata that the provider would refuse, leaving room for our tag."""
-        if metadata is None:
-            return
-        name, limits = self.PROVIDER_NAME, self.facts.limits
-        if not self.facts.takes_metadata:
-            raise ConfigError(f"{name} keeps no metadata with a batch", code="bad_metadata", hint="leave it out")
-        try:
-            given = msgspec.convert(metadata, dict[str, str])
-        except msgspec.ValidationError:
-            message = f"{name}: metadata is {metadata!r}, not a mapping of texts to texts"
-            raise ConfigError(message, code="bad_metadata") from None
-        pairs = limits.metadata_pairs.value - 1 if limits.metadata_pairs else None
-        if pairs is not None and len(given) > pairs:
-            raise ConfigError(f"{name}: metadata has {len(given)} pairs; {pairs} are free", code="bad_metadata")
-        longest_key = limits.metadata_key_chars.value if limits.metadata_key_chars else None
-        longest_value = limits.metadata_value_chars.value if limits.metadata_value_chars else None
-        for key, value in given.items():
-            if (longest_key and len(key) > longest_key) or (longest_value and len(value) > longest_value):
-                message = f"{name}: metadata {key[:80]!r} is too long: a key may have {longest_key} characters"
-                raise ConfigError(f"{message}, a value {longest_value}", code="bad_metadata")
+        check_metadata(self.facts, metadata)
+
+    def window_of(self, options: Mapping[str, Any]) -> int:
+        """Give the seconds that a batch with these words may take."""
+        del options
+        return self.facts.window_s
+
+    def input_expiry_of(self, submission: PreparedSubmission) -> int | None:
+        """Give the seconds after which the upload of a submission may go; None: nothing is asked for."""
+        return plan_input_expiry(self.facts, submission.options, self.window_of(submission.options))
+
+    def input_end(self, told: float | None, asked_s: int | None) -> float | None:
+        """Say when an upload of this moment goes, Unix seconds: as the provider tells, else as it was asked or always does."""
+        kept_s = asked_s or self.facts.retention.input_s
+        return told or (self.runtime.now() + kept_s if kept_s else None)
 
     # Sending, and finding what was sent.
 
@@ -261,6 +279,10 @@ class WireProvider(BaseBatchProvider):
         most = self.facts.limits.list_page.value if self.facts.limits.list_page else 100
         return min(limit or most, most)
 
+    async def delete_at(self, path: str, gone: Collection[int] = GONE) -> bool:
+        """Delete something; gives whether it was still there."""
+        return (await self.transport.send("DELETE", path, also=gone)).status not in gone
+
     # Answers.
 
     def fetch_results(self, provider_batch_id: str) -> ResultStream:
@@ -305,10 +327,7 @@ class WireProvider(BaseBatchProvider):
         since, looks = self.runtime.now(), 0
         while True:
             status: ProviderStatus = await ask()
-            if not status.status.is_terminal:
-                batch = f"batch {status.provider_batch_id} is {status.raw_status}"
-                message = f"{self.PROVIDER_NAME}: {batch}, its answers come at its end"
-                raise ProviderTransientError(message, provider=self.PROVIDER_NAME, code="not_ended", hint="wait for it")
+            self.check_ended(status)
             wait = (
                 next_look(looks, self.runtime.now() - since, self.runtime.random()) if self.is_early(status) else None
             )
@@ -316,6 +335,13 @@ class WireProvider(BaseBatchProvider):
                 return status
             looks += 1
             await self.runtime.sleep(wait)
+
+    def check_ended(self, status: ProviderStatus) -> None:
+        """Say of a batch that runs that it does: neither are its answers there, nor may its input be taken away."""
+        if not status.status.is_terminal:
+            batch = f"batch {status.provider_batch_id} is {status.raw_status}"
+            message = f"{self.PROVIDER_NAME}: {batch}, its answers come at its end"
+            raise ProviderTransientError(message, provider=self.PROVIDER_NAME, code="not_ended", hint="wait for it")
 
     # Reading.
 

@@ -12,7 +12,7 @@ from asyncbatch import BaseBatchProvider, BatchPoller, Polling, ProviderStatus, 
 from asyncbatch.cli.config import load_config
 from asyncbatch.cli.endings import CommandError, Exit
 from asyncbatch.cli.naming import WireNames
-from asyncbatch.cli.reporting import count_of, exit_code_of
+from asyncbatch.cli.reporting import count_of, counts_of, exit_code_of
 from asyncbatch.cli.sinks import OutFile, Sink, Stdout
 from asyncbatch.cli.talk import Talk
 from asyncbatch.cli.writing import Tally, write_rows
@@ -172,7 +172,7 @@ class _Results:
     def _report(self, status: ProviderStatus) -> int:
         talk, tally = self._talk, self._tally
         missing = max(0, status.progress.total - tally.total)
-        counts = ", ".join(f"{count:,} {outcome.value}" for outcome, count in sorted(tally.outcomes.items()))
+        counts = counts_of(tally.outcomes)
         talk.say(f"{self._options.name} ended {status.status.value}: {counts or 'no answers'}")
         if missing:
             talk.say(f"{count_of(missing, 'request')} got no answer")

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import msgspec
 
+from asyncbatch import JobStatus
+
 _DIRECTORY = "outputs"
 
 
@@ -23,6 +25,9 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
         inode: … and which file it is there.
         size: Its length when it was whole; None before.
         mtime_ns: When it was whole.
+        rounds: How often requests of the job had been sent again by then: each time its rows may be others.
+        is_ordered: Whether its rows stand in the order of the requests.
+        replaces: The whole file that lies at `path` until this one is whole.
     """
 
     v: int = 1
@@ -32,6 +37,9 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     inode: int
     size: int | None = None
     mtime_ns: int | None = None
+    rounds: int = 0
+    is_ordered: bool = False
+    replaces: "Claim | None" = None
 
     def is_same(self, stat: os.stat_result) -> bool:
         return (self.device, self.inode) == (stat.st_dev, stat.st_ino)
@@ -39,6 +47,22 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     def is_whole(self, stat: os.stat_result) -> bool:
         """Whether it is the file, as it was when every row was in it."""
         return self.is_same(stat) and (self.size, self.mtime_ns) == (stat.st_size, stat.st_mtime_ns)
+
+    def whole(self, stat: os.stat_result) -> "Claim | None":
+        """Give what is known of a whole file: it is this one, or the one that this one is to replace."""
+        found = [claim for claim in (self, self.replaces) if claim is not None and claim.is_whole(stat)]
+        return msgspec.structs.replace(found[0], replaces=None) if found else None
+
+
+def rounds_of(status: JobStatus) -> int:
+    """Say how often requests of a job were sent again: as often, its rows may have become others."""
+    return sum(batch.round for batch in status.batches)
+
+
+def claim_of(path: Path, job_id: str, stat: os.stat_result, *, replaces: Claim | None) -> Claim:
+    """Give the claim of a file that is being written."""
+    where = str(path.absolute())
+    return Claim(path=where, job_id=job_id, device=stat.st_dev, inode=stat.st_ino, replaces=replaces)
 
 
 class Claims:
@@ -54,11 +78,8 @@ class Claims:
         except (OSError, msgspec.MsgspecError):
             return None
 
-    def put(self, path: Path, job_id: str, stat: os.stat_result, *, is_whole: bool) -> None:
+    def put(self, path: Path, claim: Claim) -> None:
         """Remember a file, in one step."""
-        claim = Claim(path=str(path.absolute()), job_id=job_id, device=stat.st_dev, inode=stat.st_ino)
-        if is_whole:
-            claim = msgspec.structs.replace(claim, size=stat.st_size, mtime_ns=stat.st_mtime_ns)
         self._directory.mkdir(mode=0o700, exist_ok=True)
         note = self._note(path)
         fresh = note.with_suffix(f".{os.getpid()}")

@@ -12,6 +12,7 @@ from asyncbatch.cli.options import (
     cli,
     config_option,
     home_option,
+    ordered_option,
     poll_option,
     sending_options,
     talk_options,
@@ -56,6 +57,7 @@ def start(args: list[str]) -> int:
 @cli.command(epilog=EXIT_CODES)
 @sending_options
 @click.option("--output", "-o", "out", type=click.Path(), help="Where the outcomes go; else standard output.")
+@ordered_option
 @click.option("--dry-run", is_flag=True, help="Check everything, send nothing.")
 @timeout_option
 @poll_option
@@ -71,7 +73,8 @@ def run(talk: Talk, **options: Any) -> int:
     The same command again goes on where this one stopped, however it was stopped: the same batches, the same outcomes, no
     second bill. When the job is over, it is answered from the journal.
     """
-    from asyncbatch.cli.running import RunOptions, run_file
+    from asyncbatch.cli.run_options import RunOptions
+    from asyncbatch.cli.running import run_file
 
     return run_file(RunOptions(**options), talk)
 
@@ -86,7 +89,8 @@ def submit(talk: Talk, **options: Any) -> int:
 
     FILE is what `run` takes, and the same file is the same job: sent again, its id is given again.
     """
-    from asyncbatch.cli.running import RunOptions, run_file
+    from asyncbatch.cli.run_options import RunOptions
+    from asyncbatch.cli.running import run_file
 
     return run_file(RunOptions(leaves=True, **options), talk)
 
@@ -115,12 +119,14 @@ def demo(talk: Talk, *, count: int) -> int:
 )
 @click.option("--upstream", metavar="URL", help="An OpenAI-compatible server that answers, with its /v1.")
 @click.option("--upstream-model", metavar="NAME", help="The model to ask there, whatever a request names.")
+@click.option("--data-dir", type=click.Path(), help="Where files, batches and history outlive the command.")
 @talk_options
 def emulator(talk: Talk, **settings: Any) -> int:
     """Serve an emulator of each provider's batch API on loopback.
 
     With --json, one line on standard output says when it is ready, where it is, and which variables lead there. With
-    --upstream, a live server answers in the echo model's place; its key, if it wants one, is ASYNCBATCH_UPSTREAM_KEY.
+    --upstream, a live server answers in the echo model's place; its key, if it wants one, is ASYNCBATCH_UPSTREAM_KEY. With
+    --data-dir, the same command again goes on with what was there, however it was stopped; time has passed meanwhile.
     """
     from asyncbatch.cli.serving import ServeOptions, serve_emulator
 

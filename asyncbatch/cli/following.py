@@ -7,6 +7,7 @@ import anyio.to_thread
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 from asyncbatch import Job, JobStatus
+from asyncbatch.cli.claims import rounds_of
 from asyncbatch.cli.endings import first_error
 from asyncbatch.cli.sinks import Sink
 from asyncbatch.cli.talk import Talk
@@ -24,13 +25,15 @@ class Followed:
     Attributes:
         job: The job, once it was accepted.
         sink: Where its rows go.
+        is_ordered: Whether they go there in the order of the requests.
         tally: What the rows so far add up to.
         watch: Since when.
     """
 
-    def __init__(self, sink: Sink) -> None:
+    def __init__(self, sink: Sink, *, is_ordered: bool = False) -> None:
         self.job: Job | None = None
         self.sink = sink
+        self.is_ordered = is_ordered
         self.tally = Tally()
         self.watch = Stopwatch()
         self._error: AsyncBatchError | None = None
@@ -58,12 +61,12 @@ class Followed:
             raise first_error(errors) from None
         if self._error is not None:
             raise self._error
-        await anyio.to_thread.run_sync(self.sink.finish)
+        await anyio.to_thread.run_sync(self.sink.finish, rounds_of(job.status()))
 
     async def _pump(self, job: Job, send: MemoryObjectSendStream[ProviderResultRow]) -> None:
         with send:
             try:
-                async for row in job.results():
+                async for row in job.results(ordered=self.is_ordered):
                     try:
                         send.send_nowait(row)
                     except anyio.WouldBlock:

@@ -1,4 +1,4 @@
-"""`asyncbatch ls`, `show`, `status JOB` and `cancel JOB`: what a journal remembers of its jobs."""
+"""`asyncbatch ls`, `show` and `status JOB`: what a journal remembers of its jobs."""
 
 import time
 from collections.abc import Iterator, Mapping
@@ -9,16 +9,15 @@ import msgspec
 from rich.table import Table
 from rich.text import Text
 
-from asyncbatch import BatchClient, Job, JobStatus, ProviderStatus, batch_provider_registry
+from asyncbatch import JobStatus, ProviderStatus, batch_provider_registry
 from asyncbatch.cli.config import load_config
-from asyncbatch.cli.endings import CommandError, Exit
+from asyncbatch.cli.endings import Exit
 from asyncbatch.cli.home import Home, JobOptions, short
-from asyncbatch.cli.leaving import UNSENT
 from asyncbatch.cli.money import cost_of, dollars, price_of
-from asyncbatch.cli.reporting import age, count_of, moment, progress_of, word_of_job
+from asyncbatch.cli.reporting import age, count_of, counts_of, moment, progress_of, word_of_job
 from asyncbatch.cli.talk import Talk, printable
+from asyncbatch.cli.watching import sent_of
 
-_LOOK_S = 0.05
 _SETTLED = "settled"
 
 
@@ -27,21 +26,27 @@ def list_jobs(home: str | None, config: str | None, talk: Talk) -> int:
     place = Home(home)
     jobs = anyio.run(_listed, place, config) if place.is_begun else []
     if talk.form != "text":
-        talk.document("jobs", home=place.where, jobs=[_fields(job) for job in jobs])
+        talk.document("jobs", home=place.where, jobs=[job_fields(job) for job in jobs])
         return Exit.OK
     if not jobs:
         talk.say(f"there are no jobs in {place.where}")
         return Exit.OK
     table = Table(box=None, show_edge=False, pad_edge=False)
-    for column in ("job", "model", "state", "done", "age"):
+    again = any(_rounds(job) > 1 for job in jobs)
+    for column in ("job", "model", "state", "done", "age", *(["rounds"] if again else [])):
         table.add_column(column, no_wrap=True)
     now = time.time()
     for job in jobs:
         done = f"{job.done:,}/{job.requests:,}"
-        cells = (short(job.job_id), _model(job), word_of_job(job), done, age(now - job.created_at))
-        table.add_row(*(Text(printable(cell)) for cell in cells))
+        cells = (short(job.job_id), _model(job), word_of_job(job), done, age(now - job.created_at), str(_rounds(job)))
+        table.add_row(*(Text(printable(cell)) for cell in cells[: len(table.columns)]))
     talk.table(table)
     return Exit.OK
+
+
+def _rounds(job: JobStatus) -> int:
+    """Say how often the request was sent that was sent the most."""
+    return max((batch.round for batch in job.batches), default=0) + 1
 
 
 async def _listed(home: Home, config: str | None) -> list[JobStatus]:
@@ -59,12 +64,12 @@ def show_job(name: str, home: str | None, config: str | None, talk: Talk) -> int
 
     async def shown() -> JobStatus:
         async with options.open() as (client, known):
-            return (await client.attach(known.job_id)).status() if known.is_over else known
+            return (await client.job(known.job_id)).status() if known.is_over else known
 
     job = anyio.run(shown)
     cost = cost_of(price_of(options.catalog, job.provider, job.model), job.usage) if job.is_over else None
     if talk.form != "text":
-        talk.document("job", **_fields(job), cost_usd=cost)
+        talk.document("job", **job_fields(job), cost_usd=cost)
         return Exit.OK
     _tell(job, talk, cost, {})
     return Exit.OK
@@ -81,7 +86,7 @@ def show_job_status(name: str, home: str | None, config: str | None, talk: Talk)
     job, readings = anyio.run(asked)
     if talk.form != "text":
         found = {str(index): msgspec.to_builtins(reading, str_keys=True) for index, reading in readings.items()}
-        talk.document("job", **_fields(job), readings=found)
+        talk.document("job", **job_fields(job), readings=found)
         return Exit.OK
     _tell(job, talk, None, readings)
     return Exit.OK
@@ -97,7 +102,6 @@ async def _ask(job: JobStatus, options: JobOptions) -> dict[int, ProviderStatus]
 
 
 def _tell(job: JobStatus, talk: Talk, cost: float | None, readings: Mapping[int, ProviderStatus]) -> None:
-    counts = ", ".join(f"{count:,} {outcome.value}" for outcome, count in sorted(job.outcomes.items()))
     usage = job.usage
     lines = {
         "job": job.job_id,
@@ -107,7 +111,7 @@ def _tell(job: JobStatus, talk: Talk, cost: float | None, readings: Mapping[int,
         "key": job.key,
         "accepted": moment(job.created_at),
         "state": f"{word_of_job(job)}: {progress_of(job)}",
-        "outcomes": counts or None,
+        "outcomes": counts_of(job.outcomes) or None,
         "left out": ", ".join(f"{field} in {count_of(rows, 'request')}" for field, rows in job.dropped.items()) or None,
         "tokens": f"{usage.prompt_tokens:,} in, {usage.completion_tokens:,} out" if usage.total_tokens else None,
         "cost": dollars(cost) if cost else None,
@@ -123,18 +127,24 @@ def _words(job: JobStatus, index: int, reading: ProviderStatus | None) -> Iterat
     batch = job.batches[index]
     yield f"{f'batch {index + 1}':<12}"
     yield f"{job.provider}/{batch.provider_batch_id}" if batch.provider_batch_id else "no batch"
-    yield count_of(batch.requests, "request")
+    if batch.round:
+        yield f"round {batch.round + 1}: {sent_of(batch)} sent again"
+    else:
+        yield count_of(batch.requests, "request")
     if reading is not None:
-        yield f"{reading.status.value}, {reading.progress.done:,}/{batch.requests:,}"
+        yield f"{reading.status.value}, {reading.progress.done:,}/{batch.sent:,}"
     else:
         yield f"{batch.state.replace('_', ' ')}{f' ({batch.status.value})' if batch.status else ''}"
     if batch.error or batch.note:
         yield str(batch.error or batch.note)
     if batch.tag and batch.state != _SETTLED:
         yield f"tag {batch.tag}"
+    if batch.earlier:
+        yield f"before that {', '.join(batch.earlier)}"
 
 
-def _fields(job: JobStatus) -> dict[str, Any]:
+def job_fields(job: JobStatus) -> dict[str, Any]:
+    """Give a job as programs get it."""
     return {
         "job": job.job_id,
         "provider": job.provider,
@@ -146,6 +156,7 @@ def _fields(job: JobStatus) -> dict[str, Any]:
         "created_at": job.created_at,
         "state": word_of_job(job),
         "is_over": job.is_over,
+        "cancel_asked": job.cancel_asked,
         "requests": job.requests,
         "done": job.done,
         "outcomes": {outcome.value: count for outcome, count in sorted(job.outcomes.items())},
@@ -161,69 +172,10 @@ def _fields(job: JobStatus) -> dict[str, Any]:
                 "note": batch.note,
                 "error": batch.error,
                 "tag": batch.tag,
+                "round": batch.round,
+                "sent": batch.sent,
+                "earlier": list(batch.earlier),
             }
             for batch in job.batches
         ],
     }
-
-
-def cancel_job(name: str, home: str | None, config: str | None, talk: Talk, *, yes: bool) -> int:
-    """Ask the provider to end the batches of a job, and send no more of it."""
-    options = JobOptions(name=name, home=home, config=config)
-    if not yes and not talk.can_ask:
-        raise CommandError(f"cancelling job {name} needs a yes", code="cancel.unconfirmed", hint="say --yes")
-    return anyio.run(_cancel, options, talk, yes)
-
-
-async def _cancel(options: JobOptions, talk: Talk, yes: bool) -> int:
-    async with options.open() as (client, known):
-        if known.is_over:
-            raise CommandError(f"job {short(known.job_id)} is over", code="job.over", hint="there is nothing to cancel")
-        question = (
-            f"Cancel job {short(known.job_id)}, {progress_of(known)}? Requests that were not reached are not answered."
-        )
-        if not yes and not talk.ask(question):  # it holds the loop, on which nothing has begun yet
-            raise CommandError(f"no yes, so job {short(known.job_id)} goes on", code="cancel.declined")
-        job = await client.attach(known.job_id)
-        is_followed = client.follows(job.id)
-        await _end(job, client)
-        status = job.status()
-    return _report_cancelled(status, options, talk, is_followed=is_followed)
-
-
-async def _end(job: Job, client: BatchClient) -> None:
-    """Ask for the end, and stay until nothing is on its way out any more."""
-    before = _created(job)
-    await job.cancel()
-    while _is_leaving(job, client):  # noqa: ASYNC110 a job tells of its end, not of its steps
-        await anyio.sleep(_LOOK_S)
-    if _created(job) != before and not client.follows(job.id):  # one was just being created
-        await job.cancel()
-
-
-_LEAVING = UNSENT | {"uploaded", "creating"}
-
-
-def _is_leaving(job: Job, client: BatchClient) -> bool:
-    batches = job.status().batches
-    return not client.follows(job.id) and any(batch.state in _LEAVING and batch.error is None for batch in batches)
-
-
-def _created(job: Job) -> frozenset[str | None]:
-    return frozenset(batch.provider_batch_id for batch in job.status().batches if batch.state == "submitted")
-
-
-def _report_cancelled(status: JobStatus, options: JobOptions, talk: Talk, *, is_followed: bool) -> int:
-    asked = sum(batch.state not in (*_LEAVING, "create_unknown", _SETTLED) for batch in status.batches)
-    unknown = sum(batch.state == "create_unknown" for batch in status.batches)
-    unsent = sum(batch.requests for batch in status.batches if batch.state in _LEAVING)
-    talk.say(f"job {short(status.job_id)}: the end of {count_of(asked, 'batch')} was asked for")
-    if unsent:
-        talk.say(
-            f"another process has the job and may still send {count_of(unsent, 'request')}: end it, then cancel again"
-        )
-    if unknown:
-        talk.say(f"whether {count_of(unknown, 'batch')} came to be is not known yet: watch the job, then cancel again")
-    talk.say(f"what was answered is kept: asyncbatch watch {short(status.job_id)}{options.tail}")
-    talk.document("job_cancelled", **_fields(status), followed=is_followed)
-    return Exit.STILL_RUNNING if unsent or unknown else Exit.OK

@@ -19,6 +19,9 @@ CREATING = frozenset({"uploaded", "creating", "create_unknown"})
 """An uploaded input is created from at once: whoever leaves in between cannot say whether the create was sent."""
 
 
+SENDING = UNSENT | {"uploaded", "creating"}
+
+
 class Return(msgspec.Struct, frozen=True, kw_only=True):
     """What a command that comes back has to be told.
 
@@ -42,6 +45,18 @@ class Return(msgspec.Struct, frozen=True, kw_only=True):
         return [f"{program()} watch {short(job_id)}{where}{self.tail}"]
 
 
+def is_sending(status: JobStatus) -> bool:
+    """Whether a request is on its way out, or waits for its turn."""
+    return any(batch.state in SENDING and batch.error is None for batch in status.batches)
+
+
+def say_retry(followed: Followed, talk: Talk, back: Return) -> None:
+    """Say how what may succeed the next time is sent again, once a job is over."""
+    job, count = followed.job, followed.tally.retryable
+    if job is not None and count and back.home.is_kept:
+        talk.say(f"{count:,} may succeed the next time: {program()} retry {short(job.id)}{back.tail}")
+
+
 def report_left(status: JobStatus, followed: Followed, talk: Talk, back: Return, *, is_failing: bool = False) -> None:
     """Say what goes on without us, and how to come back to it; an error that is about to be told is the one document then."""
     kept = followed.sink.leave()
@@ -57,7 +72,7 @@ def _kept(status: JobStatus, followed: Followed, talk: Talk, back: Return) -> li
     if is_unsent(status):
         talk.say("nothing of it was sent; the same command begins anew")
         return []
-    unsent = sum(batch.requests for batch in status.batches if batch.state in UNSENT)
+    unsent = sum(batch.sent for batch in status.batches if batch.state in UNSENT)
     out = str(followed.sink.path) if isinstance(followed.sink, OutFile) else None
     commands = back.commands(status.job_id, out)
     running = sum(batch.provider_batch_id is not None and batch.state != "settled" for batch in status.batches)
@@ -71,7 +86,7 @@ def _kept(status: JobStatus, followed: Followed, talk: Talk, back: Return) -> li
         talk.say(f"{count_of(unsent, 'request')} had no batch yet, and will be sent by whoever goes on.")
     for batch in status.batches:
         if batch.state in CREATING:
-            what = f"batch {batch.index + 1} with its {count_of(batch.requests, 'request')}"
+            what = f"batch {batch.index + 1} with its {count_of(batch.sent, 'request')}"
             talk.say(f"Whether {what} was created is not known: whoever goes on looks for it, and pays nothing twice.")
     return commands
 

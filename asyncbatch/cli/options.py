@@ -54,6 +54,9 @@ timeout_option = click.option(
 )
 
 
+ordered_option = click.option("--ordered", is_flag=True, help="Rows in the order of the requests.")
+
+
 @click.group(epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="asyncbatch")
 def cli() -> None:
@@ -103,6 +106,24 @@ def sending_options(function: Function) -> Function:
             multiple=True,
             callback=_pairs,
             help="Kept with each batch; may be repeated.",
+        ),
+        click.option(
+            "--retry",
+            type=click.Choice(["transient", "expired"]),
+            help="Send again what ended with an error that may pass, expired or was not answered; or what expired alone.",
+        ),
+        click.option(
+            "--max-attempts",
+            type=click.IntRange(min=1),
+            metavar="N",
+            help="With --retry: how often a request is sent at most, the first time included; 3 by default.",
+        ),
+        click.option(
+            "--cleanup",
+            type=click.Choice(["never", "succeeded", "settled"]),
+            default="never",
+            show_default=True,
+            help="Delete a batch's files at the provider once its outcomes are on disk: if all are good, or if all are clear.",
         ),
         click.option("--yes", "-y", is_flag=True, help="A yes to any price."),
         click.option(

@@ -1,6 +1,6 @@
 """The end of a job in words: the result table."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,11 @@ def count_of(number: int, what: str) -> str:
     """Write a number and its noun, the plural's too."""
     plural = f"{what}es" if what.endswith("ch") else f"{what}s"
     return f"{number:,} {what if number == 1 else plural}"
+
+
+def counts_of(outcomes: Mapping[ResultStatus, int]) -> str:
+    """Write how many requests ended how."""
+    return ", ".join(f"{count:,} {outcome.value}" for outcome, count in sorted(outcomes.items()))
 
 
 def bytes_of(size: int) -> str:
@@ -68,6 +73,8 @@ def fields_of(status: JobStatus, tally: Tally) -> dict[str, Any]:
                 "provider_batch_id": batch.provider_batch_id,
                 "status": batch.status.value if batch.status else None,
                 "requests": batch.requests,
+                "round": batch.round,
+                "earlier": list(batch.earlier),
             }
             for batch in status.batches
         ],
@@ -91,7 +98,7 @@ def _table(status: JobStatus, tally: Tally, seconds: float, cost: float | None) 
     usage = tally.usage
     spent = f"{usage.prompt_tokens:,} tokens in, {usage.completion_tokens:,} out" if usage.total_tokens else "no tokens"
     money = f" · {dollars(cost)}" if cost is not None else ""
-    over = count_of(len(status.batches), "batch")
+    over = count_of(sum(len(batch.earlier) + 1 for batch in status.batches), "batch")
     table.add_row("all", f"{tally.total:,}", Text(f"{over} · {spent}{money} · {seconds:.1f} s"))
     return table
 
@@ -123,15 +130,18 @@ def word_of_job(job: JobStatus) -> str:
     states = {batch.state for batch in job.batches}
     if job.is_over:
         return "succeeded" if job.succeeded == job.requests else "not sent" if is_unsent(job) else "ended"
+    if job.cancel_asked:
+        return "cancelling"
     if states & {"creating", "create_unknown"}:
         return "checking" if "create_unknown" in states else "sending"
-    return "running" if states & {"submitted", "ended"} else "not sent yet"
+    is_begun = states & {"submitted", "ended"} or any(batch.round for batch in job.batches)
+    return "running" if is_begun else "not sent yet"
 
 
 def is_unsent(job: JobStatus) -> bool:
     """Whether it is certain that no batch of a job that is over was ever created."""
     return bool(job.batches) and all(
-        batch.ending in _UNSENT and batch.provider_batch_id is None for batch in job.batches
+        batch.ending in _UNSENT and batch.provider_batch_id is None and not batch.earlier for batch in job.batches
     )
 
 

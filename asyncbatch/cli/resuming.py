@@ -9,7 +9,7 @@ from asyncbatch import BatchClient, Job
 from asyncbatch.cli.config import load_config
 from asyncbatch.cli.endings import Exit, answer_sigterm_like_ctrl_c, leave_at_once_next_time
 from asyncbatch.cli.home import Home, short
-from asyncbatch.cli.reporting import count_of, progress_of
+from asyncbatch.cli.reporting import count_of, counts_of, progress_of
 from asyncbatch.cli.talk import Talk, program
 from asyncbatch.cli.watching import LinesView, watch
 from asyncbatch.exceptions import AsyncBatchError
@@ -60,7 +60,7 @@ class _Resuming:
         jobs: list[Job] = []
         for known in await client.records(unfinished=True):
             try:
-                jobs.append(await client.attach(known.job_id))
+                jobs.append(await client.job(known.job_id))
             except AsyncBatchError as error:
                 self._fail(known.job_id, error)
             else:
@@ -89,8 +89,7 @@ class _Resuming:
         statuses = [job.status() for job in jobs]
         for status in statuses:
             if status.is_over and status.job_id not in self._errors:
-                counts = ", ".join(f"{count:,} {outcome.value}" for outcome, count in sorted(status.outcomes.items()))
-                self._talk.say(f"job {short(status.job_id)} is over: {counts}")
+                self._talk.say(f"job {short(status.job_id)} is over: {counts_of(status.outcomes)}")
         left = [status for status in statuses if not status.is_over and status.job_id not in self._errors]
         if is_late and left:
             self._talk.say(f"{count_of(len(left), 'job')} still running after {self._options.timeout_s:g} s")

@@ -7,10 +7,10 @@ from uuid import uuid4
 
 import anyio
 import anyio.to_thread
-import msgspec
 
 from asyncbatch import BatchClient, InvalidRequestsError, Job, PreparedSubmission, batch_provider_registry
 from asyncbatch.catalog import Price
+from asyncbatch.cli.claims import rounds_of
 from asyncbatch.cli.config import load_config, with_facts_of
 from asyncbatch.cli.endings import (
     CommandError,
@@ -22,49 +22,20 @@ from asyncbatch.cli.endings import (
 from asyncbatch.cli.following import Followed
 from asyncbatch.cli.home import Home, short
 from asyncbatch.cli.identity import Asked, address_of, look_up
-from asyncbatch.cli.leaving import CREATING, Return, report_left
-from asyncbatch.cli.money import Budget, allow, describe, input_cost, price_of
+from asyncbatch.cli.leaving import CREATING, Return, report_left, say_retry
+from asyncbatch.cli.money import allow, describe, input_cost, price_of
 from asyncbatch.cli.reaching import check_reachable
 from asyncbatch.cli.reading import RequestFile
 from asyncbatch.cli.reporting import bytes_of, count_of, report_end, tell_known
+from asyncbatch.cli.run_options import RunOptions
 from asyncbatch.cli.sinks import Nowhere, OutFile, Sink, Stdout
 from asyncbatch.cli.talk import Talk
-from asyncbatch.enums import InputChoice, OnUnsupported
 from asyncbatch.exceptions import RowProblem
-
-
-class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """What was asked for on the command line; `leaves` ends the command once everything is sent."""
-
-    file: str
-    model: str | None
-    out: str | None = None
-    mode: str | None = None
-    endpoint: str | None = None
-    any_model: bool = False
-    replace_model: bool = False
-    skip_bad: bool = False
-    on_unsupported: OnUnsupported = "error"
-    input_mode: InputChoice = "auto"
-    config: str | None = None
-    home: str | None = None
-    again: bool = False
-    leaves: bool = False
-    metadata: Mapping[str, str] = {}
-    budget: Budget = Budget()
-    dry_run: bool = False
-    timeout_s: float | None = None
-    poll_s: float | None = None
 
 
 def run_file(options: RunOptions, talk: Talk) -> int:
     """Run one file of requests to its end; gives the exit code."""
-    if options.model is None:
-        raise CommandError("which model? -m is missing", code="model.missing", hint="-m openai/gpt-4.1-mini")
-    if talk.form != "text" and options.out is None and not (options.dry_run or options.leaves):
-        message = f"--{talk.form} takes standard output, so the rows need another place"
-        raise CommandError(message, code="output.missing", hint="add -o results.jsonl")
-    run = _Run(options, options.model, talk)
+    run = _Run(options, options.check(talk), talk)
     answer_sigterm_like_ctrl_c()
     try:
         return anyio.run(run.go)
@@ -84,7 +55,7 @@ class _Run:
         self._talk = talk
         self._source = RequestFile(options.file)
         self._home = Home(options.home)
-        self._followed = Followed(self._sink())
+        self._followed = Followed(self._sink(), is_ordered=options.ordered)
         self._key: str | None = None
         self._digest = ""
         self._config: dict[str, Any] = {"allow_unknown_model": True} if options.any_model else {}
@@ -95,8 +66,9 @@ class _Run:
         if self._options.leaves:
             self._home.path  # noqa: B018 without one there is nothing to come back to
             return Nowhere()
+        out, is_ordered = self._options.out, self._options.ordered
         claims = self._home.claims if not self._options.dry_run else None
-        return OutFile(self._options.out, claims) if self._options.out is not None else Stdout()
+        return OutFile(out, claims, is_ordered=is_ordered) if out is not None else Stdout()
 
     async def go(self) -> int:
         self._source.open()
@@ -130,7 +102,9 @@ class _Run:
                 await self._collect(job)
         if waiting.cancelled_caught:
             return self.leave(Exit.STILL_RUNNING)
-        return report_end(job.status(), followed, self._price, talk)
+        code = report_end(job.status(), followed, self._price, talk)
+        say_retry(followed, talk, self._return)
+        return code
 
     async def _known(self, client: BatchClient) -> Job | None:
         """Go on with the job that the same command began, if there is one."""
@@ -151,15 +125,15 @@ class _Run:
             self._talk.say(f"nothing of job {short(known.unsent.job_id)} was ever sent; this is a new one")
         if known.job is None:
             return None
-        await self._begin(known.job.job_id)
-        job = await client.attach(known.job.job_id)
+        await self._begin(known.job.job_id, rounds_of(known.job))
+        job = await client.job(known.job.job_id)
         tell_known(job.status(), self._talk, is_followed=client.follows(job.id))
         if known.job.is_over:
             self._talk.say("--again sends it once more, and pays again")
         return job
 
-    async def _begin(self, job_id: str | None) -> None:
-        await anyio.to_thread.run_sync(self._followed.sink.begin, job_id)
+    async def _begin(self, job_id: str | None, rounds: int = 0) -> None:
+        await anyio.to_thread.run_sync(self._followed.sink.begin, job_id, rounds)
 
     async def _submit(self, client: BatchClient) -> Job:
         options = self._options
@@ -176,6 +150,9 @@ class _Run:
             allow_unknown_model=options.any_model,
             before_sending=self._before_sending,
             key=self._key,
+            retry=options.retry,
+            max_attempts=options.attempts,
+            cleanup=options.cleanup,
         )
         self._followed.job = job
         # The client's tasks have not had a turn yet: what is said here is said before anything is sent.

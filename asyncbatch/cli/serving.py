@@ -11,7 +11,7 @@ import anyio
 
 from asyncbatch.cli.endings import CommandError, Exit, first_error
 from asyncbatch.cli.talk import Talk
-from asyncbatch.emulator import serve
+from asyncbatch.emulator import DataDirError, serve
 
 KEY_VARIABLE = "ASYNCBATCH_UPSTREAM_KEY"
 
@@ -22,6 +22,7 @@ class ServeOptions(NamedTuple):
     speed: float
     upstream: str | None = None
     upstream_model: str | None = None
+    data_dir: str | None = None
 
 
 def serve_emulator(options: ServeOptions, talk: Talk) -> int:
@@ -32,8 +33,7 @@ def serve_emulator(options: ServeOptions, talk: Talk) -> int:
     except KeyboardInterrupt:
         talk.say("stopped")
     except BaseExceptionGroup as errors:
-        error = first_error(errors)
-        raise _refusal(error, options.host, options.port) if isinstance(error, OSError) else error from None
+        raise _refusal(first_error(errors), options) from None
     return Exit.OK
 
 
@@ -60,6 +60,7 @@ async def _serve(options: ServeOptions, talk: Talk) -> None:
             upstream=options.upstream,
             upstream_key=(os.environ.get(KEY_VARIABLE) or None) if options.upstream else None,
             upstream_model=options.upstream_model,
+            data_dir=options.data_dir,
             on_ready=functools.partial(_tell, talk, options),
         )
 
@@ -68,6 +69,8 @@ def _tell(talk: Talk, options: ServeOptions, url: str, environments: dict[str, d
     talk.say(f"serving on {url}, {options.speed:g} emulated seconds in each real one; Ctrl-C stops it")
     if options.upstream is not None:
         talk.say(f"answers come from {options.upstream}")
+    if options.data_dir is not None:
+        talk.say(f"what happens is kept in {options.data_dir}")
     for dialect, variables in environments.items():
         talk.say(f"# {dialect}")
         for name, value in variables.items():
@@ -83,9 +86,19 @@ async def _stop_on_sigterm(scope: anyio.CancelScope) -> None:
             scope.cancel()
 
 
-def _refusal(error: OSError, host: str, port: int) -> CommandError:
+def _refusal(error: BaseException, options: ServeOptions) -> BaseException:
+    if isinstance(error, DataDirError):
+        return CommandError(error.message, code=f"data_dir.{error.code}", hint=error.hint, exit_code=Exit.FAILED)
+    if not isinstance(error, OSError):
+        return error
+    if error.filename is not None:  # of the data directory: addresses have none
+        reason = f"{error.filename}: {error.strerror}"
+        return CommandError(
+            f"the data directory cannot be used: {reason}", code="data_dir.refused", exit_code=Exit.FAILED
+        )
     if error.errno == errno.EADDRINUSE:
         hint = "name another one, or take any that is free with --port 0"
-        return CommandError(f"port {port} on {host} is taken", code="port.taken", hint=hint, exit_code=Exit.FAILED)
-    reason = error.strerror or str(error)
-    return CommandError(f"{host}:{port} cannot be served: {reason}", code="port.refused", exit_code=Exit.FAILED)
+        message = f"port {options.port} on {options.host} is taken"
+        return CommandError(message, code="port.taken", hint=hint, exit_code=Exit.FAILED)
+    message = f"{options.host}:{options.port} cannot be served: {error.strerror or error}"
+    return CommandError(message, code="port.refused", exit_code=Exit.FAILED)

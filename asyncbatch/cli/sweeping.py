@@ -27,7 +27,8 @@ job         what was accepted: job_id, key, provider, model, account, fingerprin
 submission  how far each batch of a job has come: job_id, idx, state, attempt, tag, provider_batch_id
 attempt     every create that was about to be sent, and what is known of it: result, intended_at, provider_batch_id
 event       everything that happened, in order: at, job_id, idx, kind, data
-lease       which process wrote to a job last: pid, epoch, renewed"""
+lease       which process wrote to a job last: pid, epoch, renewed
+wish        what a process asked of another one that had the job: at, job_id, word"""
 
 
 def collect_garbage(days: float, home: str | None, talk: Talk, *, is_dry: bool) -> int:

@@ -51,7 +51,15 @@ def word_of(batch: BatchView) -> str:
         return batch.status.value
     if batch.state == "create_unknown" and not batch.note:  # another process looks for it
         return "checking whether a create arrived"
+    if batch.state == "planned" and batch.round:
+        return "waiting"
     return batch.raw_status or ("creating" if batch.state == "uploaded" else batch.state.replace("_", " "))
+
+
+def sent_of(batch: BatchView) -> str:
+    """Say how many requests its present round has."""
+    all_of_them = f"{batch.requests:,} request{'' if batch.requests == 1 else 's'}"
+    return f"{batch.sent:,} of {all_of_them}" if batch.round else all_of_them
 
 
 class LinesView:
@@ -65,15 +73,10 @@ class LinesView:
     def draw(self, status: JobStatus) -> None:
         for batch in self._changed(status):
             name = batch.provider_batch_id or "not created yet"
-            done = (
-                f" {batch.progress.done:,}/{batch.requests:,}"
-                if batch.progress.done
-                else f" {batch.requests:,} requests"
-            )
+            which = f"batch {batch.index + 1}/{len(status.batches)}{f' round {batch.round + 1}' if batch.round else ''}"
+            done = f"{batch.progress.done:,}/{batch.sent:,}" if batch.progress.done else sent_of(batch)
             note = f" ({batch.error or batch.note})" if batch.error or batch.note else ""
-            self._talk.say(
-                f"{self._name}batch {batch.index + 1}/{len(status.batches)} {name}: {word_of(batch)},{done}{note}"
-            )
+            self._talk.say(f"{self._name}{which} {name}: {word_of(batch)}, {done}{note}")
             self._talk.event(
                 "batch_status",
                 job=status.job_id,
@@ -83,6 +86,8 @@ class LinesView:
                 state=batch.state,
                 status=batch.status.value if batch.status else None,
                 requests=batch.requests,
+                round=batch.round,
+                sent=batch.sent,
                 completed=batch.progress.completed,
                 failed=batch.progress.failed,
                 note=batch.note,
@@ -91,8 +96,9 @@ class LinesView:
 
     def _changed(self, status: JobStatus) -> Iterator[BatchView]:
         for batch in status.batches:
-            now = (batch.provider_batch_id, word_of(batch), batch.note, batch.error)
-            if self._told.get(batch.index) != now and (batch.state != "planned" or batch.note or batch.error):
+            now = (batch.round, batch.provider_batch_id, word_of(batch), batch.note, batch.error)
+            is_begun = batch.state != "planned" or batch.round
+            if self._told.get(batch.index) != now and (is_begun or batch.note or batch.error):
                 self._told[batch.index] = now
                 yield batch
 
@@ -130,7 +136,7 @@ class LiveView:
 
     def draw(self, status: JobStatus) -> None:
         self._lines.draw(status)
-        done = max(status.done, sum(batch.progress.done for batch in status.batches))
+        done = max(status.done, sum(_done(batch) for batch in status.batches))
         over = sum(batch.state == "settled" for batch in status.batches)
         self._bars.update(
             self._bar,
@@ -155,10 +161,14 @@ class LiveView:
         self._live.stop()
 
 
+def _done(batch: BatchView) -> int:
+    return batch.requests - batch.sent + batch.progress.done
+
+
 def _line(batch: BatchView) -> str:
     name = batch.provider_batch_id or f"batch {batch.index + 1}"
     what = batch.error or batch.note or word_of(batch)
-    return printable(f"{name}  {what}  {batch.progress.done:,}/{batch.requests:,}").replace("\n", " ")
+    return printable(f"{name}  {what}  {batch.progress.done:,}/{batch.sent:,}").replace("\n", " ")
 
 
 class Stopwatch:

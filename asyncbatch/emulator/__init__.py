@@ -9,9 +9,10 @@ providers' documentation, and the official SDKs are its conformance tests.
 """
 
 from asyncbatch.emulator import faults
+from asyncbatch.emulator.data_dir import DataDirError
 from asyncbatch.emulator.emulator import PORT, Emulator, serve
 from asyncbatch.emulator.faults import Fault
-from asyncbatch.emulator.history import Record, paid_twice
+from asyncbatch.emulator.history import Record, decode_history, paid_twice
 from asyncbatch.emulator.life import Pace, Phase
 from asyncbatch.emulator.model import Answer, Ask, Failure, Message, Tool, ToolCall
 
@@ -19,6 +20,7 @@ __all__ = [
     "PORT",
     "Answer",
     "Ask",
+    "DataDirError",
     "Emulator",
     "Failure",
     "Fault",
@@ -28,6 +30,7 @@ __all__ = [
     "Record",
     "Tool",
     "ToolCall",
+    "decode_history",
     "faults",
     "paid_twice",
     "serve",

@@ -12,8 +12,11 @@ import msgspec
 from aiohttp import web
 
 from asyncbatch.emulator.clock import Clock
+from asyncbatch.emulator.data_dir import DataDir
 from asyncbatch.emulator.dialect import Dialect, Limits
 from asyncbatch.emulator.effects import Doom
+from asyncbatch.emulator.entries import Entry, Kept, RecordEntry, encode_batch, encode_file, fill
+from asyncbatch.emulator.ghosts import Ghosts
 from asyncbatch.emulator.history import Record
 from asyncbatch.emulator.life import Pace
 from asyncbatch.emulator.routes import OPERATION
@@ -64,9 +67,17 @@ def fingerprint(key: str) -> str:
 
 
 class Desk:
-    """One dialect at work. The server gives it a `Work` when it starts, and another `Store` when it is reset."""
+    """One dialect at work.
+
+    The server gives it a `Work` and its `Ghosts` when it starts, and another `Store` when it is reset.
+
+    Attributes:
+        data: Where it writes down what it has; None if that is forgotten at the end.
+    """
 
     work: Work
+    ghosts: Ghosts
+    data: DataDir | None = None
 
     def __init__(
         self, dialect: Dialect, clock: Clock, pace: Pace, limits: Limits, models: Sequence[str], seed: int
@@ -81,14 +92,58 @@ class Desk:
 
     def restart(self) -> None:
         """Begin again with nothing."""
-        self.store = Store(self.dialect.name)
+        self.store = self._open_store()
         self._history: list[Record] = []
         self._calls: defaultdict[str, deque[float]] = defaultdict(deque)
+
+    def _open_store(self, directory: str | None = None) -> Store:
+        return Store(self.dialect.name, self.data.path if self.data else None, directory)
+
+    # What outlives the process
+
+    def take_up(self, data: DataDir, kept: Kept | None, kinds: Sequence[type[StoredFile]], order: Any) -> None:
+        """Write down from now on what there is, and have again what an earlier life wrote down."""
+        self.store.remove()
+        self.data = data
+        self.store = self._open_store(kept.directory if kept else None)
+        if kept is not None:
+            fill(self.store, kept, kinds, order)
+            self.store.remove_strays()
+            self._history += [entry.record for entry in kept.records]
+
+    def first_entries(self, kept: Kept | None) -> list[Entry]:
+        """Give what stands in the log of an emulator that starts with this."""
+        return (kept or Kept(self.store.directory.name)).entries(self.dialect.name)
+
+    def resume(self) -> None:
+        """Go on with the batches of an earlier life."""
+        for batch in self.store.batches.values():
+            self.work.begin(batch)
+
+    def keep(self, *things: StoredFile | StoredBatch | Record) -> None:
+        """Write down things as they now are, all of them or none. A batch brings its files along."""
+        if self.data is not None:
+            self.data.append([entry for thing in things for entry in self._entries(thing)])
+
+    def _entries(self, thing: StoredFile | StoredBatch | Record) -> list[Entry]:
+        if isinstance(thing, Record):
+            return [RecordEntry(record=thing)]
+        if isinstance(thing, StoredFile):
+            is_listed = self.store.files.get(thing.id) is thing
+            return [encode_file(self.dialect.name, thing, is_listed=is_listed)]
+        written = thing.written
+        files = [thing.input, *((written.output, written.errors) if written else ())]
+        entries = [entry for file in files if file is not None for entry in self._entries(file)]
+        return [*entries, encode_batch(self.dialect.name, thing)]
+
+    # What happens
 
     def allows_model(self, model: str, patterns: Sequence[str]) -> bool:
         return any(fnmatchcase(model, pattern) for pattern in (*patterns, *self.models))
 
     def note(self, record: Record) -> None:
+        """Write down a call, of which nothing else has to be known."""
+        self.keep(record)
         self._history.append(record)
 
     def url(self, request: web.Request, path: str) -> str:
@@ -120,7 +175,14 @@ class Desk:
             file_bytes=file.size if file else None,
             metadata=metadata or {},
         )
-        self.note(record)
+        self.keep(*self._concerned(object_id), record)
+        self._history.append(record)
+
+    def _concerned(self, object_id: str) -> list[StoredFile | StoredBatch]:
+        """Give what this was about: a batch, or a file and the batches that are made of it."""
+        batch, file = self.store.batches.get(object_id), self.store.files.get(object_id)
+        users = list(self.store.users_of(file)) if file is not None else []
+        return [thing for thing in (file, batch, *users) if thing is not None]
 
     async def check(self, batch: StoredBatch) -> None:
         """Validate a batch before its create is answered, as some services do. Its rows are thrown away if they are bad.
@@ -159,12 +221,18 @@ class Desk:
         metadata: Mapping[str, str] | None = None,
     ) -> None:
         """Take a batch on: from now on it exists, is in the history, and lives by the clock."""
+        if batch.is_gone or (batch.input is not None and batch.input.path.parent != self.store.directory):
+            raise RefusalError(503, "The service is being reset.")  # it came while everything was forgotten
         doom = request.get(DOOM)
         if doom is not None:
             batch.course = msgspec.structs.replace(batch.course, refused_after_s=doom.after_s)
             batch.refuse(Problem(code=doom.code, message=doom.message))
         self.store.batches[batch.id] = batch
-        self.accept(request, "create", batch.id, file=batch.input, input_file_id=input_file_id, metadata=metadata)
+        try:
+            self.accept(request, "create", batch.id, file=batch.input, input_file_id=input_file_id, metadata=metadata)
+        except OSError:  # it cannot be written down, so it does not exist
+            del self.store.batches[batch.id]
+            raise
         self.work.begin(batch)
 
     def cancel(self, request: web.Request, batch: StoredBatch) -> None:
@@ -175,6 +243,7 @@ class Desk:
 
     async def read_history(self) -> list[Record]:
         """Give the history, with each create's bill as far as validation has come."""
+        await self.ghosts.settle()
         with anyio.move_on_after(HISTORY_S):
             for batch in list(self.store.batches.values()):
                 await batch.examined_event.wait()

@@ -1,6 +1,6 @@
 """What a fault does to a call, or to what its answer says."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, TypeAlias
 
 from msgspec import Struct
@@ -9,6 +9,12 @@ from asyncbatch.emulator.looks import Looks, Which, with_value, without_value
 
 When: TypeAlias = Literal["before", "after"]
 """Before: the request is not looked at. After: it has been accepted and its consequences stand."""
+
+Step: TypeAlias = Literal["arrived", "reading", "accepted", "headers", "sent"]
+"""How far a call has come: its headers are here; some of its body is; it is carried out and not answered; the headers of
+the answer are on their way; all of it is."""
+
+MOST_AFTER_BYTES = 65_536  # what is sure to fit before anybody reads it
 
 
 class Drop(Struct, frozen=True, kw_only=True, tag="drop"):
@@ -42,6 +48,38 @@ class Stall(Struct, frozen=True, kw_only=True, tag="stall"):
 
     seconds: float
     when: When = "before"
+
+
+class Ghost(Struct, frozen=True, kw_only=True, tag="ghost"):
+    """Take the request, and carry it out only later, as if it had been under way for so long.
+
+    Attributes:
+        after_s: Seconds of the emulator's clock.
+        meanwhile: Whether the connection is closed at once, the client is kept waiting, or told of an error that says
+            nothing of what will happen. One that still waits when the request is carried out gets its answer.
+        status: The error's.
+    """
+
+    after_s: float
+    meanwhile: Literal["drop", "stall", "error"] = "drop"
+    status: int = 504
+
+
+class Act(Struct, frozen=True, kw_only=True, tag="act"):
+    """Do something when the call has come this far, and go on with it.
+
+    Attributes:
+        do: Is called in a thread; the call waits for it.
+        after_bytes: With `reading`, how much of the body is there; all of it, if it is shorter.
+    """
+
+    do: Callable[[], object]
+    step: Step = "accepted"
+    after_bytes: int = 1
+
+    def __post_init__(self) -> None:
+        if not 0 < self.after_bytes <= MOST_AFTER_BYTES:
+            raise ValueError(f"after_bytes is {self.after_bytes}, but must be 1 to {MOST_AFTER_BYTES}")
 
 
 class Doom(Struct, frozen=True, kw_only=True, tag="doom"):
@@ -91,7 +129,7 @@ class EndlessList(Struct, frozen=True, kw_only=True, tag="endless_list"):
 Neutral: TypeAlias = ShowStatus | HideResults | HideCounts | Lag | EndlessList
 """Effects on what an answer says that mean the same in every dialect; errors are none of their business."""
 
-Effect: TypeAlias = Drop | Answer | Cut | Stall | Doom | Rewrite | Neutral
+Effect: TypeAlias = Drop | Answer | Cut | Stall | Ghost | Act | Doom | Rewrite | Neutral
 
 
 def change_item(item: dict[str, Any], effect: Effect, looks: Looks) -> dict[str, Any]:

@@ -5,6 +5,7 @@ can be entered in one task and left in another, it serves code without a loop ju
 caller's loop, not even when it validates 200 MB.
 """
 
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack
@@ -47,6 +48,8 @@ class Emulator:
             models there are is then for it to say, and every dialect takes any.
         upstream_key: What it takes as a bearer token.
         upstream_model: The model to ask there, whatever a row names.
+        data_dir: A directory in which everything outlives the process: who starts an emulator there again, even after a
+            kill, has the same files, batches and history, and the clock has gone on meanwhile. One emulator at a time.
     """
 
     def __init__(  # noqa: PLR0913  each is a setting of its own, and none is needed
@@ -65,7 +68,9 @@ class Emulator:
         upstream: str | None = None,
         upstream_key: str | None = None,
         upstream_model: str | None = None,
+        data_dir: str | os.PathLike[str] | None = None,
     ) -> None:
+        self._data_dir = data_dir
         self._elsewhere = _choose(answer, upstream, upstream_key, upstream_model)
         self._host = host
         self._port = port
@@ -111,7 +116,7 @@ class Emulator:
         self._must_run().service.script.add(*faults)
 
     def reset(self) -> None:
-        """Forget files, batches, history, advances of the clock, and faults added since the start."""
+        """Forget files, batches, history, advances of the clock, and faults added since the start; in `data_dir` too."""
         running = self._must_run()
         running.portal.call(running.service.reset)
 
@@ -134,6 +139,7 @@ class Emulator:
             models=self._models,
             seed=self._seed,
             elsewhere=self._elsewhere,
+            data_dir=self._data_dir,
         )
         with ExitStack() as stack:
             portal = stack.enter_context(start_blocking_portal(name="asyncbatch-emulator"))
@@ -143,7 +149,7 @@ class Emulator:
         self._running = _Running(service, portal, url)
 
     def stop(self) -> None:
-        """Stop the server, and return when its thread has ended and its files are gone."""
+        """Stop the server, and return when its thread has ended and its files are gone, but for those in `data_dir`."""
         if self._running is not None:
             self._last_history = self.history
             self._running = None
@@ -204,6 +210,7 @@ async def serve(  # noqa: PLR0913  the settings of `Emulator`
     upstream: str | None = None,
     upstream_key: str | None = None,
     upstream_model: str | None = None,
+    data_dir: str | os.PathLike[str] | None = None,
     on_ready: Callable[[str, dict[str, dict[str, str]]], None] | None = None,
 ) -> None:
     """Serve every dialect on the running loop, until cancelled.
@@ -219,6 +226,7 @@ async def serve(  # noqa: PLR0913  the settings of `Emulator`
         models=_allowed(models, upstream),
         seed=seed,
         elsewhere=_choose(answer, upstream, upstream_key, upstream_model),
+        data_dir=data_dir,
     )
 
     def tell(url: str) -> None:

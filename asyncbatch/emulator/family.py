@@ -5,6 +5,7 @@ import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from aiohttp import web
 
@@ -28,11 +29,15 @@ class Family(Looks, ABC):
         has_error_file: Whether rows that failed or were not run lie in a file of their own.
         keeps_partial_results: Whether a batch that expired or was cancelled has results of the rows that were run.
         has_retry_header: Whether a refusal says in `Retry-After` how long to wait; otherwise only its body does.
+        file_kinds: The classes that its files have.
+        order_kind: The type of `StoredBatch.order`.
     """
 
     has_error_file = True
     keeps_partial_results = True
     has_retry_header = True
+    file_kinds: tuple[type[StoredFile], ...] = (StoredFile,)
+    order_kind: Any = Any
 
     def __init__(self, desk: Desk) -> None:
         self.desk = desk

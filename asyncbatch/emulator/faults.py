@@ -1,39 +1,48 @@
 """Scripted faults: which calls they touch, and what those calls get instead.
 
 A `Fault` is a match (operation, method, path, which of the matching calls, what the answer says) and an effect. Effects
-compose: every fault that matches a call is applied, in the order of the script. The functions at the end name the common
+compose: every fault that matches a call is applied, in the order of the script, but for acts, which are done at their step,
+and cuts, which come last. The functions at the end name the common
 ones, for every dialect alike.
 """
 
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from fnmatch import fnmatchcase
-from typing import Any, NamedTuple, TypedDict, Unpack
+from typing import Any, Literal, NamedTuple, TypedDict, Unpack
 
 from msgspec import Struct
 
 from asyncbatch.emulator.effects import (
+    Act,
     Answer,
     Cut,
     Doom,
     Drop,
     Effect,
     EndlessList,
+    Ghost,
     HideCounts,
     HideResults,
     Lag,
+    Neutral,
     Rewrite,
     ShowStatus,
     Stall,
+    Step,
     When,
 )
 
 __all__ = [  # of `effects`, so that one import is enough
+    "Act",
     "Answer",
     "Cut",
     "Doom",
     "Drop",
     "EndlessList",
     "Fault",
+    "Ghost",
     "HideCounts",
     "HideResults",
     "Lag",
@@ -41,6 +50,8 @@ __all__ = [  # of `effects`, so that one import is enough
     "ShowStatus",
     "Stall",
 ]
+
+SIGKILL = 9  # the module `signal` has no name for it on Windows, where the number ends a process as well
 
 
 class Call(NamedTuple):
@@ -81,6 +92,10 @@ class Fault(Struct, frozen=True, kw_only=True):
     chance: float = 1.0
     where: Mapping[str, Any] | None = None
     completed: bool = False
+
+    def __post_init__(self) -> None:
+        if self.looks_at_answers and not isinstance(self.effect, Rewrite | Neutral):
+            raise ValueError(f"`where` and `completed` choose answers to be changed, and {self.kind!r} changes none")
 
     @property
     def kind(self) -> str:
@@ -209,3 +224,38 @@ def full_queue(after_s: float | None = None, **match: Unpack[Match]) -> Fault:
     """Accept the batch, and let it fail later because too many tokens are enqueued."""
     effect = Doom(code="token_limit_exceeded", message="Enqueued token limit reached.", after_s=after_s)
     return _fault(effect, _CREATE, match)
+
+
+def ghost(
+    after_s: float,
+    *,
+    meanwhile: Literal["drop", "stall", "error"] = "drop",
+    status: int = 504,
+    **match: Unpack[Match],
+) -> Fault:
+    """Let a create arrive late: the client is not answered, and it is carried out after this many emulated seconds.
+
+    It is judged as of then, so an input that was deleted meanwhile makes it fail. With `meanwhile="stall"` the client is
+    kept waiting, and gets the answer if it has not given up by then; with `meanwhile="error"` it gets an error of this
+    status at once, as from a gateway that has given up.
+    """
+    return _fault(Ghost(after_s=after_s, meanwhile=meanwhile, status=status), _CREATE, match)
+
+
+def act(do: Callable[[], object], step: Step = "accepted", *, after_bytes: int = 1, **match: Unpack[Match]) -> Fault:
+    """Call a function when a create has come this far: see `Act`."""
+    return _fault(Act(do=do, step=step, after_bytes=after_bytes), _CREATE, match)
+
+
+def kill(
+    pid: int, step: Step = "accepted", *, signal: int = SIGKILL, after_bytes: int = 1, **match: Unpack[Match]
+) -> Fault:
+    """Send a process a signal when a create has come this far: see `Act`. The call itself goes on."""
+    if pid <= 0:
+        raise ValueError(f"{pid} is not the id of a process")
+
+    def strike() -> None:
+        with suppress(ProcessLookupError):  # it has ended already
+            os.kill(pid, signal)
+
+    return act(strike, step, after_bytes=after_bytes, **match)

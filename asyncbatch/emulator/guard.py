@@ -12,13 +12,15 @@ from aiohttp.typedefs import Handler, Middleware
 
 from asyncbatch.emulator.clock import Clock
 from asyncbatch.emulator.desk import ACCOUNT, DOOM, Desk, ProblemError, RefusalError, fingerprint
-from asyncbatch.emulator.effects import Answer, Cut, Doom, Drop, EndlessList, Neutral, Rewrite, Stall, When
+from asyncbatch.emulator.effects import Act, Answer, Cut, Doom, Drop, EndlessList, Ghost, Neutral, Rewrite, Stall, When
 from asyncbatch.emulator.family import Family
 from asyncbatch.emulator.faults import Call
 from asyncbatch.emulator.history import Record
-from asyncbatch.emulator.replies import Download, cut
+from asyncbatch.emulator.replies import cut
 from asyncbatch.emulator.routes import OPERATION, RouteTable
 from asyncbatch.emulator.script import ArmedFault, Script, spoil_document
+from asyncbatch.emulator.uploads import Arrival, kept
+from asyncbatch.emulator.wire_steps import act_before, act_when_accepted, act_while_sent
 
 _REQUEST_ID = web.RequestKey("request_id", str)
 
@@ -37,12 +39,18 @@ def make_guard(family: Family, table: RouteTable, script: Callable[[], Script]) 
         request[ACCOUNT] = fingerprint(key) if key else ""
         request[OPERATION] = route.operation if route else "other"
         request[_REQUEST_ID] = family.new_request_id()
-        struck = script().strike(_call(desk, request), desk.clock.now())
-        response = await _spoil_before(family, request, struck)
+        is_welcome = bool(key) or (route is not None and not route.needs_key)
+        ghost = desk.ghosts.find(request)
+        if ghost is None:
+            await desk.ghosts.settle()
+            struck = script().strike(_call(desk, request), desk.clock.now())
+            response = await _spoil_before(family, request, struck)
+        else:
+            struck, response = ghost.struck, None
         if response is None:
-            is_welcome = bool(key) or (route is not None and not route.needs_key)
             response = await _answer(family, request, handler, struck, is_welcome=is_welcome)
-            response = await _spoil_after(family, request, response, struck)
+            if ghost is None:
+                response = await _spoil_after(family, request, response, struck)
         for name, value in family.headers(request[_REQUEST_ID]).items():
             response.headers.setdefault(name, value)
         response.headers["Date"] = email.utils.formatdate(desk.clock.client_wall(), usegmt=True)
@@ -103,13 +111,15 @@ def _effects(struck: Sequence[ArmedFault]) -> list[Any]:
     return [armed.fault.effect for armed in struck]
 
 
-async def _spoil_before(
-    family: Family, request: web.Request, struck: Sequence[ArmedFault]
-) -> web.StreamResponse | None:
+async def _spoil_before(family: Family, request: web.Request, struck: list[ArmedFault]) -> web.StreamResponse | None:
     for effect in _effects(struck):
         if isinstance(effect, EndlessList):  # before the handler, which would refuse a page that there is not
             body = msgspec.json.encode(family.as_endless({}))
             return web.Response(body=body, content_type="application/json")
+        if isinstance(effect, Act):
+            await act_before(request, effect)
+        if isinstance(effect, Ghost):
+            return await _take_aside(family, request, effect, struck)
         response = await _spoil(family, request, effect, "before")
         if response is not None:
             return response
@@ -119,15 +129,23 @@ async def _spoil_before(
 async def _spoil_after(
     family: Family, request: web.Request, response: web.StreamResponse, struck: Sequence[ArmedFault]
 ) -> web.StreamResponse:
+    acts = [] if isinstance(response, _Dropped) else [act for act in _effects(struck) if isinstance(act, Act)]
+    await act_when_accepted(acts)
     for armed in struck:
         effect = armed.fault.effect
         if isinstance(effect, Rewrite | Neutral):
-            response = await _rewritten(family, response, armed)
-        elif isinstance(effect, Cut):
-            response = cut(response, effect.keep_bytes)
+            response = _rewritten(family, response, armed)
         else:
             response = await _spoil(family, request, effect, "after") or response
-    return response
+    return response if isinstance(response, _Dropped) else _watched(response, struck, acts)
+
+
+def _watched(response: web.StreamResponse, struck: Sequence[ArmedFault], acts: Sequence[Act]) -> web.StreamResponse:
+    """Give the same answer as one that is cut, or while which something is done."""
+    for effect in _effects(struck):
+        if isinstance(effect, Cut):
+            response = cut(response, effect.keep_bytes)
+    return act_while_sent(response, acts)
 
 
 async def _spoil(family: Family, request: web.Request, effect: object, when: When) -> web.StreamResponse | None:
@@ -136,11 +154,32 @@ async def _spoil(family: Family, request: web.Request, effect: object, when: Whe
     if isinstance(effect, Stall):
         await anyio.sleep(effect.seconds)
         return None
-    if isinstance(effect, Drop):
-        if request.transport is not None:
-            request.transport.abort()
+    return _drop(request) if isinstance(effect, Drop) else _instead(family, request, effect)
+
+
+def _drop(request: web.Request) -> web.Response:
+    if request.transport is not None:
+        request.transport.abort()
+    return _Dropped()
+
+
+async def _take_aside(
+    family: Family, request: web.Request, effect: Ghost, struck: list[ArmedFault]
+) -> web.StreamResponse:
+    """Let the request arrive later; gives what its client gets meanwhile."""
+    path = family.desk.store.new_path()
+    try:
+        async with kept(path):
+            await Arrival(path, None).take(request.content)
+    except ConnectionError:  # it has not come whole
         return _Dropped()
-    return _instead(family, request, effect)
+    ghost = family.desk.ghosts.send(request, path, effect.after_s, struck)
+    if effect.meanwhile == "drop":
+        return _drop(request)
+    if effect.meanwhile == "error":
+        return _instead(family, request, Answer(status=effect.status))
+    await ghost.gone.wait()
+    return ghost.answer or _drop(request)
 
 
 def _instead(family: Family, request: web.Request, effect: Answer) -> web.Response:
@@ -160,17 +199,12 @@ def _retry_after(effect: Answer, clock: Clock) -> Mapping[str, str]:
     return {"Retry-After": f"{effect.retry_after_s:g}"}
 
 
-async def _rewritten(family: Family, response: web.StreamResponse, armed: ArmedFault) -> web.StreamResponse:
+def _rewritten(family: Family, response: web.StreamResponse, armed: ArmedFault) -> web.StreamResponse:
     if response.content_type != "application/json" or (response.status >= 300 and not _is_raw(armed)):
         return response
-    if isinstance(response, Download):
-        body = await response.read()
-        response = web.Response(status=response.status, content_type=response.content_type)
-    elif isinstance(response, web.Response) and isinstance(response.body, bytes):
-        body = response.body
-    else:
+    if not isinstance(response, web.Response) or not isinstance(response.body, bytes):
         return response
-    document = spoil_document(msgspec.json.decode(body), armed, family.desk.clock.now(), family)
+    document = spoil_document(msgspec.json.decode(response.body), armed, family.desk.clock.now(), family)
     response.body = msgspec.json.encode(document)
     return response
 

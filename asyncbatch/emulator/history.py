@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Literal
 
+import msgspec
 from msgspec import Struct, field
 
 
@@ -38,6 +39,19 @@ class Record(Struct, frozen=True, kw_only=True):
     metadata: Mapping[str, str] = field(default_factory=dict[str, str])
     is_paid: bool = False
     faults: tuple[str, ...] = ()
+
+
+_DECODER = msgspec.json.Decoder(list[Record])
+
+
+def encode_history(history: Iterable[Record]) -> bytes:
+    """Encode records as `GET /history` of an emulator gives them."""
+    return msgspec.json.encode(list(history))
+
+
+def decode_history(data: bytes) -> list[Record]:
+    """Read what `GET /history` of an emulator gives, such as one in another process."""
+    return _DECODER.decode(data)
 
 
 def paid_twice(history: Iterable[Record]) -> dict[tuple[str, str], list[Record]]:

@@ -1,7 +1,8 @@
-"""What the emulator keeps: files on disk, batches in memory, until it is reset or closed."""
+"""What the emulator has: files on disk, batches in memory, until it is reset or closed."""
 
 import hashlib
 import itertools
+import secrets
 import shutil
 import tempfile
 from array import array
@@ -177,27 +178,57 @@ class StoredBatch:
 class Store:
     """Files and batches of one dialect, each visible to the account that made it.
 
+    Args:
+        name: The dialect's.
+        parent: Where the files lie; None for a place that goes with the store.
+        directory: The name of theirs below it, if they have one from an earlier life.
+
     Attributes:
         unopened: Batches that are being checked, and perhaps never come to be.
     """
 
-    _numbers = itertools.count(1)  # never repeated in a process, so that an id of an earlier life means nothing
-
-    def __init__(self, name: str) -> None:
-        self.directory = Path(tempfile.mkdtemp(prefix=f"asyncbatch-emulator-{name}-"))
+    def __init__(self, name: str, parent: Path | None = None, directory: str | None = None) -> None:
+        self._is_temporary = parent is None
+        self._salt = secrets.token_hex(8)  # other in each life, so that no id is ever given twice
+        self._numbers = itertools.count(1)
+        self.directory = _open_directory(name, parent, directory)
         self.files: dict[str, StoredFile] = {}
         self.batches: dict[str, StoredBatch] = {}
         self.unopened: set[StoredBatch] = set()
 
-    def close(self) -> None:
-        """Remove everything. Work that still goes on for its batches ends with `ClosedError`."""
+    def leave(self) -> None:
+        """Let work that still goes on for its batches end with `ClosedError`."""
         for batch in (*self.batches.values(), *self.unopened):
             batch.is_gone = True
+
+    def close(self) -> None:
+        """Leave everything, and remove it unless it is to outlive us."""
+        self.leave()
+        if self._is_temporary:
+            self.remove()
+
+    def remove(self) -> None:
+        """Remove the files."""
         shutil.rmtree(self.directory, ignore_errors=True)
+
+    def remove_strays(self) -> None:
+        """Remove the bytes of which nothing is known: they had not all come, or nobody was told, when somebody was killed."""
+        results = (
+            file
+            for batch in self.batches.values()
+            if batch.written
+            for file in (batch.written.output, batch.written.errors)
+        )
+        files = (file for file in self.files.values() if not file.is_deleted)
+        known = (*files, *(batch.input for batch in self.batches.values()), *results)
+        names = {file.path.name for file in known if file is not None}
+        for path in self.directory.iterdir():
+            if path.name not in names:
+                path.unlink()
 
     def new_id(self, prefix: str = "", chars: int = 24) -> str:
         number = next(self._numbers)
-        return prefix + hashlib.sha256(f"{self.directory.name}/{number}".encode()).hexdigest()[:chars]
+        return prefix + hashlib.sha256(f"{self._salt}/{number}".encode()).hexdigest()[:chars]
 
     def new_uuid(self) -> str:
         """Give an id for services whose ids are UUIDs."""
@@ -226,3 +257,13 @@ class Store:
 
     def users_of(self, file: StoredFile) -> Iterator[StoredBatch]:
         return (batch for batch in self.batches.values() if batch.input is file)
+
+
+def _open_directory(name: str, parent: Path | None, directory: str | None) -> Path:
+    if parent is None:
+        return Path(tempfile.mkdtemp(prefix=f"asyncbatch-emulator-{name}-"))
+    if directory is None:
+        return Path(tempfile.mkdtemp(prefix=f"{name}-", dir=parent))
+    path = parent / directory
+    path.mkdir(mode=0o700, exist_ok=True)
+    return path

@@ -36,16 +36,18 @@ class Work:
         examine: Callable[[StoredBatch], Examined],
         write: Callable[[StoredBatch, int], Written],
         ask: Callable[[StoredBatch], Asking] | None = None,
+        keep: Callable[[StoredBatch], None] = lambda _: None,
     ) -> None:
         self._tasks = tasks
         self._now = now
         self._examine = examine
         self._write = write
         self._ask = ask
+        self._keep = keep
         self._threads = anyio.CapacityLimiter(THREADS)
 
     def begin(self, batch: StoredBatch) -> None:
-        """Start on a new batch."""
+        """Start on a new batch, or go on with one of an earlier life."""
         if batch.course.is_refused or batch.examined is not None:
             batch.examined_event.set()
             self._begin_asking(batch)
@@ -100,10 +102,17 @@ class Work:
             self._begin_asking(batch)
         else:
             batch.refuse(examined.problem)
+        self._keep_changes(batch)
+
+    def _keep_changes(self, batch: StoredBatch) -> None:
+        if not batch.is_gone:
+            self._keep(batch)
 
     def _begin_asking(self, batch: StoredBatch) -> None:
         """Let somebody else answer, if there is anybody; that takes its time, and none of our threads."""
-        if self._ask is not None and batch.examined is not None and not batch.course.is_refused:
+        if batch.examined is None or batch.written is not None or batch.course.is_refused:
+            return
+        if self._ask is not None:
             batch.asking = self._ask(batch)
             self._tasks.start_soon(batch.asking.run)
             if batch.course.cancel_at is not None:
@@ -115,6 +124,7 @@ class Work:
                 await batch.asking.ended.wait()
             done = rows_done(batch.course, math.inf)  # as it will be when the batch ends
             batch.finish(await self.run(self._write, batch, done))
+            self._keep_changes(batch)
         except (ClosedError, FileNotFoundError):
             if not batch.is_gone:
                 raise

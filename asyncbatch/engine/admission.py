@@ -31,9 +31,17 @@ def submission_record(index: int, submission: PreparedSubmission, place: Path | 
 
 
 def job_record(
-    provider: BaseBatchProvider, submissions: Sequence[PreparedSubmission], *, rejected_count: int, **fields: Any
+    provider: BaseBatchProvider,
+    submissions: Sequence[PreparedSubmission],
+    *,
+    rejected_count: int,
+    policy: Mapping[str, Any],
+    **fields: Any,
 ) -> JobRecord:
-    """Give what the journal is told of a job; `fields` are those of `JobRecord` that the caller knows."""
+    """Give what the journal is told of a job; `fields` are those of `JobRecord` that the caller knows.
+
+    `policy` says what happens once the batches are over: whoever comes back with another one means the same job.
+    """
     first = next(iter(submissions), None)
     options = dict(fields.pop("options"))
     if first is not None:
@@ -49,13 +57,14 @@ def job_record(
     # What was asked for: the requests, and everything else that decides what is sent.
     what = (record.provider, record.model, record.mode.value, record.endpoint, record.account, record.options)
     given = msgspec.json.encode((first.digest if first else "", what), order="deterministic")
-    return msgspec.structs.replace(record, digest=hashlib.sha256(given).hexdigest())
+    digest = hashlib.sha256(given).hexdigest()
+    return msgspec.structs.replace(record, digest=digest, options={**record.options, **policy})
 
 
 def asked_for(
     endpoint: str | None,
     rejects: Rejects | None,
-    metadata: Mapping[str, str] | None,
+    options: Mapping[str, Any],
     on_unsupported: OnUnsupported,
     input_mode: InputChoice,
     *,
@@ -65,7 +74,7 @@ def asked_for(
     words: dict[str, Any] = {
         "endpoint": endpoint,
         "on_reject": rejects.take if rejects is not None else None,
-        "options": {"metadata": dict(metadata)} if metadata else None,
+        "options": dict(options) or None,
         "on_unsupported": on_unsupported if on_unsupported != "error" else None,
         "input_mode": input_mode if input_mode != "auto" else None,
         "replace_model": replace_model or None,

@@ -1,13 +1,12 @@
-"""From a batch to outcomes: watch it to its end, fetch its answers, close the account."""
+"""From a batch to outcomes: watch it to its end, and fetch its answers."""
 
 import logging
 from contextlib import nullcontext
 
 from asyncbatch.dto import ProviderStatus
 from asyncbatch.engine import outcomes
-from asyncbatch.engine.keeping import rows_at
+from asyncbatch.engine.closing import Closing
 from asyncbatch.engine.recover import confirm
-from asyncbatch.engine.sending import Sending
 from asyncbatch.engine.settle import enter_answers
 from asyncbatch.enums import BatchStatus
 from asyncbatch.exceptions import (
@@ -17,7 +16,7 @@ from asyncbatch.exceptions import (
     StorageError,
     SubmissionUnknownError,
 )
-from asyncbatch.journal import Confirmed, Disowned, Ended, Indeterminate, Settled, SubmissionState, Voided
+from asyncbatch.journal import Confirmed, Disowned, Ended, Indeterminate, SubmissionState, Voided
 from asyncbatch.planning.schedule import Again, GaveUp, PollState, after_error, after_not_found
 from asyncbatch.poller import BatchHandle
 
@@ -26,7 +25,7 @@ _log = logging.getLogger("asyncbatch.engine")
 _GONE = frozenset({404, 410})
 
 
-class Collecting(Sending):
+class Collecting(Closing):
     """The way of a submission from its batch to an outcome for each request."""
 
     async def drive(self) -> None:
@@ -49,7 +48,7 @@ class Collecting(Sending):
         """Take a part to its outcomes; False if it has to be sent anew."""
         batch_id = self.part.record.provider_batch_id
         if batch_id is None:
-            await self._settle_unsent()
+            await self.settle_unsent()
             return True
         if self.part.is_provisional:
             self._tell("looks like ours by time and number; its answers will show")
@@ -72,16 +71,27 @@ class Collecting(Sending):
             return False
         if self.part.record.state is SubmissionState.SUBMITTED:  # or a process that died has said so before
             await self._move(Ended(status=status.status))
-        fill = outcomes.unanswered(status, self.provider.classify_error)
         gone = await self._fetch(status)
-        await self._close(fill if gone is None else outcomes.lost(status, gone))
+        fill = outcomes.unanswered(status, self.provider.classify_error)
+        await self.close_ledger(
+            outcomes.in_round(fill, self.part.sent) if gone is None else outcomes.lost(status, gone)
+        )
+        if await self.goes_on():
+            return False
+        await self.settle()
         return True
 
     async def _is_confirmed(self, batch_id: str) -> bool:
         """Ask whose answers a batch has that was found by time and count; if they are not ours, look on for our own."""
         tools, since = self.tools, self.part.record.intended_at or self.tools.runtime.now()
         confirmed = await confirm(
-            self.part.submission, since, batch_id, provider=self.provider, runtime=tools.runtime, policy=tools.recovery
+            self.part.submission,
+            self.part.whole,
+            since,
+            batch_id,
+            provider=self.provider,
+            runtime=tools.runtime,
+            policy=tools.recovery,
         )
         if confirmed is True:
             await self._move(Confirmed())
@@ -131,7 +141,9 @@ class Collecting(Sending):
             try:
                 async with tools.lines_of(self.provider).settling:
                     self._tell("fetching answers")
-                    await enter_answers(self.provider, status, self.part.submission, self.part.ledger, tools.runtime)
+                    await enter_answers(
+                        self.provider, status, self.part.whole, self.part.sent, self.part.ledger, tools.runtime
+                    )
             except ProviderTransientError as error:
                 step: Again | GaveUp = after_error(
                     tools.polling, state, tools.runtime.random(), retry_after=error.retry_after
@@ -152,53 +164,3 @@ class Collecting(Sending):
             self._tell("waiting to fetch answers")
             state = step.state
             await tools.runtime.sleep(step.delay_s)
-
-    async def _settle_unsent(self) -> None:
-        record = self.part.record
-        if isinstance(self.part.error, SubmissionUnknownError):
-            fill = outcomes.indeterminate(record.reason or self.part.error.message)
-        elif isinstance(self.part.error, ProviderError):
-            fill = outcomes.refused(self.part.error)
-        else:
-            fill = outcomes.withdrawn()
-        await self._close(fill)
-
-    async def _close(self, fill: outcomes.Fill) -> None:
-        await self._close_ledger(fill)
-        self.shared.settled.append(self.part.ledger)
-        await self._move(Settled(outcomes={status.value: n for status, n in self.part.ledger.counts().items()}))
-        await self._give_input_back()
-        if self.part.ledger.strays:
-            _log.warning(
-                "job %s: %d answers carry ids that are not ours", self.shared.record.job_id, self.part.ledger.strays
-            )
-
-    async def _close_ledger(self, fill: outcomes.Fill) -> None:
-        tools, state = self.tools, PollState()
-        while True:
-            try:
-                await tools.runtime.offload(self._close_and_keep, fill)
-            except StorageError as error:  # the answers are there, and so are we: room may come
-                step = after_not_found(tools.polling, state, tools.runtime.now(), tools.runtime.random())
-                if isinstance(step, GaveUp):
-                    raise
-                _log.warning("submission %s of job %s: %s", self.part.record.index, self.shared.record.job_id, error)
-                state = step.state
-                await tools.runtime.sleep(step.delay_s)
-            else:
-                return
-
-    def _close_and_keep(self, fill: outcomes.Fill) -> None:
-        self.part.ledger.close(fill, self.part.submission.request_ids)
-        if self.shared.place is not None:
-            self.part.ledger.keep_at(rows_at(self.shared.place, self.part.record.index))
-
-    async def _give_input_back(self) -> None:
-        if self.shared.place is not None:  # what is kept goes with the job
-            return
-        if self.part.submission.spool is not None:
-            try:
-                await self.part.submission.spool.discard()
-            except (StorageError, OSError) as error:  # it goes with the client; no batch is left alone over it
-                _log.warning("job %s: an input is left on the disk: %s", self.shared.record.job_id, error)
-            self.part.submission = self.part.submission.replace(spool=None, payloads=())

@@ -20,8 +20,8 @@ from asyncbatch.runtime import Runtime
 _log = logging.getLogger("asyncbatch.engine")
 
 
-class Creates:
-    """The creates under way, so that leaving the client can hurry them."""
+class Grace:
+    """What gets some seconds to end when the client is left: creates under way, and deletions."""
 
     def __init__(self) -> None:
         self._scopes: set[anyio.CancelScope] = set()
@@ -36,7 +36,7 @@ class Creates:
         self._scopes.discard(scope)
 
     def hurry(self, settle_s: float) -> None:
-        """Give every create under way, and any that begins in this very moment, so many seconds to end."""
+        """Give all of it that is under way, and what begins in this very moment, so many seconds to end."""
         self._deadline = anyio.current_time() + settle_s
         for scope in self._scopes:
             scope.deadline = min(scope.deadline, self._deadline)
@@ -53,7 +53,7 @@ async def create_once(
     provider: BaseBatchProvider,
     move: Callable[[Event], Awaitable[None]],
     runtime: Runtime,
-    creates: Creates,
+    grace: Grace,
 ) -> ProviderError | None:
     """Send the create of a submission that has its tag; gives the error if there was one.
 
@@ -62,7 +62,7 @@ async def create_once(
         provider: Where to.
         move: Journals an event; the intent through it comes first, and exactly one outcome follows.
         runtime: For the time of the intent.
-        creates: Where it is entered while it is under way.
+        grace: Where it is entered while it is under way.
     """
     assert submission.tag is not None, "an attempt without a mark could not be found again"
     await move(CreateIntended(mark=submission.tag, at=runtime.now()))
@@ -70,12 +70,12 @@ async def create_once(
     failure: ProviderError | None = SubmissionUnknownError(
         "the client was left before the create was answered", provider=provider.PROVIDER_NAME, code="create_unknown"
     )
-    scope = creates.enter()
+    scope = grace.enter()
     try:
         with scope:
             event, failure = await _outcome(provider, submission)
     finally:
-        creates.leave(scope)
+        grace.leave(scope)
         with anyio.CancelScope(shield=True):
             await move(event)
     return failure

@@ -15,7 +15,7 @@ from asyncbatch.dto import PreparedSubmission
 from asyncbatch.engine.ledger import Ledger
 from asyncbatch.exceptions import ConfigError, ProviderPermanentError, ProviderTransientError, SubmissionUnknownError
 from asyncbatch.journal import JobRecord, SubmissionRecord, SubmissionState
-from asyncbatch.request_ids import IdIndex, RequestIds
+from asyncbatch.request_ids import IdIndex, PickedIds, RequestIds
 from asyncbatch.spool import SpoolFile, SpoolSpace, SpoolView, sync_directory
 
 _REFUSED, _REJECTS = "refused", "rejects"
@@ -24,6 +24,12 @@ _REFUSED, _REJECTS = "refused", "rejects"
 def rows_at(place: Path, index: int) -> Path:
     """Say where the outcomes of a submission lie."""
     return place / f"rows-{index:04d}"
+
+
+def _round_at(place: Path, index: int, number: int) -> tuple[Path, Path]:
+    """Say where the requests of a later round lie: which they are, and their lines."""
+    name = f"round-{index:04d}-{number:04d}"
+    return place / name, place / f"{name}.input"
 
 
 def keep(
@@ -79,16 +85,53 @@ def input_of(submission: PreparedSubmission, place: Path | None) -> tuple[str, i
     return name, view.offset, view.size
 
 
+def keep_round(place: Path, index: int, number: int, sent: Sequence[int], lines: SpoolFile, space: SpoolSpace) -> None:
+    """Let what a later round needs lie in the place of its job, safe against a power failure."""
+    where, body = _round_at(place, index, number)
+    positions = space.new()
+    positions.append(array("Q", sent).tobytes())
+    positions.keep_at(where)
+    lines.keep_at(body)
+
+
+def read_round(
+    place: Path, whole: PreparedSubmission, record: SubmissionRecord, space: SpoolSpace
+) -> tuple[PreparedSubmission, Sequence[int]]:
+    """Read the requests of the present round back, and which they are."""
+    where, body = _round_at(place, record.index, record.round)
+    sent = array("Q")
+    sent.frombytes(space.kept(where).read())
+    return round_of(whole, sent, space.kept(body).view(), record), sent
+
+
+def round_of(
+    whole: PreparedSubmission, sent: Sequence[int], lines: SpoolView, record: SubmissionRecord | None = None
+) -> PreparedSubmission:
+    """Give what a later round sends: some of the requests, under the ids that they have on the wire."""
+    changes = {
+        "spool": lines,
+        "payloads": (),
+        "request_count": len(sent),
+        "request_ids": PickedIds(whole.request_ids, sent),
+        "row_span": whole.request_count,
+    }
+    fresh = {"tag": None, "input_ref": None, "input_expires_at": None}
+    known = {name: getattr(record, name) for name in fresh} if record is not None else fresh
+    return whole.replace(**changes, **known)
+
+
 class Kept(msgspec.Struct, frozen=True, kw_only=True):
     """A job, read back.
 
     Attributes:
         submissions: As they were accepted, with what has become of them since.
-        ledgers: How their requests ended: closed where a submission is settled, else empty.
+        rounds: Of each, what its present round sends; None in the first.
+        ledgers: How their requests ended: closed where a submission is settled, else with what earlier rounds brought.
         rejects: The requests that were refused before anything was sent.
     """
 
     submissions: list[PreparedSubmission]
+    rounds: list[tuple[PreparedSubmission, Sequence[int]] | None]
     ledgers: list[Ledger]
     rejects: Ledger | None
 
@@ -113,9 +156,15 @@ def read_back(place: Path, job: JobRecord, records: Sequence[SubmissionRecord], 
         frame = _submission(job, record, len(records))
         submissions.append(frame.replace(spool=view, request_ids=run, refused_rows=refused))
         position += record.request_count
-    ledgers = [_ledger(place, record, space) for record in records]
+    rounds = [
+        read_round(place, whole, record, space)
+        if record.round and record.state is not SubmissionState.SETTLED
+        else None
+        for whole, record in zip(submissions, records, strict=True)
+    ]
+    ledgers = [read_ledger(place, record, sent, space) for record, sent in zip(records, rounds, strict=True)]
     rejects = Ledger.load(job.rejected_count, space.kept(place / _REJECTS)) if job.rejected_count else None
-    return Kept(submissions=submissions, ledgers=ledgers, rejects=rejects)
+    return Kept(submissions=submissions, rounds=rounds, ledgers=ledgers, rejects=rejects)
 
 
 def _submission(job: JobRecord, record: SubmissionRecord, total: int) -> PreparedSubmission:
@@ -139,10 +188,21 @@ def _submission(job: JobRecord, record: SubmissionRecord, total: int) -> Prepare
     )
 
 
-def _ledger(place: Path, record: SubmissionRecord, space: SpoolSpace) -> Ledger:
-    if record.state is SubmissionState.SETTLED:
-        return Ledger.load(record.request_count, space.kept(rows_at(place, record.index)))
-    return Ledger(record.request_count, space.new())
+def read_ledger(
+    place: Path,
+    record: SubmissionRecord,
+    present: tuple[PreparedSubmission, Sequence[int]] | None,
+    space: SpoolSpace,
+) -> Ledger:
+    """Read the account of a submission back, as far as it is known to be whole."""
+    if record.state is not SubmissionState.SETTLED and present is None:
+        return Ledger(record.request_count, space.new())
+    file = space.kept(rows_at(place, record.index))
+    if present is None:
+        return Ledger.load(record.request_count, file)
+    ledger = Ledger.load(record.request_count, file, record.rows_bytes)
+    ledger.reopen(present[1])
+    return ledger
 
 
 def error_of(job: JobRecord, record: SubmissionRecord) -> Exception | None:

@@ -1,52 +1,29 @@
 """The account of requests of one submission: every one of them against exactly one outcome.
 
 Nine bytes a request in memory; the rows themselves lie in a spooled body, each as a frame of four bytes of length and a
-msgpack record. A row that is replaced (a conflict, a real answer after a notice of expiry) leaves its old frame behind, which
-readers skip because the ledger points elsewhere.
+msgpack record. A row that is replaced (a conflict, a real answer after a notice of expiry, one of a later round) leaves its old
+frame behind, which readers skip because the ledger points elsewhere.
 """
 
-import struct
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
 from asyncbatch.dto import ProviderResultRow, RowError, UsageInfo
+from asyncbatch.engine.frames import Page, Stored, frames_in, read_at, read_piece, row_of
 from asyncbatch.enums import ResultStatus
 from asyncbatch.exceptions import JournalError
-from asyncbatch.spool import PIECE_BYTES, SpoolFile, SpoolReader
+from asyncbatch.spool import PIECE_BYTES, SpoolFile
 
-_LENGTH = struct.Struct("<I")
 _NOTHING = 2**64 - 1
 _STATUSES = tuple(ResultStatus)
 _CODES = {status: code for code, status in enumerate(_STATUSES)}
 _NEVER_RAN = frozenset({ResultStatus.EXPIRED, ResultStatus.CANCELLED})
-
-
-class _Stored(msgspec.Struct, frozen=True, array_like=True):
-    position: int
-    request_id: str
-    status: ResultStatus
-    body: bytes = b""
-    format: str = ""
-    error: RowError | None = None
-    usage: UsageInfo | None = None
-    metadata: Mapping[str, Any] = {}
-
-
-class _Entry(NamedTuple):
-    """What the account will say of a request, once its row is written."""
-
-    position: int
-    offset: int
-    status: ResultStatus
-    usage: UsageInfo | None
-
-
-_ENCODER = msgspec.msgpack.Encoder()
-_DECODER = msgspec.msgpack.Decoder(_Stored)
+_PICKED = 256
 
 
 class Ledger:
@@ -56,22 +33,26 @@ class Ledger:
         self._file = file
         self._outcomes = bytearray(b"\xff" * count)
         self._offsets = array("Q", [_NOTHING]) * count
+        self._former: dict[int, int] = {}
+        self._round = 0
         self.usage = UsageInfo()
         self.strays = 0
         self.is_closed = False
 
     @classmethod
-    def load(cls, count: int, file: SpoolFile) -> "Ledger":
-        """Read an account that was closed back from its rows.
+    def load(cls, count: int, file: SpoolFile, size: int | None = None) -> "Ledger":
+        """Read an account that was closed back from its rows, or from so many bytes of them.
 
         Raises:
             JournalError: They do not add up.
         """
+        if size is not None and size < file.size:
+            file.cut(size)
         ledger, offset = cls(count, file), 0
         with file.reader() as reader:
             while offset < file.size:
                 following = offset
-                for at, end, stored in _frames(_piece(reader, offset)):
+                for at, end, stored in frames_in(read_piece(reader, offset)):
                     ledger._note(offset + at, stored)
                     following = offset + end
                 if following == offset:
@@ -88,6 +69,12 @@ class Ledger:
         found = ((status, self._outcomes.count(code)) for status, code in _CODES.items())
         return {status: n for status, n in found if n}
 
+    def counts_without(self, positions: Iterable[int]) -> dict[ResultStatus, int]:
+        """How many requests ended how, but for these."""
+        counts = Counter(self.counts())
+        counts.subtract(_STATUSES[self._outcomes[position]] for position in positions)
+        return {status: n for status, n in counts.items() if n}
+
     def add(
         self, rows: Iterable[ProviderResultRow], place: Callable[[ProviderResultRow], int | None], ids: Sequence[str]
     ) -> list[str]:
@@ -101,7 +88,7 @@ class Ledger:
         Returns:
             Ids that are not ours.
         """
-        page = _Page(self._file.size)
+        page = Page(self._file.size, self._round)
         strays: list[str] = []
         fresh: dict[int, ProviderResultRow] = {}
         for row in rows:
@@ -121,7 +108,7 @@ class Ledger:
 
     def grow(self, rows: Sequence[ProviderResultRow]) -> None:
         """Add requests at the end, each with its row."""
-        first, page = len(self), _Page(self._file.size)
+        first, page = len(self), Page(self._file.size, self._round)
         for index, row in enumerate(rows):
             page.enter(first + index, row, None)
         self._outcomes += b"\xff" * len(rows)
@@ -135,29 +122,63 @@ class Ledger:
             JournalError: It does not.
             StorageError: The disk refuses; it may be closed again later.
         """
-        page = _Page(self._file.size)
+        page = Page(self._file.size, self._round)
         position = self._outcomes.find(b"\xff")
         while position >= 0:
             page.enter(position, fill(position, ids[position]), None)
             position = self._outcomes.find(b"\xff", position + 1)
             if len(page.frames) > PIECE_BYTES:
                 self._write(page)
-                page = _Page(self._file.size)
+                page = Page(self._file.size, self._round)
         self._write(page)
         self._file.flush()
         self._check()
 
-    def read(self, offset: int) -> tuple[list[ProviderResultRow], int]:
-        """Give the rows in a piece of the file, and where the next piece begins; that is the size at the end."""
+    def rows(self) -> Iterator[ProviderResultRow]:
+        """Give the row of each request, in order."""
+        for first in range(0, len(self), _PICKED):
+            yield from self.pick(range(first, min(first + _PICKED, len(self))))
+
+    def reopen(self, positions: Sequence[int]) -> None:
+        """Begin another round: these requests have no outcome until they are answered again. Tokens stay counted."""
+        self._round += 1
+        self._former = {}
+        for position in positions:
+            self._former[position] = self._offsets[position]
+            self._outcomes[position], self._offsets[position] = 0xFF, _NOTHING
+        self.is_closed = False
+
+    def restore(self) -> None:
+        """Give requests whose round was not sent, and that have no new outcome, the one back that they had before."""
+        with self._file.reader() as reader:
+            former = [read_at(reader, offset) for position, offset in self._former.items() if self._is_open(position)]
+        page = Page(self._file.size, self._round)
+        for stored in former:
+            page.copy(stored)
+        self._write(page)
+        self._former = {}
+
+    def pick(self, positions: Sequence[int]) -> list[ProviderResultRow]:
+        """Give the rows of some requests, each of which has its outcome."""
+        with self._file.reader() as reader:
+            return [row_of(read_at(reader, self._offsets[position])) for position in positions]
+
+    def read(self, offset: int, until: int | None = None) -> tuple[list[ProviderResultRow], int]:
+        """Give the rows in a piece of the file, and where the next piece begins; that is `until`, or the size, at the end."""
         rows: list[ProviderResultRow] = []
         with self._file.reader() as reader:
-            data = _piece(reader, offset)
+            data = read_piece(reader, offset)
+        if until is not None:
+            data = data[: until - offset]
         following = offset
-        for at, end, stored in _frames(data):
+        for at, end, stored in frames_in(data):
             if self._offsets[stored.position] == offset + at:
-                rows.append(_row(stored))
+                rows.append(row_of(stored))
             following = offset + end
         return rows, following
+
+    def _is_open(self, position: int) -> bool:
+        return self._outcomes[position] == 0xFF
 
     @property
     def size(self) -> int:
@@ -180,17 +201,19 @@ class Ledger:
         if counted != len(self) or _NOTHING in self._offsets:
             raise JournalError(f"{counted} outcomes for {len(self)} requests", code="ledger.mismatch")
 
-    def _note(self, offset: int, stored: _Stored) -> None:
+    def _note(self, offset: int, stored: Stored) -> None:
         """Account for a row that lies in the file already; a later one of the same request replaces an earlier one."""
         if not 0 <= stored.position < len(self):
             raise JournalError(f"a row of position {stored.position} among {len(self)}", code="ledger.mismatch")
-        held = self._held(stored.position)
-        if stored.usage is not None and (held is None or held.usage is None):  # that of a request counts once
+        held = self._stored(stored.position)
+        # That of a request counts once, and once more for each round in which it was paid for.
+        if stored.usage is not None and (held is None or held.usage is None or held.round < stored.round):
             self.usage += stored.usage
+        self._round = max(self._round, stored.round)
         self._offsets[stored.position] = offset
         self._outcomes[stored.position] = _CODES[stored.status]
 
-    def _write(self, page: "_Page") -> None:
+    def _write(self, page: "Page") -> None:
         """Write first, and account for it then: a write that fails changes nothing."""
         self._file.append(bytes(page.frames))
         for entry in page.entries:
@@ -200,70 +223,15 @@ class Ledger:
                 self.usage += entry.usage
 
     def _held(self, position: int) -> ProviderResultRow | None:
+        stored = self._stored(position)
+        return None if stored is None else row_of(stored)
+
+    def _stored(self, position: int) -> Stored | None:
         offset = self._offsets[position]
         if offset == _NOTHING:
             return None
         with self._file.reader() as reader:
-            (length,) = _LENGTH.unpack(reader.read(offset, _LENGTH.size))
-            return _row(_DECODER.decode(reader.read(offset + _LENGTH.size, length)))
-
-
-class _Page:
-    """Rows on their way to the end of the file, and what the account will say of them."""
-
-    def __init__(self, offset: int) -> None:
-        self._offset = offset
-        self.frames = bytearray()
-        self.entries: list[_Entry] = []
-
-    def enter(self, position: int, row: ProviderResultRow, held: ProviderResultRow | None) -> None:
-        stored = _Stored(
-            position=position,
-            request_id=row.request_id,
-            status=row.status,
-            body=bytes(row.body),
-            format=row.format,
-            error=row.error,
-            usage=row.usage,
-            metadata=row.metadata,
-        )
-        data = _ENCODER.encode(stored)
-        usage = row.usage if held is None or held.usage is None else None  # that of a request counts once
-        self.entries.append(_Entry(position, self._offset + len(self.frames), row.status, usage))
-        self.frames += _LENGTH.pack(len(data)) + data
-
-
-def _piece(reader: SpoolReader, offset: int) -> bytes:
-    """Read a piece of the file; a frame that is longer is read whole."""
-    data = reader.read(offset, PIECE_BYTES)
-    if len(data) >= _LENGTH.size:
-        (first,) = _LENGTH.unpack_from(data)
-        if first + _LENGTH.size > len(data):
-            data += reader.read(offset + len(data), first + _LENGTH.size - len(data))
-    return data
-
-
-def _frames(data: bytes) -> Iterator[tuple[int, int, _Stored]]:
-    at = 0
-    while at + _LENGTH.size <= len(data):
-        (length,) = _LENGTH.unpack_from(data, at)
-        end = at + _LENGTH.size + length
-        if end > len(data):
-            return
-        yield at, end, _DECODER.decode(data[at + _LENGTH.size : end])
-        at = end
-
-
-def _row(stored: _Stored) -> ProviderResultRow:
-    return ProviderResultRow(
-        request_id=stored.request_id,
-        status=stored.status,
-        body=msgspec.Raw(stored.body),
-        format=stored.format,
-        error=stored.error,
-        usage=stored.usage,
-        metadata=stored.metadata,
-    )
+            return read_at(reader, offset)
 
 
 def _reconciled(held: ProviderResultRow, row: ProviderResultRow) -> ProviderResultRow:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from asyncbatch.dto import BatchErrorItem, ProviderResultRow, ProviderStatus, RowError
+from asyncbatch.engine.places import index_of
 from asyncbatch.enums import BatchStatus, ErrorClass, ResultStatus
 from asyncbatch.exceptions import ProviderError, ProviderTransientError, RowProblem
 
@@ -83,6 +84,19 @@ def lost(status: ProviderStatus, error: ProviderError) -> Fill:
     return lambda _, request_id: _without_answer(
         request_id, ResultStatus.MISSING, error.code or "results_gone", message, retryable=True
     )
+
+
+def in_round(fill: Fill, sent: Sequence[int] | None) -> Fill:
+    """Let a request of a later round be named by its place in the batch, which is what a provider counts."""
+    if sent is None:
+        return fill
+
+    def fill_in(position: int, request_id: str) -> ProviderResultRow:
+        at = index_of(sent, position)
+        assert at is not None, f"request {position} is open and was not sent"
+        return fill(at, request_id)
+
+    return fill_in
 
 
 def _without_answer(

@@ -1,5 +1,7 @@
 """One submission of a job on its way: what is sent, what the journal knows, and how its requests ended."""
 
+from collections.abc import Sequence
+
 from asyncbatch.dto import PreparedSubmission
 from asyncbatch.engine.ledger import Ledger
 from asyncbatch.exceptions import SubmissionUnknownError
@@ -15,7 +17,9 @@ class Part:
     """One submission of a job while it is on its way.
 
     Attributes:
-        submission: What is sent; its input is given back once a batch has it.
+        whole: All its requests; their input is given back once a batch has it, unless it may be wanted again.
+        submission: What is sent: all of them, or those of the present round.
+        sent: Positions of the requests of a later round, ascending; None in the first, which sends all.
         record: What the journal knows.
         note: What is going on, where a state does not say it.
         error: Why it has no batch, or why watching it cannot go on.
@@ -30,7 +34,9 @@ class Part:
     """
 
     def __init__(self, submission: PreparedSubmission, record: SubmissionRecord, ledger: Ledger) -> None:
+        self.whole = submission
         self.submission = submission
+        self.sent: Sequence[int] | None = None
         self.record = record
         self.note: str | None = None
         self.error: BaseException | None = None
@@ -49,6 +55,14 @@ class Part:
         changes = {"tag": record.tag, "input_ref": record.input_ref, "input_expires_at": record.input_expires_at}
         self.submission = self.submission.replace(**changes)
 
+    def begin_round(self, submission: PreparedSubmission, sent: Sequence[int]) -> None:
+        """Send these requests alone from now on."""
+        self.submission, self.sent = submission, sent
+        self.error, self.handle, self.note = None, None, None
+        self.refusals, self.losses = 0, 0
+        self.refused_since, self.unreached_since = None, None
+        self.is_uncancelled = False
+
     @property
     def is_fenced(self) -> bool:
         """Whether its batch was found only after its input had been deleted."""
@@ -56,12 +70,17 @@ class Part:
 
     @property
     def is_sent(self) -> bool:
-        """Whether it has a batch, or the certainty of having none."""
-        return self.record.provider_batch_id is not None or self.error is not None or self.record.state in _NO_BATCH
+        """Whether it has a batch, or had one, or the certainty of having none."""
+        return (
+            bool(self.record.earlier)
+            or self.record.provider_batch_id is not None
+            or self.error is not None
+            or self.record.state in _NO_BATCH
+        )
 
     @property
     def is_certainly_unsent(self) -> bool:
-        if self.record.state in (SubmissionState.CREATING, SubmissionState.CREATE_UNKNOWN):
+        if self.record.state in (SubmissionState.CREATING, SubmissionState.CREATE_UNKNOWN) or self.record.earlier:
             return False
         return self.record.provider_batch_id is None and not isinstance(self.error, SubmissionUnknownError)
 

@@ -47,3 +47,33 @@ def place_of_row(row: ProviderResultRow, place: Place, count: int) -> int | None
         return place(row.request_id)
     position = row.metadata.get("position")
     return position if isinstance(position, int) and 0 <= position < count else None
+
+
+def places_of(
+    whole: PreparedSubmission, ids: Sequence[str], sent: Sequence[int] | None
+) -> Callable[[ProviderResultRow], int | None]:
+    """Give the function that finds the position in the submission that a row answers.
+
+    Args:
+        whole: All requests of the submission.
+        ids: What they are called.
+        sent: Positions of those that the batch was made of, ascending; None for all of them.
+    """
+    by_id = place_of(whole, ids)
+    if sent is None:
+        return lambda row: place_of_row(row, by_id, whole.request_count)
+
+    def place(row: ProviderResultRow) -> int | None:
+        if not row.request_id:
+            at = place_of_row(row, by_id, len(sent))
+            return None if at is None else sent[at]
+        position = by_id(row.request_id)
+        return position if position is not None and index_of(sent, position) is not None else None
+
+    return place
+
+
+def index_of(sent: Sequence[int], position: int) -> int | None:
+    """Say which of the requests that were sent a position is; None if it was not among them."""
+    at = bisect_left(sent, position)
+    return at if at < len(sent) and sent[at] == position else None

@@ -128,10 +128,10 @@ def _after_failure(error: Exception, refusals: PollState, runtime: Runtime) -> A
 def _adopted(matches: list[Match], tentative: Collection[str], *, is_window_over: bool) -> Event | None:
     certain = [match.provider_batch_id for match in matches if match.is_certain]
     possible = [match.provider_batch_id for match in matches if not match.is_certain]
-    if any(name not in tentative for name in possible):
-        possible = [name for name in possible if name not in tentative]
-    else:  # any one of them will do: it is watched, too, and its end tells
-        possible = possible[:1]
+    free = [name for name in possible if name not in tentative]
+    # Those that another submission waits for are left to it until ours has had time to show up; then any one of them will do,
+    # since its end tells whose it is.
+    possible = free or (possible[:1] if is_window_over else [])
     step = judge_matches(certain, possible, is_window_over=is_window_over)
     if isinstance(step, Adopt):
         return Accepted(provider_batch_id=step.provider_batch_id, is_certain=step.is_certain)
@@ -140,6 +140,7 @@ def _adopted(matches: list[Match], tentative: Collection[str], *, is_window_over
 
 async def confirm(
     submission: PreparedSubmission,
+    whole: PreparedSubmission,
     intended_at: float,
     batch_id: str,
     *,
@@ -147,7 +148,10 @@ async def confirm(
     runtime: Runtime,
     policy: Recovery,
 ) -> bool | Indeterminate:
-    """Say whether a batch that is over, and was adopted by time and count, is ours: its answers carry our ids, or others."""
+    """Say whether a batch that is over, and was adopted by time and count, is ours: its answers carry our ids, or others.
+
+    `submission` is what was sent, `whole` all requests that share its ids on the wire.
+    """
     refusals = PollState()
     while True:
         found = await look(provider, submission, intended_at, ())
@@ -158,7 +162,7 @@ async def confirm(
             if match is not None:
                 found = ProviderPermanentError("its answers cannot be read", provider=provider.PROVIDER_NAME)
             else:  # they carry others' ids, or the list leaves it out: that proves nothing, and the answers do
-                is_ours = await _is_ours(submission, batch_id, provider, runtime)
+                is_ours = await _is_ours(whole, batch_id, provider, runtime)
                 if isinstance(is_ours, bool):
                     return is_ours
                 found = is_ours
@@ -170,12 +174,12 @@ async def confirm(
 
 
 async def _is_ours(
-    submission: PreparedSubmission, batch_id: str, provider: BaseBatchProvider, runtime: Runtime
+    whole: PreparedSubmission, batch_id: str, provider: BaseBatchProvider, runtime: Runtime
 ) -> bool | Exception:
     """Read a batch's answers as far as the first id; gives the error where there is none to be had."""
     try:
-        ids = await runtime.offload(list[str], submission.request_ids)
-        place = await runtime.offload(place_of, submission, ids)
+        ids = await runtime.offload(list[str], whole.request_ids)
+        place = await runtime.offload(place_of, whole, ids)
         async with aclosing(slices(provider.fetch_results(batch_id))) as found:
             async for rows in found:
                 named = next((row.request_id for row in rows if row.request_id), None)

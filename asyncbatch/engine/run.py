@@ -10,13 +10,19 @@ from asyncbatch.dto import ProviderResultRow, UsageInfo
 from asyncbatch.engine.collecting import Collecting
 from asyncbatch.engine.ledger import Ledger
 from asyncbatch.engine.part import Part
-from asyncbatch.engine.steps import Shared
+from asyncbatch.engine.rounds import check_input, worth_it
+from asyncbatch.engine.steps import Release, Shared
 from asyncbatch.engine.tools import Tools
 from asyncbatch.enums import ResultStatus
 from asyncbatch.exceptions import ConfigError
 from asyncbatch.journal import JobRecord
+from asyncbatch.planning.rounds import OWN, RetryRows, Wanted, wanted_by
+from asyncbatch.planning.tidying import Cleanup, Tidied
 from asyncbatch.request_ids import RequestIds
 from asyncbatch.runtime import Signal
+
+REJECTS = -1
+"""The source of rows that were refused before anything was sent."""
 
 
 class JobRun:
@@ -29,28 +35,52 @@ class JobRun:
         parts: Sequence[Part],
         rejects: Ledger | None,
         tools: Tools,
+        retry: RetryRows | None = None,
     ) -> None:
         self.record = record
         self.provider = provider
         self.parts = tuple(parts)
         self.rejects = rejects
         self.changed = Signal()
-        closed = (part.ledger for part in parts if part.is_settled)
-        self.settled: list[Ledger] = [*([rejects] if rejects is not None else []), *closed]
+        self.released: list[Release] = []
+        self.generation = 0
         self.closed_by: BaseException | None = None
-        self.cancelled = anyio.Event()
         self.is_discarded = False
         self._tools = tools
-        shared = Shared(
+        self._shared = Shared(
             record=record,
             provider=provider,
             tools=tools,
             changed=self.changed,
-            cancelled=self.cancelled,
-            settled=self.settled,
+            cancelled=anyio.Event(),
+            released=self.released,
             place=tools.journal.place(record.job_id),
+            max_attempts=record.options.get("max_attempts", 1),
+            cleanup=record.options.get("cleanup", "never"),
         )
-        self._ways = [Collecting(shared, part) for part in self.parts]
+        self.take_policy(retry)
+        self._ways = [Collecting(self._shared, part) for part in self.parts]
+        self.renew()
+
+    def take_policy(self, retry: RetryRows | None) -> None:
+        """Send again what the job was submitted to send again, or what a function says that this process was given anew."""
+        word = self.record.options.get("retry")
+        if word != OWN:
+            self._shared.wanted = wanted_by(word)
+        elif retry is not None:
+            self._shared.wanted = wanted_by(retry)
+
+    def renew(self) -> None:
+        """Begin the list of rows that are final anew, by what the journal knows of each submission."""
+        self.generation += 1
+        self.released[:] = [Release(REJECTS, self.rejects.size)] if self.rejects is not None else []
+        for part in self.parts:
+            if part.is_settled or part.record.round:
+                until = part.ledger.size if part.is_settled else part.record.rows_bytes
+                self.released.append(Release(part.record.index, until))
+        if any(part.record.is_cancelled and not part.is_settled for part in self.parts):
+            self._shared.cancelled.set()
+        self.changed.notify()
 
     @property
     def is_sent(self) -> bool:
@@ -63,7 +93,7 @@ class JobRun:
     @property
     def dropped(self) -> Mapping[str, int]:
         """What was left out of requests because the provider cannot express it; each part knows it of the whole job."""
-        return next((part.submission.dropped for part in self.parts), dict[str, int]())
+        return next((part.whole.dropped for part in self.parts), dict[str, int]())
 
     @property
     def error(self) -> BaseException | None:
@@ -80,6 +110,15 @@ class JobRun:
         """Whether it is certain that no part has a batch: a create that nobody can find is no certainty."""
         return self.is_sent and all(part.is_certainly_unsent for part in self.parts)
 
+    @property
+    def cleanup(self) -> Cleanup:
+        return self._shared.cleanup
+
+    @property
+    def is_tidied(self) -> bool:
+        """Whether something was to be deleted at the provider, and is."""
+        return self._shared.is_owed and not self._shared.is_untidy
+
     def counts(self) -> dict[ResultStatus, int]:
         total: dict[ResultStatus, int] = {}
         for ledger in self.ledgers():
@@ -93,9 +132,53 @@ class JobRun:
     def ledgers(self) -> list[Ledger]:
         return [*([self.rejects] if self.rejects is not None else []), *(part.ledger for part in self.parts)]
 
-    async def read(self, ledger: Ledger, offset: int) -> tuple[list[ProviderResultRow], int]:
-        """Read rows of a settled submission; see `Ledger.read`."""
-        return await self._tools.runtime.offload(ledger.read, offset)
+    def ledger_of(self, source: int) -> Ledger:
+        """Give the account that a release speaks of."""
+        if source != REJECTS:
+            return self.parts[source].ledger
+        assert self.rejects is not None, "rows of a ledger that is not there"
+        return self.rejects
+
+    async def read(self, release: Release, offset: int) -> tuple[list[ProviderResultRow], int]:
+        """Read rows that are final; see `Ledger.read`."""
+        return await self._tools.runtime.offload(self.ledger_of(release.source).read, offset, release.until)
+
+    async def pick(self, source: int, positions: Sequence[int]) -> list[ProviderResultRow]:
+        """Read the rows of some requests that have their outcome."""
+        return await self._tools.runtime.offload(self.ledger_of(source).pick, positions)
+
+    async def retry(self, wanted: Wanted, provider: BaseBatchProvider) -> int:
+        """Send requests of a job that is over again; gives how many.
+
+        Raises:
+            ConfigError: The job is not over, or the requests are not there any more. Nothing is sent.
+        """
+        if not self.is_over or any(part.is_stopped and not part.is_settled for part in self.parts):
+            raise self._running("before some of it is sent again")
+        found: list[tuple[Collecting, Sequence[int]]] = []
+        for way in self._ways:
+            sent = await self._tools.runtime.offload(worth_it, way.part.ledger, wanted)
+            if sent:
+                check_input(way.part.whole)
+                found.append((way, sent))
+        if found:
+            self._shared.cancelled = anyio.Event()
+            self._use(provider)
+        for way, sent in found:
+            await way.again(sent, is_by_hand=True)
+        if found:
+            self.renew()
+        return sum(len(sent) for _, sent in found)
+
+    async def tidy(self, cleanup: Cleanup, provider: BaseBatchProvider) -> Tidied:
+        """Delete what the job left at the provider. Raises `ConfigError` while it is running."""
+        if not self.is_over:
+            raise self._running("before what it has at the provider is deleted")
+        self._use(provider)
+        done = [await way.tidy(cleanup) for way in self._ways]
+        return Tidied(
+            deleted=sum(item.deleted for item in done), errors=tuple(error for item in done for error in item.errors)
+        )
 
     async def discard(self) -> None:
         """Give the disk space of rows and ids back.
@@ -104,16 +187,20 @@ class JobRun:
             ConfigError: The job is not over.
         """
         if not self.is_over:
-            message = f"job {self.record.job_id} is still running"
-            raise ConfigError(message, code="job.running", hint="wait for it, or cancel it, before it is discarded")
+            raise self._running("before it is discarded")
         self.is_discarded = True
         for ledger in self.ledgers():
             await ledger.discard()
         for part in self.parts:
-            if part.submission.spool is not None:
-                await part.submission.spool.discard()
-            if isinstance(part.submission.request_ids, RequestIds):
-                await part.submission.request_ids.discard()
+            for submission in (part.whole, part.submission):
+                if submission.spool is not None:
+                    await submission.spool.discard()
+            if isinstance(part.whole.request_ids, RequestIds):
+                await part.whole.request_ids.discard()
+
+    def _running(self, before_what: str) -> ConfigError:
+        message = f"job {self.record.job_id} is still running"
+        return ConfigError(message, code="job.running", hint=f"wait for it, or cancel it, {before_what}")
 
     def close(self, error: BaseException) -> None:
         """Tell everybody who waits that the client was left."""
@@ -122,10 +209,22 @@ class JobRun:
 
     async def cancel(self) -> None:
         """Ask for the end: parts that were not sent are withdrawn, batches are cancelled at the provider."""
-        self.cancelled.set()
-        failures = [error for way in self._ways if (error := await way.cancel_batch()) is not None]
+        self._shared.cancelled.set()  # at once, whatever the journal has to wait for
+        failures = [error for way in self._ways if (error := await way.cancel()) is not None]
         if failures:
             raise failures[0]
+
+    async def mark_cancelled(self) -> None:
+        """Let the end be asked for by whoever drives the job."""
+        self._shared.cancelled.set()
+        for way in self._ways:
+            await way.note_cancel()
+
+    def _use(self, provider: BaseBatchProvider) -> None:
+        """Send with this one: a job that is only read has none with a key."""
+        self.provider = self._shared.provider = provider
+        for way in self._ways:
+            way.provider = provider
 
     def drives(self) -> list[Callable[[], Coroutine[Any, Any, None]]]:
         """Give what takes each submission from where it stands to its end; each runs in a task of its own.

@@ -27,6 +27,7 @@ from asyncbatch.journal import (
     Withdrawn,
 )
 from asyncbatch.planning.retry import next_send
+from asyncbatch.planning.rounds import again_in
 from asyncbatch.runtime import sleep_or
 
 _log = logging.getLogger("asyncbatch.engine")
@@ -47,6 +48,7 @@ class Sending(Steps):
                 await self._recover(None)
 
     async def _send(self) -> None:
+        await self._wait_for_round()
         while self.part.is_unsent:
             if self.shared.cancelled.is_set():
                 await self._move(Withdrawn())
@@ -68,6 +70,15 @@ class Sending(Steps):
         if self.shared.cancelled.is_set():
             await self.cancel_batch()
 
+    async def _wait_for_round(self) -> None:
+        """Wait before requests are sent again: what failed at once would fail again at once."""
+        runtime, record = self.tools.runtime, self.part.record
+        left = 0.0 if record.not_before is None else record.not_before - runtime.now()
+        if self.part.is_unsent and left > 0:
+            self._tell(again_in(record.sent_count or 0, left))
+            await sleep_or(runtime, left, self.shared.cancelled)
+            self._tell(None)
+
     async def _send_once(self) -> ProviderError | None:
         if self.part.is_stale(self.tools.runtime.now()):
             await self._move(Refused(why="its input is about to be deleted", is_final=False))
@@ -87,7 +98,7 @@ class Sending(Steps):
             provider=self.provider,
             move=self._move,
             runtime=tools.runtime,
-            creates=tools.creates,
+            grace=tools.grace,
         )
 
     async def _upload(self) -> ProviderError | None:
@@ -164,7 +175,8 @@ class Sending(Steps):
     async def _others(self) -> Others:
         """Tell of batches that are another submission's, in whatever process, and of those that are watched as such here."""
         known = await self.tools.journal.batches()
-        return Others(known.union(self.part.record.strangers), self.tools.lines_of(self.provider).tentative)
+        mine = (*self.part.record.strangers, *self.part.record.earlier)
+        return Others(known.union(mine), self.tools.lines_of(self.provider).tentative)
 
     async def _forget_attempt(self, event: Event) -> None:
         """Begin again: the next attempt has an input and a tag of its own."""

@@ -1,13 +1,12 @@
 """Answers of a batch that is over into the ledger of its submission, a slice at a time, in threads."""
 
 import logging
-from collections.abc import AsyncGenerator, AsyncIterable
-from functools import partial
+from collections.abc import AsyncGenerator, AsyncIterable, Sequence
 
 from asyncbatch.base_provider import BaseBatchProvider, ResultStream
 from asyncbatch.dto import PreparedSubmission, ProviderResultRow, ProviderStatus
 from asyncbatch.engine.ledger import Ledger
-from asyncbatch.engine.places import place_of, place_of_row
+from asyncbatch.engine.places import places_of
 from asyncbatch.runtime import Runtime
 
 _log = logging.getLogger("asyncbatch.engine")
@@ -17,14 +16,23 @@ _ROWS = 256
 async def enter_answers(
     provider: BaseBatchProvider,
     status: ProviderStatus,
-    submission: PreparedSubmission,
+    whole: PreparedSubmission,
+    sent: Sequence[int] | None,
     ledger: Ledger,
     runtime: Runtime,
 ) -> None:
-    """Read every answer of the batch; those that came before, in a try that failed, are the same and count once."""
-    ids = await runtime.offload(list[str], submission.request_ids)
-    by_id = await runtime.offload(place_of, submission, ids)
-    place = partial(place_of_row, place=by_id, count=submission.request_count)
+    """Read every answer of the batch; those that came before, in a try that failed, are the same and count once.
+
+    Args:
+        provider: Whose batch.
+        status: The batch.
+        whole: All requests of the submission.
+        sent: Positions of those that are in the batch; None for all.
+        ledger: Where answers go.
+        runtime: For the threads.
+    """
+    ids = await runtime.offload(list[str], whole.request_ids)
+    place = await runtime.offload(places_of, whole, ids, sent)
     stream = provider.fetch_results(status.provider_batch_id)
     async for rows in slices(stream):
         for stray in await runtime.offload(ledger.add, rows, place, ids):

@@ -2,21 +2,37 @@
 
 import logging
 from pathlib import Path
+from typing import NamedTuple
 
 import anyio
 import msgspec
 
 from asyncbatch.base_provider import BaseBatchProvider
-from asyncbatch.engine.ledger import Ledger
 from asyncbatch.engine.part import Part
 from asyncbatch.engine.tools import Tools
-from asyncbatch.journal import Event, JobRecord, SubmissionState
+from asyncbatch.enums import BatchStatus
+from asyncbatch.exceptions import JournalError
+from asyncbatch.journal import CancelAsked, Event, JobRecord, SubmissionState
+from asyncbatch.planning.rounds import Wanted
+from asyncbatch.planning.tidying import Cleanup
 from asyncbatch.runtime import Signal
 
 _log = logging.getLogger("asyncbatch.engine")
 
 
-class Shared(msgspec.Struct, frozen=True, kw_only=True):
+class Release(NamedTuple):
+    """Rows that are final and may be handed out.
+
+    Attributes:
+        source: Whose: the index of a submission, -1 for those that were refused before anything was sent.
+        until: How much of their file is final.
+    """
+
+    source: int
+    until: int
+
+
+class Shared(msgspec.Struct, kw_only=True):
     """What all submissions of a job share.
 
     Attributes:
@@ -25,7 +41,12 @@ class Shared(msgspec.Struct, frozen=True, kw_only=True):
         tools: What all jobs of the client share.
         changed: Heard by whoever waits for the job.
         cancelled: Set when the job's end was asked for.
-        settled: Accounts that are closed, in the order of their closing.
+        released: Rows that are final, in the order in which they became so.
+        wanted: Which requests are sent again once a batch is over; None where none are.
+        max_attempts: How often a request is sent at most.
+        is_owed: Whether the journal says that something has to be deleted at the provider.
+        is_untidy: Whether something could not be deleted.
+        cleanup: What is deleted at the provider once a submission is settled.
         place: Where bodies lie that outlive the process; None where nothing does.
     """
 
@@ -34,7 +55,12 @@ class Shared(msgspec.Struct, frozen=True, kw_only=True):
     tools: Tools
     changed: Signal
     cancelled: anyio.Event
-    settled: list[Ledger]
+    released: list[Release]
+    wanted: Wanted | None = None
+    max_attempts: int = 1
+    cleanup: Cleanup = "never"
+    is_owed: bool = False
+    is_untidy: bool = False
     place: Path | None = None
 
 
@@ -55,6 +81,24 @@ class Steps:
         self.part.note = note
         self.shared.changed.notify()
 
+    async def cancel(self) -> Exception | None:
+        """Ask for the end of a part, whatever becomes of this process; a refusal ends neither the others nor the watch."""
+        try:
+            await self.note_cancel()
+        except JournalError as error:
+            return await self.cancel_batch() or error
+        return await self.cancel_batch()
+
+    async def note_cancel(self) -> None:
+        """Record that the end was asked for."""
+        if self.part.is_over or self.part.record.is_cancelled:
+            return
+        try:
+            await self._move(CancelAsked())
+        except JournalError as error:
+            if error.code != "journal.illegal_move":  # it has just come to its end by itself
+                raise
+
     async def cancel_batch(self) -> Exception | None:
         """Ask for the end of a part's batch, if it has one that runs; a refusal ends neither the others nor the watch."""
         batch_id = self.part.record.provider_batch_id
@@ -64,10 +108,11 @@ class Steps:
             self._tell("may be somebody else's batch, so it is not cancelled")
             return None
         try:
-            await self.provider.cancel(batch_id)
+            status = (await self.provider.cancel(batch_id)).status
         except Exception as error:  # noqa: BLE001 whatever it is, the batch is watched on, and the cancel asked for again
             _log.warning("cancelling batch %s: %s; it is asked for again", batch_id, error)
             self.part.is_uncancelled = True
             return error
-        self.part.is_uncancelled = False
+        # One that was told that it is too late for that, or whose batch goes on, is asked again at the next reading.
+        self.part.is_uncancelled = not (status.is_terminal or status is BatchStatus.CANCELLING)
         return None

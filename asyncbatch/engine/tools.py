@@ -6,7 +6,7 @@ import anyio
 import msgspec
 
 from asyncbatch.base_provider import BaseBatchProvider
-from asyncbatch.engine.create import Creates
+from asyncbatch.engine.create import Grace
 from asyncbatch.enums import SubmitSafety
 from asyncbatch.journal import Journal
 from asyncbatch.planning.recovery import Recovery
@@ -14,6 +14,7 @@ from asyncbatch.planning.retry import Patience
 from asyncbatch.planning.schedule import Polling
 from asyncbatch.poller import BatchPoller
 from asyncbatch.runtime import Runtime
+from asyncbatch.spool import SpoolSpace
 
 
 class Lines:
@@ -31,16 +32,17 @@ class Lines:
 
 
 class Tools(msgspec.Struct, frozen=True, kw_only=True):
-    """What all jobs of a client share."""
+    """What all jobs of a client share; `space` is where bodies lie that do not outlive the client."""
 
     journal: Journal
     poller: BatchPoller
     runtime: Runtime
-    creates: Creates
+    grace: Grace
     lines: WeakKeyDictionary[BaseBatchProvider, Lines]
     recovery: Recovery
     polling: Polling
     patience: Patience
+    space: SpoolSpace
 
     def lines_of(self, provider: BaseBatchProvider) -> Lines:
         """Give the lines of an account, which no other account has to wait for."""

@@ -3,10 +3,11 @@
 import os
 from pathlib import Path
 
-from asyncbatch.journal.interface import Journal
+from asyncbatch.journal.interface import CANCEL, TIDY, Journal, Wish
 from asyncbatch.journal.memory import MemoryJournal
 from asyncbatch.journal.records import (
     Accepted,
+    CancelAsked,
     Confirmed,
     CreateIntended,
     CreateUnknown,
@@ -18,6 +19,7 @@ from asyncbatch.journal.records import (
     Indeterminate,
     JobRecord,
     Refused,
+    Retried,
     Settled,
     SubmissionRecord,
     SubmissionState,
@@ -30,10 +32,14 @@ from asyncbatch.journal.records import (
 from asyncbatch.runtime import Runtime
 
 MEMORY = "memory"
+HOME = "ASYNCBATCH_HOME"
+"""The environment's word for the directory in which jobs are remembered."""
 
 
-def journal_at(where: Journal | str | os.PathLike[str], runtime: Runtime) -> Journal:
-    """Give the journal that is meant: one that exists, the one in a directory, or one in memory."""
+def journal_at(where: Journal | str | os.PathLike[str] | None, runtime: Runtime) -> Journal:
+    """Give the journal that is meant: one that exists, the one in a directory, or one in memory; None leaves it to `HOME`."""
+    if where is None:
+        where = os.environ.get(HOME) or MEMORY
     if isinstance(where, str | os.PathLike):
         if where == MEMORY:
             return MemoryJournal()
@@ -44,7 +50,10 @@ def journal_at(where: Journal | str | os.PathLike[str], runtime: Runtime) -> Jou
 
 
 __all__ = [
+    "CANCEL",
+    "TIDY",
     "Accepted",
+    "CancelAsked",
     "Confirmed",
     "CreateIntended",
     "CreateUnknown",
@@ -58,12 +67,14 @@ __all__ = [
     "Journal",
     "MemoryJournal",
     "Refused",
+    "Retried",
     "Settled",
     "SubmissionRecord",
     "SubmissionState",
     "UploadIntended",
     "Uploaded",
     "Voided",
+    "Wish",
     "Withdrawn",
     "apply",
     "journal_at",

@@ -6,10 +6,12 @@ Everybody may read them (`sqlite3 journal.sqlite3`); the records themselves are 
 - `job`: what was accepted. `seq` is the order of acceptance.
 - `submission`: how far each submission has come, as of its latest event.
 - `attempt`: every create that was about to be sent, and what is known of it: `open` (intended, no outcome yet), `unknown`,
-  `accepted`, `refused`, `fenced` (cannot have been accepted), `voided` (ran nothing), `indeterminate` (nobody will know).
+  `accepted`, `refused`, `fenced` (cannot have been accepted), `voided` (ran nothing), `indeterminate` (nobody will know),
+  `retried` (it is over, and some of its requests are sent again).
   Two attempts of one submission of which each may have been accepted do not fit into the table, whatever the code does:
   `attempt_live` is what makes a second payment impossible. Nor can two submissions own one batch of a payer.
 - `event`: everything that happened, in order, never changed. No secrets, no prompts.
+- `wish`: what a process asks of the one that has a job; the writer of the job takes it down once it has done so.
 - `lease`: who wrote to a job last. The lock file decides who may; the epoch, raised with every change of writer, refuses those
   who have not noticed.
 """
@@ -88,7 +90,38 @@ _SCHEMA_1 = (
     ) WITHOUT ROWID""",
 )
 
-MIGRATIONS = (_SCHEMA_1,)
+_SCHEMA_2 = (  # attempts may be `retried`; processes may ask the writer of a job for something
+    """CREATE TABLE attempt_2 (
+        job_id TEXT NOT NULL,
+        idx INTEGER NOT NULL,
+        n INTEGER NOT NULL,
+        tag TEXT NOT NULL UNIQUE,
+        intended_at REAL NOT NULL,
+        payer TEXT,
+        provider_batch_id TEXT,
+        result TEXT NOT NULL CHECK (result IN ('open', 'unknown', 'accepted', 'refused', 'fenced', 'voided', 'indeterminate',
+            'retried')),
+        PRIMARY KEY (job_id, idx, n),
+        FOREIGN KEY (job_id, idx) REFERENCES submission (job_id, idx) ON DELETE CASCADE,
+        CHECK (provider_batch_id IS NOT NULL OR result <> 'accepted')
+    ) WITHOUT ROWID""",
+    "INSERT INTO attempt_2 SELECT * FROM attempt",
+    "DROP TABLE attempt",
+    "ALTER TABLE attempt_2 RENAME TO attempt",
+    """CREATE UNIQUE INDEX attempt_live ON attempt (job_id, idx)
+        WHERE result IN ('open', 'unknown', 'accepted', 'indeterminate')""",
+    """CREATE UNIQUE INDEX attempt_batch ON attempt (payer, provider_batch_id)
+        WHERE result IN ('accepted', 'retried')""",
+    """CREATE TABLE wish (
+        seq INTEGER PRIMARY KEY AUTOINCREMENT,
+        job_id TEXT NOT NULL REFERENCES job (job_id) ON DELETE CASCADE,
+        word TEXT NOT NULL,
+        at REAL NOT NULL
+    )""",
+    "CREATE INDEX wish_of ON wish (job_id)",
+)
+
+MIGRATIONS = (_SCHEMA_1, _SCHEMA_2)
 """Schema n comes from schema n - 1 by the statements at n - 1, in one transaction. What was released is never edited."""
 
 _WAL_FIXED = (((3, 44, 6), (3, 45)), ((3, 50, 7), (3, 51)), ((3, 51, 3), (4,)))

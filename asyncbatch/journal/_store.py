@@ -16,6 +16,7 @@ from asyncbatch.journal import _files
 from asyncbatch.journal._database import Database
 from asyncbatch.journal._locks import check_job_id, is_job_id, this_process
 from asyncbatch.journal._refusals import corrupt, no_job, not_writer, on_disk
+from asyncbatch.journal.interface import Wish
 from asyncbatch.journal.records import (
     Accepted,
     Confirmed,
@@ -27,11 +28,14 @@ from asyncbatch.journal.records import (
     Indeterminate,
     JobRecord,
     Refused,
+    Retried,
     SubmissionRecord,
     SubmissionState,
     Voided,
     apply,
+    known_of,
 )
+from asyncbatch.planning.tidying import Known
 
 # Fields that a later version has added are passed over.
 _JOB = msgspec.json.Decoder(JobRecord)
@@ -60,7 +64,14 @@ _HAPPEN = "INSERT INTO event (at, job_id, idx, kind, data) VALUES (?, ?, ?, ?, ?
 # A batch that was found by time and count is nobody's for certain until its answers are read: its attempt stays unknown.
 _BATCHES = """SELECT provider_batch_id FROM submission WHERE provider_batch_id IS NOT NULL AND NOT EXISTS (
     SELECT 1 FROM attempt WHERE attempt.job_id = submission.job_id AND attempt.idx = submission.idx
-        AND attempt.n = submission.attempt AND attempt.result = 'unknown')"""
+        AND attempt.n = submission.attempt AND attempt.result = 'unknown')
+    UNION SELECT provider_batch_id FROM attempt WHERE provider_batch_id IS NOT NULL AND result = 'retried'"""
+# A batch whose answers are held; an attempt of which nobody will know is given up by whoever sends its requests again.
+_RETRY = """UPDATE attempt SET result = 'retried' WHERE job_id = ? AND idx = ? AND n = ?
+    AND result IN ('accepted', 'indeterminate')"""
+_REMOTE = "SELECT CAST(data AS BLOB) FROM event WHERE kind IN ('Uploaded', 'CreateIntended', 'Accepted')"
+_OPEN_JOBS = "SELECT DISTINCT job_id FROM submission WHERE state <> 'settled'"
+_WISHES = "SELECT seq, job_id, word FROM wish ORDER BY seq"
 
 # As bytes: what is not UTF-8 in a damaged file is then found by whoever decodes it.
 _SUBMISSIONS = "SELECT CAST(record AS BLOB) FROM submission WHERE job_id = ? ORDER BY idx"
@@ -140,6 +151,14 @@ class Store:
         connection.execute(_HAPPEN, (at, job_id, index, type(event).__name__, _json(event)))
         return after
 
+    def wish(self, job_id: str, word: str, at: float, connection: sqlite3.Connection, _undo: ExitStack) -> None:
+        if not _has_job(connection, job_id):
+            raise no_job(job_id)
+        connection.execute("INSERT INTO wish (job_id, word, at) VALUES (?, ?, ?)", (job_id, word, at))
+
+    def grant(self, seq: int, connection: sqlite3.Connection, _undo: ExitStack) -> None:
+        connection.execute("DELETE FROM wish WHERE seq = ?", (seq,))
+
     def _take(self, job_id: str, undo: ExitStack) -> bool:
         """Lock a job for good, unless the change fails that wants it; one that was locked before stays so."""
         had = self._leases.holds(job_id)
@@ -205,6 +224,14 @@ class Store:
         found = connection.execute(_BATCHES)
         return frozenset(name for (name,) in found)
 
+    def known(self, connection: sqlite3.Connection) -> Known:
+        """Give every mark, batch and upload that any job ever had."""
+        happened = self._decoded(_EVENT, connection.execute(_REMOTE))
+        return known_of(happened, (job_id for (job_id,) in connection.execute(_OPEN_JOBS).fetchall()))
+
+    def wishes(self, connection: sqlite3.Connection) -> tuple[Wish, ...]:
+        return tuple(Wish(*row) for row in connection.execute(_WISHES).fetchall())
+
     def jobs(self, question: str, values: tuple[str, ...], connection: sqlite3.Connection) -> tuple[JobRecord, ...]:
         return self._decoded(_JOB, connection.execute(question, values))
 
@@ -240,6 +267,9 @@ def _note_attempt(
     here = (job_id, after.index, after.attempt)
     if isinstance(event, CreateIntended):
         connection.execute(_INTEND, (*here, event.mark, event.at, job_id))
+        return
+    if isinstance(event, Retried):
+        connection.execute(_RETRY, here)
         return
     result = _RESULTS.get(type(event))
     if isinstance(event, Accepted) and not event.is_certain:

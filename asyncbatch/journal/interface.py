@@ -2,9 +2,26 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from asyncbatch.journal.records import Event, JobRecord, SubmissionRecord
+from asyncbatch.planning.tidying import Known
+
+CANCEL, TIDY = "cancel", "tidy"
+
+
+class Wish(NamedTuple):
+    """What a process asks of the one that has a job.
+
+    Attributes:
+        seq: Its number.
+        job_id: Whose job.
+        word: What is asked for: `CANCEL`, or `TIDY`, to delete what a job that is over left at its provider.
+    """
+
+    seq: int
+    job_id: str
+    word: str
 
 
 class Journal(Protocol):
@@ -12,6 +29,11 @@ class Journal(Protocol):
 
     Of all processes that share a journal, at most one writes to a job: the one that accepted or claimed it. Everybody reads.
     """
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether other processes may see it, and ask something of us."""
+        ...
 
     async def open(self) -> None:
         """Begin. Raises `JournalError` where there is nothing that could be trusted, and changes nothing then."""
@@ -78,8 +100,24 @@ class Journal(Protocol):
         """Name every batch that is certainly some submission's."""
         ...
 
+    async def known(self) -> Known:
+        """Give every mark, batch and upload of all jobs: what a provider shows beyond that is nobody's here."""
+        ...
+
     async def strays(self) -> tuple[str, ...]:
         """Name the places of jobs that nobody accepted; `forget` removes those whose process is gone."""
+        ...
+
+    async def wish(self, job_id: str, word: str) -> None:
+        """Ask something of whoever has a job, now or later. Raises `JournalError` if there is no such job."""
+        ...
+
+    async def wishes(self) -> tuple[Wish, ...]:
+        """Give what is asked for, oldest first."""
+        ...
+
+    async def grant(self, wish: Wish) -> None:
+        """Take a wish down that was done; harmless when repeated."""
         ...
 
     async def version(self) -> int:

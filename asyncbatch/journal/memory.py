@@ -1,10 +1,13 @@
 """The journal in memory: it lives as long as its client, and holds what a durable one would hold."""
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
 from asyncbatch.exceptions import JournalError
-from asyncbatch.journal.records import Event, JobRecord, SubmissionRecord, SubmissionState, apply
+from asyncbatch.journal.interface import Wish
+from asyncbatch.journal.records import Event, JobRecord, SubmissionRecord, SubmissionState, apply, known_of
+from asyncbatch.planning.tidying import Known
 
 
 class MemoryJournal:
@@ -14,7 +17,13 @@ class MemoryJournal:
         self._jobs: dict[str, JobRecord] = {}
         self._submissions: dict[str, list[SubmissionRecord]] = {}
         self._events: dict[tuple[str, int], list[Event]] = {}
+        self._wishes: list[Wish] = []
+        self._numbers = itertools.count(1)
         self._version = 0
+
+    @property
+    def is_shared(self) -> bool:
+        return False
 
     async def open(self) -> None:
         """Nothing has to be opened."""
@@ -69,16 +78,32 @@ class MemoryJournal:
         self._jobs.pop(job_id, None)
         for index in range(len(self._submissions.pop(job_id, []))):
             self._events.pop((job_id, index), None)
+        self._wishes = [item for item in self._wishes if item.job_id != job_id]
         self._version += 1
 
     async def batches(self) -> frozenset[str]:
-        records = (record for held in self._submissions.values() for record in held)
-        return frozenset(
-            record.provider_batch_id for record in records if record.provider_batch_id and record.is_certain
-        )
+        records = [record for held in self._submissions.values() for record in held]
+        present = (record.provider_batch_id for record in records if record.provider_batch_id and record.is_certain)
+        return frozenset(present).union(*(record.earlier for record in records))
+
+    async def known(self) -> Known:
+        events = itertools.chain.from_iterable(self._events.values())
+        return known_of(events, (job_id for job_id in self._jobs if not self._is_finished(job_id)))
 
     async def strays(self) -> tuple[str, ...]:
         return ()
+
+    async def wish(self, job_id: str, word: str) -> None:
+        self._check(job_id)
+        self._wishes.append(Wish(next(self._numbers), job_id, word))
+        self._version += 1
+
+    async def wishes(self) -> tuple[Wish, ...]:
+        return tuple(self._wishes)
+
+    async def grant(self, wish: Wish) -> None:
+        self._wishes = [item for item in self._wishes if item.seq != wish.seq]
+        self._version += 1
 
     async def version(self) -> int:
         return self._version

@@ -4,6 +4,7 @@ The first byte of a create may leave only after `CreateIntended` is recorded, an
 have been accepted: those two moves are what keeps a crash from paying twice.
 """
 
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import Any, ClassVar, TypeAlias
 
@@ -11,6 +12,8 @@ import msgspec
 
 from asyncbatch.enums import BatchMode, BatchStatus
 from asyncbatch.exceptions import JournalError
+from asyncbatch.planning.marks import mark_of_job
+from asyncbatch.planning.tidying import Known
 
 
 class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,8 +78,15 @@ class SubmissionRecord(msgspec.Struct, frozen=True, kw_only=True):
         vanished: Why nobody can say any more that no create of it arrived: a batch that may have been it was deleted.
         end: How the batch ended.
         ending: Why it has no batch: `refused`, `refused_for_now` (it may be sent again later), `indeterminate`, `withdrawn`.
-        outcomes: How many of its requests ended how, once it is settled.
+        outcomes: How many of its requests ended how, once it is settled; between two rounds, those that are not sent again.
         reason: Why it was refused, or why nobody knows.
+        round: How often some of its requests were sent again, in a batch of their own.
+        tries: Rounds since the job was accepted, or since somebody asked for another one by hand.
+        sent_count: How many requests the present round has; None for all of them.
+        rows_bytes: How much of its rows on disk was whole when the present round began.
+        earlier: The batches of earlier rounds, whose answers are held.
+        not_before: When the present round may be sent, Unix seconds.
+        is_cancelled: Whether its end was asked for.
     """
 
     index: int
@@ -102,6 +112,13 @@ class SubmissionRecord(msgspec.Struct, frozen=True, kw_only=True):
     ending: str | None = None
     reason: str | None = None
     outcomes: dict[str, int] = {}
+    round: int = 0
+    tries: int = 1
+    sent_count: int | None = None
+    rows_bytes: int = 0
+    earlier: tuple[str, ...] = ()
+    not_before: float | None = None
+    is_cancelled: bool = False
 
 
 Changes: TypeAlias = dict[str, Any]
@@ -278,6 +295,50 @@ class Settled(Event, frozen=True, kw_only=True, tag=True):
         return {"state": _S.SETTLED, "outcomes": self.outcomes}
 
 
+class Retried(Event, frozen=True, kw_only=True, tag=True):
+    """Some of its requests go into another batch. The outcomes of the others are held, and theirs, should it not be sent."""
+
+    AFTER = frozenset({_S.ENDED, _S.SETTLED})
+    requests: int
+    rows_bytes: int
+    outcomes: dict[str, int] = {}
+    not_before: float | None = None
+    is_by_hand: bool = False
+
+    def changes(self, record: SubmissionRecord) -> Changes:
+        over = (record.provider_batch_id,) if record.provider_batch_id else ()
+        tries = 1 if self.is_by_hand else record.tries + 1
+        now = {"sent_count": self.requests, "rows_bytes": self.rows_bytes, "outcomes": self.outcomes}
+        again = {"state": _S.PLANNED, "round": record.round + 1, "tries": tries, "not_before": self.not_before}
+        return again | now | {"earlier": record.earlier + over} | _FRESH
+
+
+_FRESH: Changes = {
+    "tag": None,
+    "intended_at": None,
+    "input_ref": None,
+    "input_expires_at": None,
+    "is_fenced": False,
+    "provider_batch_id": None,
+    "is_certain": True,
+    "vanished": None,
+    "end": None,
+    "ending": None,
+    "reason": None,
+    "is_cancelled": False,
+}
+"""What a submission that begins again does not take along from the round before."""
+
+
+class CancelAsked(Event, frozen=True, kw_only=True, tag=True):
+    """Its end was asked for: whoever has the job, now or after a crash, sends nothing more and asks the provider."""
+
+    AFTER = frozenset(_S) - {_S.SETTLED}
+
+    def changes(self, record: SubmissionRecord) -> Changes:
+        return {"is_cancelled": True}
+
+
 def apply(record: SubmissionRecord, event: Event) -> SubmissionRecord:
     """Give the record after the event.
 
@@ -288,3 +349,21 @@ def apply(record: SubmissionRecord, event: Event) -> SubmissionRecord:
         what = f"submission {record.index} is {record.state.value}"
         raise JournalError(f"{what}; {type(event).__name__} cannot follow", code="journal.illegal_move")
     return msgspec.structs.replace(record, **event.changes(record))
+
+
+def known_of(events: Iterable[Event], open_jobs: Iterable[str]) -> Known:
+    """Gather what we ever had at providers from all that happened; `open_jobs` are the ids of jobs that are not over."""
+    tags, batches, inputs = set[str](), set[str](), set[str]()
+    for event in events:
+        if isinstance(event, CreateIntended):
+            tags.add(event.mark)
+        elif isinstance(event, Accepted):
+            batches.add(event.provider_batch_id)
+        elif isinstance(event, Uploaded) and event.input_ref is not None:
+            inputs.add(event.input_ref)
+    return Known(
+        tags=frozenset(tags),
+        batches=frozenset(batches),
+        inputs=frozenset(inputs),
+        open_jobs=frozenset(map(mark_of_job, open_jobs)),
+    )

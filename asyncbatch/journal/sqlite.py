@@ -19,7 +19,9 @@ from asyncbatch.journal._locks import locking
 from asyncbatch.journal._refusals import closed
 from asyncbatch.journal._store import ALL_JOBS, JOB_BY_ID, JOB_BY_KEY, UNFINISHED_JOBS, Store
 from asyncbatch.journal._writer import Writer
+from asyncbatch.journal.interface import Wish
 from asyncbatch.journal.records import Event, JobRecord, SubmissionRecord
+from asyncbatch.planning.tidying import Known
 from asyncbatch.runtime import Runtime
 
 
@@ -35,6 +37,10 @@ class SqliteJournal:
         self._database = Database(directory.absolute())
         self._store = Store(self._database, uuid4().hex)
         self._open: Writer | None = None
+
+    @property
+    def is_shared(self) -> bool:
+        return True
 
     async def open(self) -> None:
         if self._open is None:
@@ -86,6 +92,18 @@ class SqliteJournal:
 
     async def batches(self) -> frozenset[str]:
         return await self._writer.read(self._store.batches)
+
+    async def known(self) -> Known:
+        return await self._writer.read(self._store.known)
+
+    async def wish(self, job_id: str, word: str) -> None:
+        await self._writer.change(partial(self._store.wish, job_id, word, self._runtime.now()))
+
+    async def wishes(self) -> tuple[Wish, ...]:
+        return await self._writer.read(self._store.wishes)
+
+    async def grant(self, wish: Wish) -> None:
+        await self._writer.change(partial(self._store.grant, wish.seq))
 
     async def version(self) -> int:
         return await self._writer.read(self._database.version)

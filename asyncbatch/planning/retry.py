@@ -61,12 +61,15 @@ class Patience(msgspec.Struct, frozen=True, kw_only=True):
         cap_s: No wait is drawn from more than this.
         total_s: Seconds of refusals after which it is given up; as long as a batch may take by itself.
         unreachable_s: The same while not even a connection comes about.
+        again_s: Before requests of a batch that is over are sent again, half of this to all of it is waited, each further time
+            twice as long, up to `cap_s`; see `submit(retry=)`.
     """
 
     base_s: float = 2.0
     cap_s: float = 300.0
     total_s: float = 86400.0
     unreachable_s: float = 1800.0
+    again_s: float = 30.0
 
 
 def next_send(

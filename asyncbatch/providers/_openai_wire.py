@@ -3,32 +3,42 @@
 The bytes are read and written in `_shapes/openai.py`; here are the calls.
 """
 
+from collections.abc import Collection, Mapping
 from functools import partial
+from typing import Any
 
 from asyncbatch.base_provider import Downloaded, Profile
+from asyncbatch.codec.options import OUTPUT_EXPIRES
 from asyncbatch.dto import (
+    FilePage,
     Match,
     PreparedSubmission,
     ProviderStatus,
     ProviderSubmitResult,
     StatusPage,
 )
-from asyncbatch.exceptions import ProviderTransientError
+from asyncbatch.exceptions import ConfigError, ProviderPermanentError, ProviderTransientError
+from asyncbatch.planning.marks import encode_file_name
 from asyncbatch.providers._shapes.openai import (
     decode_file,
+    decode_files,
     decode_line,
     decode_page,
     decode_status,
     encode_create,
     encode_line,
+    encode_upload,
     is_created,
     is_early,
     match_of,
+    places_of,
 )
-from asyncbatch.wire_provider import WireProvider
+from asyncbatch.wire_provider import GONE, WireProvider
 
 _TOO_LATE = frozenset({400, 409})
 """What the family answers to the cancel of a batch that is ending or over."""
+_FILES_PAGE = 1000
+"""Files asked for at once: up to 10,000 are given, in one answer that is read in one piece."""
 
 
 class OpenAICompatibleProvider(WireProvider):
@@ -38,6 +48,12 @@ class OpenAICompatibleProvider(WireProvider):
         del is_inline
         return encode_line(wire_id, body, endpoint)
 
+    def check_options(self, options: Mapping[str, Any]) -> None:
+        super().check_options(options)
+        if OUTPUT_EXPIRES in options and "output_expires_after" in options:
+            message = f"{self.PROVIDER_NAME}: {OUTPUT_EXPIRES} and output_expires_after say the same thing"
+            raise ConfigError(message, code="config.value", hint="leave one of them out")
+
     def match_of(self, submission: PreparedSubmission, status: ProviderStatus) -> Match | None:
         return match_of(submission, status)
 
@@ -46,15 +62,15 @@ class OpenAICompatibleProvider(WireProvider):
 
     async def upload(self, submission: PreparedSubmission) -> PreparedSubmission:
         """Upload the lines as a file, and compare the length that arrived."""
-        spool = self.input_of(submission)
-        name = f"{submission.tag or submission.batch_id}-{submission.chunk_index:04d}.jsonl"
-        answer = await self.transport.upload("/files", spool, filename=name, fields={"purpose": "batch"})
+        spool, expires_s = self.input_of(submission), self.input_expiry_of(submission)
+        name = encode_file_name(submission)
+        answer = await self.transport.upload("/files", spool, filename=name, fields=encode_upload(expires_s))
         file = self.read(decode_file, answer, "POST /files")
         if file.bytes is not None and file.bytes != spool.size:
-            await self.transport.delete(self.path("/files/{}", file.id))
+            await self.delete_file(file.id)
             message = f"{self.PROVIDER_NAME}: {file.bytes} bytes of {spool.size} arrived"
             raise ProviderTransientError(message, provider=self.PROVIDER_NAME, code="upload_cut")
-        return submission.replace(input_ref=file.id)
+        return submission.replace(input_ref=file.id, input_expires_at=self.input_end(file.expires_at, expires_s))
 
     async def create(self, submission: PreparedSubmission) -> ProviderSubmitResult:
         # OpenAI bills each accepted POST and takes no idempotency key: it is sent once and never again by itself.
@@ -82,15 +98,29 @@ class OpenAICompatibleProvider(WireProvider):
         """Delete the input that only this attempt uses: a create that arrives late then fails validation."""
         if submission.input_ref is None:
             return False
-        await self.transport.delete(self.path("/files/{}", submission.input_ref))
+        await self.delete_file(submission.input_ref)
         return True
 
     async def delete_artifacts(self, provider_batch_id: str) -> int:
-        status = await self._status(provider_batch_id, Profile.CONTROL)
-        files = [uri for uri in (status.input_ref, *status.result_uris) if uri]
-        for file in files:
-            await self.transport.delete(self.path("/files/{}", file))
-        return len(files)
+        """Delete the files of a batch that is over: its input and its answers. The batch itself cannot be deleted."""
+        try:
+            status = await self._status(provider_batch_id, Profile.CONTROL)
+        except ProviderPermanentError as error:
+            if error.status in GONE:
+                return 0
+            raise
+        self.check_ended(status)
+        return sum([await self.delete_file(file) for file in places_of(status)])
+
+    async def delete_file(self, ref: str) -> bool:
+        return await self.delete_at(self.path("/files/{}", ref))
+
+    async def list_files(self, *, cursor: str | None = None, limit: int | None = None) -> FilePage:
+        params = {"limit": str(min(limit or _FILES_PAGE, _FILES_PAGE)), **({"after": cursor} if cursor else {})}
+        return self.read(decode_files, await self.transport.get("/files", params=params), "GET /files")
+
+    def is_left(self, status: ProviderStatus, files: Collection[str]) -> bool:
+        return any(place in files for place in places_of(status))
 
     async def download(self, provider_batch_id: str) -> Downloaded:
         """Download every file the batch names, error file too, whatever its end."""

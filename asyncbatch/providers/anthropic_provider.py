@@ -15,6 +15,7 @@ from asyncbatch.base_provider import Downloaded, Profile
 from asyncbatch.catalog import ProviderFacts
 from asyncbatch.codec.errors import decode_error
 from asyncbatch.codec.lines import salvage_id
+from asyncbatch.codec.options import wire_options
 from asyncbatch.codec.times import decode_time
 from asyncbatch.dto import (
     Match,
@@ -166,7 +167,7 @@ def decode_page(body: bytes, facts: ProviderFacts) -> StatusPage:
 
 def encode_frame(submission: PreparedSubmission) -> tuple[bytes, bytes]:
     """Give what stands before and after the rows, which stay in the spool."""
-    options = msgspec.json.encode(dict(submission.options)) if submission.options else b"{}"
+    options = msgspec.json.encode(wire_options(submission.options))
     return b'{"requests":[', b"]}" if options == b"{}" else b"]," + options[1:]
 
 
@@ -279,7 +280,7 @@ def owns(submission: PreparedSubmission, wire_id: str) -> bool:
     if number == wire_id or not (number.isascii() and number.isdigit()):
         return False
     row = int(number) - bisect_left(submission.refused_rows, int(number))
-    return submission.first_row <= row < submission.first_row + submission.request_count
+    return submission.first_row <= row < submission.first_row + (submission.row_span or submission.request_count)
 
 
 def is_telling(submission: PreparedSubmission, wire_id: str) -> bool:
@@ -360,12 +361,11 @@ class AnthropicBatchProvider(WireProvider):
         """Delete the batch with its answers, which is all that the provider keeps of it."""
         path = self.path(_BATCH_PATH, provider_batch_id)
         try:
-            await self.transport.delete(path)
+            return int(await self.delete_at(path))
         except ProviderPermanentError as error:
-            if error.status == 400:
-                error.hint = "a batch can be deleted once it has ended: cancel it, and wait for its end"
+            if error.status == 400:  # whatever else it may mean, most likely it runs
+                self.check_ended(await self._status(provider_batch_id))
             raise
-        return 1
 
     async def download(self, provider_batch_id: str) -> Downloaded:
         """Download the answers, whatever the end; a batch that names none, even later, has none."""

@@ -7,7 +7,7 @@ Sources: https://ai.google.dev/api/batch-api, googleapis/python-genai 3.6 (batch
 """
 
 import re
-from collections.abc import AsyncGenerator, Callable, Collection, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
@@ -18,9 +18,19 @@ from asyncbatch.base_provider import Downloaded, Profile
 from asyncbatch.codec.json_items import ItemCutter
 from asyncbatch.codec.rpc import Fault, decode_count
 from asyncbatch.codec.times import decode_time
-from asyncbatch.dto import Blob, Match, PreparedSubmission, ProviderStatus, ProviderSubmitResult, StatusPage
+from asyncbatch.dto import (
+    Blob,
+    FilePage,
+    Match,
+    PreparedSubmission,
+    ProviderStatus,
+    ProviderSubmitResult,
+    RemoteFile,
+    StatusPage,
+)
 from asyncbatch.enums import BatchStatus
 from asyncbatch.exceptions import ConfigError, ProviderPermanentError, ProviderTransientError
+from asyncbatch.planning.marks import encode_file_name
 from asyncbatch.providers._shapes.gemini import (
     EMBED,
     HELD,
@@ -38,7 +48,7 @@ from asyncbatch.runtime import finish
 from asyncbatch.spool import PIECE_BYTES, SpoolFile
 from asyncbatch.transport import JsonArrayBody
 from asyncbatch.transport.resumable import send_resumable
-from asyncbatch.wire_provider import UNREADABLE, WireProvider
+from asyncbatch.wire_provider import GONE, UNREADABLE, WireProvider
 
 MEDIA_TYPE = "application/jsonl"
 """Of an input file, as the guide has it; googleapis/python-genai issue 1248 tells of trouble with other spellings."""
@@ -47,10 +57,12 @@ _LOOKS, _LONGEST_LOOK_S = 40, 10.0
 """At a file that is not ready: six minutes in all."""
 _TOO_LATE = frozenset({400, 409})
 """What may be answered to the cancel of a batch that is over: none is documented."""
-_GONE = frozenset({404, 410})
-_GONE_FILE = frozenset({403, 404, 410})
+_GONE_FILE = GONE | {403}
 """The delete of an uploaded file that is not there is answered 403."""
 _VERSION = re.compile(r"[a-z0-9]+")
+
+_FILES_PAGE = 100
+"""The most files that are given at once."""
 
 _SMALL_BYTES = 64 * 1024
 """What is read in less time than the way to a thread and back takes."""
@@ -62,7 +74,9 @@ class _File(msgspec.Struct, frozen=True, rename="camel"):
     """A file at the service, which may be used once its state is `ACTIVE`."""
 
     name: str
+    display_name: str | None = None
     size_bytes: Any = None
+    create_time: Any = None
     expiration_time: Any = None
     state: str | None = None
     error: Fault | None = None
@@ -70,6 +84,13 @@ class _File(msgspec.Struct, frozen=True, rename="camel"):
 
 class _Uploaded(msgspec.Struct, frozen=True):
     file: _File
+
+
+class _Files(msgspec.Struct, frozen=True, rename="camel"):
+    """A page of files; an empty one is an empty object."""
+
+    files: list[_File] | None = None
+    next_page_token: str | None = None
 
 
 class _Page(msgspec.Struct, frozen=True, rename="camel"):
@@ -80,6 +101,7 @@ class _Page(msgspec.Struct, frozen=True, rename="camel"):
 
 _READ_PAGE = msgspec.json.Decoder(_Page)
 _READ_FILE = msgspec.json.Decoder(_File)
+_READ_FILES = msgspec.json.Decoder(_Files)
 _READ_UPLOADED = msgspec.json.Decoder(_Uploaded)
 
 
@@ -87,6 +109,7 @@ class GeminiBatchProvider(WireProvider):
     """Batches on the Gemini Developer API."""
 
     PROVIDER_NAME = "gemini"
+    TAG_FIELD = "displayName"
 
     def encode_line(self, wire_id: bytes, body: bytes, endpoint: str, *, is_inline: bool) -> bytes:
         del endpoint  # the path of the create says what all requests are for
@@ -109,11 +132,11 @@ class GeminiBatchProvider(WireProvider):
             return submission
         self._create_path(submission)  # a model that no path can carry is refused before its file goes up
         spool = self.input_of(submission)
-        name = f"{submission.tag or submission.batch_id}-{submission.chunk_index:04d}.jsonl"
-        about = {"file": {"display_name": name, "mime_type": MEDIA_TYPE, "size_bytes": spool.size}}
+        about = {
+            "file": {"display_name": encode_file_name(submission), "mime_type": MEDIA_TYPE, "size_bytes": spool.size}
+        }
         file = await self._ready(await self._sent(spool, msgspec.json.encode(about)))
-        kept_s = self.facts.retention.input_s
-        expires_at = decode_time(file.expiration_time) or (self.runtime.now() + kept_s if kept_s else None)
+        expires_at = self.input_end(decode_time(file.expiration_time), self.input_expiry_of(submission))
         return submission.replace(input_ref=file.name, input_expires_at=expires_at)
 
     async def _sent(self, spool: Blob, about: bytes) -> _File:
@@ -126,7 +149,7 @@ class GeminiBatchProvider(WireProvider):
         size = decode_count(file.size_bytes)
         if size in (None, spool.size):
             return file
-        await self._delete(self._place("files", file.name), _GONE_FILE)
+        await self.delete_file(file.name)
         message = f"{self.PROVIDER_NAME}: {size} bytes of {spool.size} arrived"
         raise ProviderTransientError(message, provider=self.PROVIDER_NAME, code="upload_cut")
 
@@ -160,7 +183,7 @@ class GeminiBatchProvider(WireProvider):
         """Delete the input that only this attempt uses: a create that arrives late then names a file that is not there."""
         if submission.input_ref is None:
             return False
-        await self._delete(self._place("files", submission.input_ref), _GONE_FILE)
+        await self.delete_file(submission.input_ref)
         return True
 
     # Watching
@@ -220,20 +243,30 @@ class GeminiBatchProvider(WireProvider):
             raise
         return Downloaded(files=(file,), decode=partial(decode, unkeyed=found.unkeyed))
 
+    # Deleting
+
     async def delete_artifacts(self, provider_batch_id: str) -> int:
-        """Delete the input where the batch names it, and the record once it is over, with which its answers go."""
+        """Delete a batch that is over, with which its answers go, and its input where it names one."""
         try:
             status = await self._status(provider_batch_id)
         except ProviderPermanentError as error:
-            if error.status in _GONE:  # deleted before
+            if error.status in GONE:  # deleted before
                 return 0
             raise
-        deleted = 0
-        if status.input_ref:
-            deleted += await self._delete(self._place("files", status.input_ref), _GONE_FILE)
-        if status.status.is_terminal:
-            deleted += await self._delete(self._place("batches", provider_batch_id), _GONE)
-        return deleted
+        self.check_ended(status)
+        deleted = await self.delete_file(status.input_ref) if status.input_ref else False
+        return deleted + await self.delete_at(self._place("batches", provider_batch_id))
+
+    async def delete_file(self, ref: str) -> bool:
+        return await self.delete_at(self._place("files", ref), _GONE_FILE)
+
+    async def list_files(self, *, cursor: str | None = None, limit: int | None = None) -> FilePage:
+        """Give a page of the files that were uploaded; those of answers are not listed, and go with their batch."""
+        size = str(min(limit or _FILES_PAGE, _FILES_PAGE))
+        params = {"pageSize": size, **({"pageToken": cursor} if cursor else {})}
+        path = f"/{self._version}/files"
+        page = self.read(_READ_FILES.decode, await self.transport.get(path, params=params), f"GET {path}")
+        return FilePage(files=tuple(map(_remote, page.files or ())), cursor=page.next_page_token or None)
 
     # Calls
 
@@ -253,10 +286,6 @@ class GeminiBatchProvider(WireProvider):
     def _create_path(self, submission: PreparedSubmission) -> str:
         verb = "asyncBatchEmbedContent" if submission.endpoint == EMBED else "batchGenerateContent"
         return self.path(f"/{self._version}/models/{{}}:{verb}", submission.model)
-
-    async def _delete(self, path: str, gone: Collection[int]) -> bool:
-        """Delete something; gives whether it was still there."""
-        return (await self.transport.send("DELETE", path, also=gone)).status not in gone
 
     @asynccontextmanager
     async def _fetched(
@@ -282,6 +311,16 @@ class GeminiBatchProvider(WireProvider):
         except UNREADABLE as error:
             message = f"{self.PROVIDER_NAME}: a batch was answered with something else than expected: {error}"
         raise ProviderTransientError(message, provider=self.PROVIDER_NAME, code="foreign_answer")
+
+
+def _remote(file: _File) -> RemoteFile:
+    return RemoteFile(
+        ref=file.name,
+        name=file.display_name or "",
+        size=decode_count(file.size_bytes),
+        created_at=decode_time(file.create_time),
+        expires_at=decode_time(file.expiration_time),
+    )
 
 
 def _cut_piece(document: SpoolFile, offset: int, cutter: ItemCutter, take: Callable[[Items], object]) -> None:

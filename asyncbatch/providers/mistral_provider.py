@@ -6,7 +6,7 @@ Source: mistralai/platform-docs-public:openapi.yaml (batch, files), mistralai/cl
 `docs/providers/mistral.md`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import partial
 from typing import Any
 
@@ -14,11 +14,13 @@ import msgspec
 
 from asyncbatch.base_provider import Downloaded, Profile
 from asyncbatch.codec.json_items import ItemCutter
-from asyncbatch.dto import Match, PreparedSubmission, ProviderStatus, ProviderSubmitResult, StatusPage
-from asyncbatch.exceptions import ConfigError, ProviderTransientError
+from asyncbatch.dto import FilePage, Match, PreparedSubmission, ProviderStatus, ProviderSubmitResult, StatusPage
+from asyncbatch.exceptions import ConfigError, ProviderPermanentError, ProviderTransientError
+from asyncbatch.planning.marks import encode_file_name
 from asyncbatch.providers._shapes.mistral import (
     OUTPUTS,
     decode_file,
+    decode_files,
     decode_job,
     decode_line,
     decode_page,
@@ -26,6 +28,7 @@ from asyncbatch.providers._shapes.mistral import (
     encode_create,
     encode_envelope,
     encode_line,
+    encode_upload,
     has_fewer_files,
     is_created,
     is_early,
@@ -35,7 +38,7 @@ from asyncbatch.providers._shapes.mistral import (
 from asyncbatch.runtime import finish
 from asyncbatch.spool import PIECE_BYTES, SpoolFile
 from asyncbatch.transport import JsonArrayBody
-from asyncbatch.wire_provider import UNREADABLE, WireProvider, without_empty
+from asyncbatch.wire_provider import GONE, UNREADABLE, WireProvider, without_empty
 
 _JOBS, _JOB, _FILES = "/v1/batch/jobs", "/v1/batch/jobs/{}", "/v1/files/{}"
 _OURS = frozenset({"endpoint", "model", "agent_id", "input_files", "requests"})
@@ -67,6 +70,10 @@ class MistralBatchProvider(WireProvider):
             message = f"{self.PROVIDER_NAME}: timeout_hours is {hours!r}"
             raise ConfigError(message, code="config.value", hint=f"it is a whole number from 1 to {_LONGEST_HOURS}")
 
+    def window_of(self, options: Mapping[str, Any]) -> int:
+        hours = options.get("timeout_hours")
+        return hours * 3600 if type(hours) is int else self.facts.window_s
+
     def match_of(self, submission: PreparedSubmission, status: ProviderStatus) -> Match | None:
         return match_of(submission, status)
 
@@ -77,15 +84,15 @@ class MistralBatchProvider(WireProvider):
         """Upload the requests as a file, and compare the length that arrived; what travels inline has nothing to upload."""
         if submission.is_inline:
             return submission
-        spool = self.input_of(submission)
-        name = f"{submission.tag or submission.batch_id}-{submission.chunk_index:04d}.jsonl"
-        answer = await self.transport.upload("/v1/files", spool, filename=name, fields={"purpose": "batch"})
+        spool, expires_s = self.input_of(submission), self.input_expiry_of(submission)
+        name = encode_file_name(submission)
+        answer = await self.transport.upload("/v1/files", spool, filename=name, fields=encode_upload(expires_s))
         file = self.read(decode_file, answer, "POST /v1/files")
         if file.bytes is not None and file.bytes != spool.size:
-            await self.transport.delete(self.path(_FILES, file.id))
+            await self.delete_file(file.id)
             message = f"{self.PROVIDER_NAME}: {file.bytes} bytes of {spool.size} arrived"
             raise ProviderTransientError(message, provider=self.PROVIDER_NAME, code="upload_cut")
-        return submission.replace(input_ref=file.id, input_expires_at=file.expires_at)
+        return submission.replace(input_ref=file.id, input_expires_at=self.input_end(file.expires_at, expires_s))
 
     async def create(self, submission: PreparedSubmission) -> ProviderSubmitResult:
         # Each accepted POST is a job that is billed, and no idempotency key is taken: it is sent once and not repeated.
@@ -119,20 +126,34 @@ class MistralBatchProvider(WireProvider):
         """Delete the input that only this attempt uses: a create that arrives late then names a file that is not there."""
         if submission.input_ref is None:
             return False
-        await self.transport.delete(self.path(_FILES, submission.input_ref))
+        await self.delete_file(submission.input_ref)
         return True
 
     async def delete_artifacts(self, provider_batch_id: str) -> int:
-        """Delete the files of a job; where it has none, and is over, the record itself, which holds requests and answers."""
+        """Delete the files of a job that is over; where it has none, the record itself, which holds requests and answers."""
         path = self.path(_JOB, provider_batch_id)
-        body = await self.transport.get(path)
+        try:
+            body = await self.transport.get(path)
+        except ProviderPermanentError as error:
+            if error.status in GONE:
+                return 0
+            raise
         job, status = self.read(decode_job, body, f"GET {path}"), decode_status(body, self.facts)
-        paths = [self.path(_FILES, file) for file in (*without_empty(job.input_files or ()), *status.result_uris)]
-        if not paths and status.status.is_terminal:
-            paths = [path]
-        for place in paths:
-            await self.transport.delete(place)
-        return len(paths)
+        self.check_ended(status)
+        files = without_empty((*(job.input_files or ()), *status.result_uris))
+        return sum([await self.delete_file(file) for file in files]) if files else int(await self.delete_at(path))
+
+    async def delete_file(self, ref: str) -> bool:
+        return await self.delete_at(self.path(_FILES, ref))
+
+    async def list_files(self, *, cursor: str | None = None, limit: int | None = None) -> FilePage:
+        page, size = int(cursor or 0), self.page_size(limit)
+        body = await self.transport.get("/v1/files", params={"page": str(page), "page_size": str(size)})
+        return self.read(partial(decode_files, page=page, size=size), body, "GET /v1/files")
+
+    def is_left(self, status: ProviderStatus, files: Collection[str]) -> bool:
+        places = without_empty((status.input_ref, *status.result_uris))
+        return not places or any(place in files for place in places)
 
     async def download(self, provider_batch_id: str) -> Downloaded:
         """Bring the answers: from every file that the job names, whatever its end, or out of the job where it names none."""

@@ -11,6 +11,7 @@ from asyncbatch.cli import main
 from tests.cli.words import MODEL, QUICK, Done
 
 _START = "import sys; sys.argv[0] = 'asyncbatch'; from asyncbatch.cli import main; sys.exit(main())"
+_AGAIN = "import functools, asyncbatch.client as c; c.Patience = functools.partial(c.Patience, again_s={}); "
 
 
 @pytest.fixture
@@ -66,14 +67,15 @@ def start(place, asyncbatch_emulator):
     """Start a command as a program of its own; whatever still runs at the end of the test is ended."""
     started = []
 
-    def start_command(*args, unbuffered="", **options):
+    def start_command(*args, unbuffered="", again_s=None, **options):
+        begin = _AGAIN.format(again_s) if again_s is not None else ""
         environment = {
             "PYTHONPATH": os.pathsep.join(sys.path),
             "PYTHONWARNINGS": "error",
             "PYTHONUNBUFFERED": unbuffered,
         }
         process = subprocess.Popen(
-            [sys.executable, "-c", _START, *map(str, args)],
+            [sys.executable, "-c", begin + _START, *map(str, args)],
             env=os.environ | environment,
             cwd=place,
             **(dict.fromkeys(["stdin", "stdout", "stderr"], subprocess.PIPE) | options),

@@ -10,9 +10,7 @@ from contextlib import closing
 import pytest
 
 from asyncbatch.emulator import Emulator, faults
-from tests.cli.words import MODEL, QUICK, read_until, rows_in, sent
-
-ONE_EACH = QUICK.replace("{openai: {", "{openai: {limits: {requests: 1}, ")
+from tests.cli.words import MODEL, ONE_EACH, read_until, rows_in, sent
 
 
 def creates(emulator):
@@ -372,8 +370,67 @@ class TestAtOnce:
         running.communicate()
 
         assert done.code == 0
-        assert "the end of 1 batch was asked for" in done.err
         assert running.returncode == 3
+        assert [record.kind for record in asyncbatch_emulator.history].count("cancel") == 1
+
+    def test_a_cancel_says_who_does_it(self, start, cli, write, asyncbatch_emulator):
+        write("slow [[stall]]")
+        process = start("run", "requests.jsonl", "-m", MODEL, "-o", "out.jsonl", "--poll", "600")
+        read_until(process.stderr, b"submitted")
+
+        done = cli("cancel", "last", "--yes", "--json")
+
+        assert done.code == 0
+        assert ": the end of 1 batch is asked for by the process that has the job\n" in done.err
+        assert (done.document["followed"], done.document["heard"]) == (True, True)
+        assert (done.document["state"], done.document["cancel_asked"]) == ("cancelling", True)
+
+    @pytest.fixture
+    def stopped(self, running, monkeypatch):
+        """A process that has a job and does nothing."""
+        monkeypatch.setattr("asyncbatch.cli.cancelling._HEARD_S", 0.2)
+        running.send_signal(signal.SIGSTOP)
+        yield running
+        running.send_signal(signal.SIGCONT)
+
+    def test_a_cancel_that_is_not_heard_is_written_down_and_heard_later(self, stopped, cli, asyncbatch_emulator):
+        done = cli("cancel", "last", "--yes", "--json")
+        unheard = [record.kind for record in asyncbatch_emulator.history]
+        stopped.send_signal(signal.SIGCONT)
+        stopped.communicate()
+
+        assert done.code == 8
+        assert ": its end is written down. The process that has the job does not answer yet" in done.err
+        assert (done.document["followed"], done.document["heard"]) == (True, False)
+        assert "cancel" not in unheard
+        assert stopped.returncode == 3
+        assert "cancel" in [record.kind for record in asyncbatch_emulator.history]
+
+    def test_a_cancel_that_was_not_heard_is_done_by_whoever_goes_on(self, stopped, cli, asyncbatch_emulator):
+        cli("cancel", "last", "--yes")
+        stopped.kill()
+        stopped.communicate()
+
+        watched = cli("watch", "last", "--poll", "0.02", "--json")
+
+        assert watched.document["outcomes"] == {"cancelled": 1}
+        assert "cancel" in [record.kind for record in asyncbatch_emulator.history]
+
+    def test_a_cancel_whose_hearer_dies_asks_the_provider_itself(self, stopped, start, place, asyncbatch_emulator):
+        asyncbatch_emulator.add(
+            faults.stall(0.5, path="/batches/*/cancel", times=1)
+        )  # not so quick that it goes by itself
+        process = start("cancel", "last", "--yes")
+        with closing(sqlite3.connect(place / "home" / "journal.sqlite3")) as journal:
+            while not journal.execute("SELECT count(*) FROM wish").fetchone()[0]:
+                assert process.poll() is None
+        stopped.kill()
+        stopped.communicate()
+
+        _, err = process.communicate()
+
+        assert process.returncode == 0
+        assert b": the end of 1 batch was asked for\n" in err
         assert "cancel" in [record.kind for record in asyncbatch_emulator.history]
 
 

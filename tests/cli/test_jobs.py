@@ -283,8 +283,37 @@ class TestCancel:
         watched = cli("watch", "last", "--poll", "0.02", "--json")
 
         assert done.code == 0
+        assert " is over: 2 cancelled" in done.err
         assert watched.document["outcomes"] == {"cancelled": 2}
         assert "create" not in sent(asyncbatch_emulator)
+
+    def test_until_it_is_over_everything_that_shows_the_job_says_so(self, submit, cli):
+        job = submit(STALL)
+
+        cancelled = cli("cancel", job, "--yes", "--json").document
+
+        assert (cancelled["job"], cancelled["followed"], cancelled["heard"]) == (job, False, True)
+        assert cli("ls").out.split("\n")[1].split()[2] == "cancelling"
+        for command in ("show", "status"):
+            assert "cancelling: 0 of 1 batch done" in cli(command, job).out
+            document = cli(command, job, "--json").document
+            assert (document["state"], document["cancel_asked"]) == ("cancelling", True)
+        assert cli("watch", job, "--poll", "0.02").code == 3
+        assert cli("show", job, "--json").document["state"] == "ended"
+
+    def test_one_that_the_provider_refuses_is_asked_for_again_by_whoever_goes_on(
+        self, submit, cli, asyncbatch_emulator
+    ):
+        job = submit(STALL)
+        asyncbatch_emulator.add(faults.refuse(403, path="/batches/*/cancel", times=3))
+
+        done = cli("cancel", job, "--yes")
+        watched = cli("watch", job, "--poll", "0.02", "--json")
+
+        assert done.code == 4
+        assert f"the end of job {job[:8]} is written down, and asked for again by whoever goes on with it" in done.err
+        assert f": asyncbatch watch {job[:8]}\nerror: " in done.err
+        assert watched.document["outcomes"] == {"cancelled": 1}
 
     def test_one_that_is_over_has_nothing_to_cancel(self, over, cli):
         over("hello")

@@ -483,8 +483,8 @@ def test_help_names_the_commands_and_the_exit_codes(cli):
     done = cli("--help")
 
     assert done.code == 0
-    commands = ["cancel", "config", "demo", "emulator", "gc", "ls", "models", "providers", "results", "resume", "run"]
-    commands += ["show", "sql", "status", "submit", "watch"]
+    commands = ["cancel", "config", "demo", "emulator", "gc", "ls", "models", "orphans", "providers", "results"]
+    commands += ["resume", "retry", "run", "show", "sql", "status", "submit", "watch"]
     assert [name for name in commands if f"  {name} " in done.out] == commands
     assert [code for code in (0, 1, 2, 3, 4, 8, 130) if f"    {code}  " in done.out] == [0, 1, 2, 3, 4, 8, 130]
 

@@ -4,6 +4,7 @@ import json
 
 MODEL = "openai/gpt-4.1-mini"
 QUICK = "providers: {openai: {polling: {min_interval_s: 0}}}\n"
+ONE_EACH = QUICK.replace("{openai: {", "{openai: {limits: {requests: 1}, ")
 
 
 class Done:

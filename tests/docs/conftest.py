@@ -17,6 +17,7 @@ def world(asyncbatch_emulator, monkeypatch, tmp_path):
 
     A create takes 0.2 s, as it may at the real service: an agent whose patience is shorter sees its wait cancelled.
     """
+    monkeypatch.chdir(tmp_path)  # a directory that an example names is made here
     monkeypatch.setenv("ASYNCBATCH_HOME", str(tmp_path / "home"))
     in_a_hurry = partial(Polling, first_s=0.02, max_s=0.1)
     monkeypatch.setattr("asyncbatch.client.Polling", in_a_hurry)

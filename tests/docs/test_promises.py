@@ -5,10 +5,11 @@ import re
 
 import pytest
 
+from asyncbatch import InputMode, load_catalog
 from tests.docs.pages import PAGES, ROOT, read
 
 NAMED = re.compile(r"`(tests/[a-z0-9_/]+\.py)((?:::\w+)*)`")
-PROMISES = "docs/promises.md"
+PROMISES = "docs/reliability.md"
 
 
 def is_there(path, names):
@@ -36,6 +37,21 @@ def test_every_promise_names_a_test():
     assert rows
     assert later
     assert [row for row in rows if not NAMED.search(row)] == []
+
+
+def test_how_surely_a_create_is_found_stands_there_as_the_catalog_has_it():
+    lines = [line for line in read(PROMISES).splitlines() if re.search("`(TAGGED|INFERRED)", line)]
+    rows = [[cell.strip(" `") for cell in line.split("|")[1:4]] for line in lines]
+    told = {name: (file, inline) for name, file, inline in rows}
+    catalog = load_catalog()
+
+    for facts in map(catalog.provider, catalog.names()):
+        by_way = {
+            InputMode.FILE: facts.submit_safety,
+            InputMode.INLINE: facts.inline_submit_safety or facts.submit_safety,
+        }
+        known = tuple(by_way[way].name if way in facts.inputs else "no" for way in by_way)
+        assert told[facts.title] == known
 
 
 def test_a_test_that_is_not_there_would_be_noticed():

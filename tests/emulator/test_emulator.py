@@ -13,11 +13,12 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+import aiohttp
 import anyio
 import msgspec
 import pytest
 
-from asyncbatch.emulator import Emulator, family, faults, serve
+from asyncbatch.emulator import Emulator, family, faults, inline, serve
 from asyncbatch.emulator.clock import Clock
 from tests.emulator.wire import Api, chat_row, encode_lines
 
@@ -175,6 +176,34 @@ async def test_reset_forgets_everything(api, emulator, time):
     assert (await api.get("/files"))["data"] == []
     assert emulator.now == time.now
     assert {record.kind for record in emulator.history} == {"request"}
+
+
+async def test_a_create_that_a_reset_overtakes_is_refused(emulator, monkeypatch):
+    """Its rows lie where everything is forgotten."""
+    is_split, goes_on, split = threading.Event(), threading.Event(), inline._split
+
+    def wait(*args):
+        found = split(*args)
+        is_split.set()
+        assert goes_on.wait(10)
+        return found
+
+    monkeypatch.setattr(inline, "_split", wait)
+    monkeypatch.setattr(emulator._running.service.families["mistral"].desk.store, "remove", lambda: None)
+    row = {"custom_id": "a", "body": {"messages": [{"role": "user", "content": "hi"}]}}
+    order = {"requests": [row], "endpoint": "/v1/chat/completions", "model": "mistral-small-latest"}
+    async with aiohttp.ClientSession(headers={"Authorization": "Bearer k"}) as session:
+        url = f"{emulator.base_url('mistral')}/v1/batch/jobs"
+        call = asyncio.create_task(session.post(url, json=order))
+        await asyncio.to_thread(is_split.wait, 10)
+        await asyncio.to_thread(emulator.reset)
+        goes_on.set()
+        async with await call as refused:
+            assert refused.status == 503
+        async with session.get(url) as listed:
+            assert (await listed.json())["data"] == []
+
+    assert [record.kind for record in emulator.history] == ["request", "request"]
 
 
 async def test_reset_brings_back_the_first_script(time):

@@ -27,6 +27,28 @@ async def test_accept_then_drop_loses_the_answer_but_not_the_batch(api, emulator
     assert [record.status for record in emulator.history if record.method == "POST"][-1] is None
 
 
+async def test_a_stalled_call_is_answered_in_the_end(api, emulator):
+    emulator.add(faults.stall(0.01), faults.stall(0.01, operation="list"))
+    file = await api.upload(encode_lines(ROWS))
+
+    batch = await api.create(file["id"])
+
+    assert [item["id"] for item in (await api.get("/batches"))["data"]] == [batch["id"]]
+
+
+async def test_an_answer_may_be_changed_and_cut_in_either_order(api, emulator):
+    batch = await api.start(ROWS)
+    emulator.add(faults.cut_body(400, operation="poll"), faults.unknown_status("paused"))
+
+    async with await api.send("GET", f"/batches/{batch['id']}") as response:
+        beginning = await response.content.readany()
+        with pytest.raises(aiohttp.ClientPayloadError):
+            beginning += await response.read()
+
+    assert len(beginning) == 400
+    assert b'"paused"' in beginning
+
+
 async def test_a_create_after_a_lost_answer_pays_twice_and_the_history_shows_it(api, emulator):
     emulator.add(faults.accept_then_drop())
     file = await api.upload(encode_lines(ROWS))

@@ -46,7 +46,7 @@ async def test_a_finished_job_gives_its_rows_without_asking_anybody(open_client,
     calls = len(emulator.history)
     async with open_client() as client:
         assert client.jobs() == []
-        again = await client.attach(job.id)
+        again = await client.job(job.id)
         after = await rows_of(again)
 
     assert after == before
@@ -59,10 +59,10 @@ async def test_a_job_that_was_accepted_and_not_sent_is_sent_by_the_next_client(o
     emulator.add(faults.refuse(503, operation="upload", times=None, for_s=30))
     async with open_client() as client:
         job = await client.submit(HELLO, model=CHAT)
-        await until(lambda: client.job(job.id).status().batches[0].note is not None)
+        await until(lambda: job.status().batches[0].note is not None)
     assert creates(emulator) == []
     async with open_client() as client:
-        rows = await rows_of(client.job(job.id))
+        rows = await rows_of(await client.job(job.id))
 
     assert len(rows) == 6
     assert len(creates(emulator)) == 1
@@ -75,9 +75,9 @@ async def test_a_lost_create_is_looked_for_by_the_next_client(open_client, emula
     emulator.add(fault, faults.refuse(503, operation="list", times=3))
     async with open_client() as client:
         job = await client.submit(HELLO, model=CHAT)
-        await until(lambda: "create arrived" in (client.job(job.id).status().batches[0].note or ""))
+        await until(lambda: "create arrived" in (job.status().batches[0].note or ""))
     async with open_client() as client:
-        rows = await rows_of(client.job(job.id))
+        rows = await rows_of(await client.job(job.id))
 
     assert {status for status, _ in rows.values()} == {ResultStatus.SUCCEEDED}
     assert len(creates(emulator)) == 1
@@ -117,7 +117,7 @@ async def test_the_same_key_with_anything_else_is_refused_and_nothing_is_sent(op
 async def test_a_job_that_nobody_accepted_is_told(open_client):
     async with open_client() as client:
         with pytest.raises(ConfigError, match="no job 'nobody'"):
-            await client.attach("nobody")
+            await client.job("nobody")
 
 
 async def test_another_key_than_the_one_that_a_job_was_sent_with_is_refused(open_client, monkeypatch, caplog):
@@ -128,7 +128,7 @@ async def test_another_key_than_the_one_that_a_job_was_sent_with_is_refused(open
     async with open_client() as client:
         taken_up = client.jobs()
         with pytest.raises(ConfigError) as caught:
-            await client.attach(job.id)
+            await client.job(job.id)
 
     assert taken_up == []
     assert caught.value.code == "auth.scope_mismatch"
@@ -140,11 +140,11 @@ async def test_a_second_client_follows_a_job_and_goes_on_with_it_when_the_first_
         async with open_client() as first:
             job = await first.submit(HELLO, model=CHAT)
             await job.submitted()
-            followed = await second.attach(job.id)
-            state = followed.status().batches[0].state
+            followed = await second.job(job.id)
+            batches = await followed.submitted()
         rows = await rows_of(followed)
 
-    assert state == "submitted"
+    assert batches == (creates(emulator)[0].object_id,)
     assert len(rows) == 6
     assert len(creates(emulator)) == 1
 
@@ -152,7 +152,7 @@ async def test_a_second_client_follows_a_job_and_goes_on_with_it_when_the_first_
 async def test_a_second_client_gives_the_rows_that_the_first_has_fetched(open_client, emulator):
     async with open_client() as first, open_client() as second:
         job = await first.submit(HELLO, model=CHAT)
-        followed = await second.attach(job.id)
+        followed = await second.job(job.id)
         rows = await rows_of(followed)
         own = await rows_of(job)
 
@@ -168,7 +168,7 @@ async def test_a_job_that_is_discarded_is_gone_for_everybody(open_client, tmp_pa
         await job.discard()
     async with open_client() as client:
         with pytest.raises(ConfigError):
-            await client.attach(job.id)
+            await client.job(job.id)
 
     assert list((tmp_path / "state" / "jobs").iterdir()) == []
 
@@ -182,7 +182,7 @@ async def test_a_job_of_several_batches_and_refused_rows_comes_back_whole(emulat
         job = await client.submit(requests, model=CHAT, on_bad_row="reject")
         await job.submitted()
     async with BatchClient(runtime=runtime, catalog=catalog, journal=tmp_path) as client:
-        rows = await rows_of(client.job(job.id))
+        rows = await rows_of(await client.job(job.id))
 
     assert {key: status.value for key, (status, _) in rows.items()} == {
         "r0": "succeeded",
@@ -203,3 +203,16 @@ async def test_a_batch_that_the_journal_knows_is_no_candidate_for_a_lost_create(
         (batch,) = await job.submitted()
 
         assert await second._journal.batches() == {batch}
+
+
+async def test_without_a_word_the_environment_says_where_jobs_are_remembered(
+    emulator, runtime, catalog, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("ASYNCBATCH_HOME", str(tmp_path / "state"))
+    async with BatchClient(runtime=runtime, catalog=catalog) as client:
+        job = await client.submit(HELLO[:1], model=CHAT)
+    async with BatchClient(runtime=runtime, catalog=catalog) as client:
+        assert len(await (await client.job(job.id)).results()) == 1
+    monkeypatch.delenv("ASYNCBATCH_HOME")
+    async with BatchClient(runtime=runtime, catalog=catalog) as client:
+        assert await client.records() == []

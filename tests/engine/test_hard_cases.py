@@ -25,7 +25,7 @@ from asyncbatch import (
     SubmitSafety,
 )
 from asyncbatch.emulator import faults
-from asyncbatch.engine.create import Creates
+from asyncbatch.engine.create import Grace
 from asyncbatch.engine.ledger import Ledger
 from asyncbatch.journal import MemoryJournal, Voided
 from asyncbatch.result_stream import RowIterator
@@ -352,10 +352,10 @@ async def test_refused_cancels_are_asked_for_again_only_after_a_reading_of_their
 
 
 async def test_a_create_that_begins_while_the_client_closes_has_the_same_deadline():
-    creates = Creates()
-    creates.hurry(0.01)
+    grace = Grace()
+    grace.hurry(0.01)
 
-    with anyio.fail_after(5), creates.enter() as scope:
+    with anyio.fail_after(5), grace.enter() as scope:
         await anyio.sleep_forever()
 
     assert scope.cancelled_caught

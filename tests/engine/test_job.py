@@ -255,14 +255,14 @@ async def test_a_job_can_be_discarded_when_it_is_over(client):
 
     assert client.jobs() == []
     with pytest.raises(ConfigError, match=f"no job '{job.id}'"):
-        client.job(job.id)
+        await client.job(job.id)
 
 
 async def test_a_job_is_found_again_by_its_id(client):
     job = await client.submit(prompts(3), model=CHAT)
 
-    assert client.job(job.id).id == job.id
-    assert len(await client.job(job.id).results()) == 3
+    assert (await client.job(job.id)).id == job.id
+    assert len(await (await client.job(job.id)).results()) == 3
 
 
 class TestBadInput:

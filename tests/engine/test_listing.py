@@ -4,6 +4,7 @@ import pytest
 
 from asyncbatch import BatchClient, ConfigError, ResultStatus
 from asyncbatch.emulator import faults
+from asyncbatch.journal.sqlite import SqliteJournal
 from tests.engine.waiting import until
 
 CHAT = "openai/gpt-4.1-mini"
@@ -53,7 +54,7 @@ async def test_a_listed_job_says_how_long_a_lost_create_will_be_looked_for(open_
     emulator.add(faults.drop(operation="create", times=None), faults.refuse(503, operation="list", times=None))
     async with open_client() as client, open_client() as other:
         job = await client.submit(HELLO[:1], model=CHAT)
-        await until(lambda: "create arrived" in (client.job(job.id).status().batches[0].note or ""))
+        await until(lambda: "create arrived" in (job.status().batches[0].note or ""))
         (record,) = await other.records()
 
     assert record.batches[0].state == "create_unknown"
@@ -84,21 +85,29 @@ async def test_a_finished_job_is_read_without_any_key_and_with_another_one(open_
     ):
         change()
         async with open_client() as client:
-            found.append(await (await client.attach(job.id)).results())
+            found.append(await (await client.job(job.id)).results())
 
     assert [len(rows) for rows in found] == [4, 4]
 
 
-async def test_a_client_says_that_it_only_follows_a_job_and_when_it_does_no_longer(open_client):
+async def test_a_client_says_that_it_only_follows_a_job_and_when_it_does_no_longer(
+    open_client, emulator, tmp_path, runtime
+):
+    emulator.add(faults.refuse(503, operation="upload", times=None, for_s=100))
+    async with open_client() as client:
+        job = await client.submit(HELLO, model=CHAT)
+        is_followed_by_its_own = client.follows(job.id)
+    owner = SqliteJournal(tmp_path / "state", runtime)
+    await owner.open()
+    assert await owner.claim(job.id)
+
     async with open_client() as second:
-        async with open_client() as first:
-            job = await first.submit(HELLO, model=CHAT)
-            await job.submitted()
-            followed = await second.attach(job.id)
-            was_followed = second.follows(job.id), first.follows(job.id)
+        followed = await second.job(job.id)
+        was_followed = second.follows(job.id)
+        await owner.close()
         await followed.wait()
 
-        assert was_followed == (True, False)
+        assert (is_followed_by_its_own, was_followed) == (False, True)
         assert not second.follows(job.id)
 
 

@@ -30,7 +30,7 @@ def mutant(name: str) -> Callable[[Callable[[], None]], Callable[[], None]]:
 def plant_no_intent() -> None:
     """The create is sent first, and written down afterwards."""
 
-    async def create_once(submission: Any, *, provider: Any, move: Any, runtime: Any, creates: Any) -> Any:
+    async def create_once(submission: Any, *, provider: Any, move: Any, runtime: Any, grace: Any) -> Any:
         event, failure = await create._outcome(provider, submission)
         await move(CreateIntended(mark=submission.tag, at=runtime.now()))
         await move(event)

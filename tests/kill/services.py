@@ -74,7 +74,8 @@ def _openai(service: Service, emulator: Emulator) -> Iterator[tuple[str, bytes]]
 
 def _mistral(service: Service, emulator: Emulator) -> Iterator[tuple[str, bytes]]:
     for batch in service.listed(emulator):
-        yield from _lines(service, emulator, f"/v1/files/{batch['output_file']}/content")
+        if batch["output_file"]:
+            yield from _lines(service, emulator, f"/v1/files/{batch['output_file']}/content")
 
 
 def _lines(service: Service, emulator: Emulator, path: str) -> Iterator[tuple[str, bytes]]:
@@ -85,14 +86,16 @@ def _lines(service: Service, emulator: Emulator, path: str) -> Iterator[tuple[st
 def _anthropic(service: Service, emulator: Emulator) -> Iterator[tuple[str, bytes]]:
     for batch in service.listed(emulator):
         for line in service.call(emulator, f"{service.batches}/{batch['id']}/results").splitlines():
-            yield _text(line, "custom_id"), bytes(_dug(line, "result", "message"))
+            if _text(line, "result", "type") == "succeeded":
+                yield _text(line, "custom_id"), bytes(_dug(line, "result", "message"))
 
 
 def _gemini(service: Service, emulator: Emulator) -> Iterator[tuple[str, bytes]]:
     for batch in service.listed(emulator):
         whole = service.call(emulator, f"/v1beta/{batch['name']}")
         for item in _ITEMS.decode(_dug(whole, "response", "inlinedResponses", "inlinedResponses")):
-            yield _text(bytes(item), "metadata", "key"), bytes(_dug(item, "response"))
+            if "response" in _FIELDS.decode(item):
+                yield _text(bytes(item), "metadata", "key"), bytes(_dug(item, "response"))
 
 
 OPENAI = Service("openai", "openai/gpt-4.1-mini", "file", "/batches", _openai)

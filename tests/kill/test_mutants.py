@@ -34,7 +34,7 @@ def test_a_create_that_is_not_written_down_or_not_looked_for_pays_twice(lanes, s
 
     found = played(lanes, scene_of, service, steps, mutant=mutant)
 
-    assert "2 paid batches for 1 submissions" in [problem for each in found for problem in each]
+    assert "2 paid batches for 1 submissions in 1 rounds" in [problem for each in found for problem in each]
 
 
 def test_a_journal_that_is_ahead_of_the_disk_loses_rows(lanes, scene_of):

@@ -5,7 +5,7 @@ Real processes, a real journal, a service across a real connection. `worker.py` 
 
 import pytest
 
-from tests.kill.scenes import problems
+from tests.kill.scenes import FAILS, problems
 from tests.kill.services import ANTHROPIC, GEMINI, SERVICES
 
 SERVICE = pytest.mark.parametrize("service", SERVICES, ids=str)
@@ -57,6 +57,23 @@ def test_a_kill_at_a_create_beside_a_batch_that_looks_alike_pays_for_each_once(s
         return step, killed.was_killed, problems(scene, last)
 
     assert slow_lanes.each(play, steps) == [(step, True, []) for step in steps]
+
+
+@SERVICE
+def test_a_kill_at_any_step_of_a_second_round_asks_for_no_answer_again(lanes, scene_of, service):
+    """One of three requests fails in each round, and is sent twice; the others are never asked for again."""
+    again = {"prompts": ["hello 0", f"{FAILS} hello 1", "hello 2"], "rounds": 2}
+    steps = steps_of(lanes, scene_of, service, **again)
+    second = [step for step in steps[steps.index("move Retried: before #1") - 8 :] if "#3" not in step]
+
+    def play(lane, step):
+        scene = scene_of(lane, service, **again)
+        killed, last = scene.play([step])
+        return step, killed.was_killed, problems(scene, last)
+
+    played = lanes.each(play, second)
+    assert [(step, found) for step, _, found in played if found] == []
+    assert sum(was_killed for _, was_killed, _ in played) > 20
 
 
 @pytest.mark.long

@@ -69,7 +69,7 @@ async def test_tasks_that_attach_a_job_at_once_go_on_with_it_once(emulator, tmp_
     async with BatchClient(runtime=emulator.runtime, journal=tmp_path / "state") as client:
         job = await client.submit(PROMPTS, model=OPENAI.model)
     async with BatchClient(runtime=emulator.runtime, journal=tmp_path / "state", resume=False) as client:
-        jobs = await at_once(5, lambda _: client.attach(job.id))
+        jobs = await at_once(5, lambda _: client.job(job.id))
         states = [each.status().batches for each in jobs]
         rows = [len(await each.results()) for each in jobs]
 

@@ -35,6 +35,7 @@ from asyncbatch.catalog import Catalog
 from asyncbatch.engine import opening
 from asyncbatch.journal.sqlite import SqliteJournal
 from asyncbatch.planning.recovery import Recovery
+from asyncbatch.planning.retry import Patience
 from asyncbatch.planning.schedule import Polling
 from asyncbatch.registry import batch_provider_registry
 from asyncbatch.runtime import Runtime
@@ -68,6 +69,7 @@ class Errand(msgspec.Struct, frozen=True, kw_only=True):
         per_batch: How many of them go into one batch; None for all.
         signals: Which signals strike, by step.
         recovery: Changes to how lost creates are searched for.
+        rounds: How often a request is sent at most.
         mutant: A bug that is planted first; see `mutants.py`.
     """
 
@@ -81,6 +83,7 @@ class Errand(msgspec.Struct, frozen=True, kw_only=True):
     per_batch: int | None = None
     signals: dict[str, int] = {}
     recovery: dict[str, float] = {}
+    rounds: int = 1
     mutant: str | None = None
 
     def path(self, kind: str) -> Path:
@@ -245,10 +248,14 @@ async def work(errand: Errand, step: Steps) -> None:
             session=session,
             journal=WatchedJournal(SqliteJournal(Path(errand.home) / "state", runtime), step),
             polling=POLLING,
+            patience=Patience(again_s=0.01),
             recovery=Recovery(**{**RECOVERY, **errand.recovery}),
             runtime=runtime,
         ) as client:
-            job = await client.submit(errand.prompts, model=errand.model, key=errand.key, input_mode=errand.way)
+            again = {"retry": "transient", "max_attempts": errand.rounds} if errand.rounds > 1 else {}
+            job = await client.submit(
+                errand.prompts, model=errand.model, key=errand.key, input_mode=errand.way, **again
+            )
             await job.wait()
             rows = [(row.request_id, row.status.value, row.text, sha(row.body)) async for row in job.results()]
     part = errand.path("part")

@@ -927,10 +927,9 @@ async def test_what_went_inline_has_no_fence():
         ({"inputConfig": {"fileName": "files/abc123"}}, 200, 2, ["files/abc123", "batches/bbbb"]),
         ({"inputConfig": {"fileName": "files/abc123"}}, 403, 1, ["files/abc123", "batches/bbbb"]),
         ({}, None, 1, ["batches/bbbb"]),
-        ({"state": "BATCH_STATE_RUNNING"}, None, 0, []),
     ],
 )
-async def test_what_is_deleted_is_the_input_and_the_record_once_it_is_over(batch, input_status, count, deleted):
+async def test_what_is_deleted_is_the_input_and_the_record(batch, input_status, count, deleted):
     found = answer(operation(**{"state": "BATCH_STATE_SUCCEEDED", **batch}))
     answers = [found, *([answer(b"{}", input_status)] if input_status else []), answer(b"{}")]
     async with gemini(*answers) as here:
@@ -939,12 +938,34 @@ async def test_what_is_deleted_is_the_input_and_the_record_once_it_is_over(batch
     assert here.targets[1:] == [f"DELETE /v1beta/{place}" for place in deleted]
 
 
+async def test_a_batch_that_runs_keeps_its_record_and_its_input():
+    running = operation(state="BATCH_STATE_RUNNING", inputConfig={"fileName": "files/abc123"})
+    async with gemini(answer(running)) as here:
+        with pytest.raises(ProviderTransientError) as caught:
+            await here.provider.delete_artifacts("batches/bbbb")
+
+    assert caught.value.code == "not_ended"
+    assert here.targets == ["GET /v1beta/batches/bbbb"]
+
+
 async def test_deleting_again_deletes_nothing_and_a_refusal_is_no_deletion():
     async with gemini(answer(fault(404, "NOT_FOUND"), 404)) as here:
         assert await here.provider.delete_artifacts("batches/bbbb") == 0
     async with gemini(answer(fault(403, "PERMISSION_DENIED"), 403)) as there:
         with pytest.raises(ProviderPermanentError):
             await there.provider.delete_artifacts("batches/bbbb")
+
+
+async def test_the_list_of_files_names_them_with_their_ends():
+    page = {"files": [FILE], "nextPageToken": "tok"}
+    async with gemini(answer(json.dumps(page).encode()), answer(b"{}")) as here:
+        first = await here.provider.list_files()
+        last = await here.provider.list_files(cursor=first.cursor, limit=100_000)
+
+    (file,) = first.files
+    assert (file.ref, file.name, file.size, file.expires_at) == ("files/abc123", "in.jsonl", 12, NOON + 48 * 3600)
+    assert (last.files, last.cursor) == ((), None)
+    assert here.targets == ["GET /v1beta/files?pageSize=100", "GET /v1beta/files?pageSize=100&pageToken=tok"]
 
 
 async def test_a_poll_tells_how_far_the_services_clock_is_behind():

@@ -5,6 +5,7 @@ saw them; compared on 2026-11-25.
 """
 
 import json
+import re
 from contextlib import asynccontextmanager
 
 import msgspec
@@ -24,6 +25,7 @@ from asyncbatch import (
 from asyncbatch.catalog import load_catalog
 from asyncbatch.enums import ErrorClass, SubmitSafety
 from asyncbatch.providers._shapes.mistral import (
+    decode_files,
     decode_line,
     decode_page,
     decode_status,
@@ -879,7 +881,55 @@ async def test_every_endpoint_of_the_fact_sheet_takes_a_job(endpoint):
     assert json.loads(encode_create(submission, FACTS))["endpoint"] == endpoint
 
 
-# Deleting
+# Keeping and deleting
+
+
+@pytest.mark.parametrize(
+    ("options", "hours"),
+    [
+        ({}, "168"),
+        ({"timeout_hours": 168}, "312"),
+        ({"input_expires_s": 90_000}, "25"),
+        ({"input_expires_s": 93_599}, "25"),
+        ({"input_expires_s": None}, None),
+    ],
+)
+async def test_an_upload_asks_for_its_expiry_in_hours(options, hours):
+    async with mistral(reply({**UPLOADED, "bytes": len(LINES)})) as here:
+        sent = await here.provider.upload(await here.prepare(ROWS, options=options))
+        (upload,) = here.server.asked
+
+    asked = re.search(rb'name="expiry"\r\n\r\n(\d+)\r\n', upload.body)
+    assert (asked[1].decode() if asked else None) == hours
+    assert sent.input_expires_at == (None if hours is None else here.clock.now() + int(hours) * 3600)
+
+
+async def test_an_upload_goes_when_the_service_says_so():
+    async with mistral(reply({**UPLOADED, "bytes": len(LINES), "expires_at": 1763900000})) as here:
+        sent = await here.provider.upload(await here.prepare(ROWS))
+
+    assert sent.input_expires_at == 1763900000
+
+
+async def test_an_input_that_would_go_before_the_jobs_time_is_over_is_refused():
+    async with mistral(b"") as here:
+        with pytest.raises(ConfigError, match="may take 259,200 s"):
+            await here.prepare(ROWS, options={"timeout_hours": 72, "input_expires_s": 172_800})
+
+
+def test_the_list_of_files_is_cut_by_number_and_leaves_out_what_is_no_jobs():
+    other = {**UPLOADED, "id": "other", "purpose": "fine-tune"}
+    body = json.dumps({"data": [UPLOADED, other], "object": "list", "total": 5}).encode()
+
+    page = decode_files(body, page=0, size=2)
+    last = decode_files(body, page=2, size=2)
+    untold = decode_files(json.dumps({"data": [UPLOADED], "object": "list"}).encode(), page=0, size=2)
+
+    assert [(file.ref, file.name, file.size, file.created_at) for file in page.files] == [
+        (INPUT, "in.jsonl", 300, 1763800000)
+    ]
+    assert (page.cursor, last.cursor, untold.cursor) == ("1", None, None)
+    assert decode_files(b'{"data":null}', page=0, size=2).files == ()
 
 
 async def test_every_file_of_a_job_is_deleted_on_request():
@@ -887,7 +937,7 @@ async def test_every_file_of_a_job_is_deleted_on_request():
     async with mistral(reply(several), *[reply({"deleted": True})] * 3, reply({"detail": "gone"}, 404)) as here:
         count = await here.provider.delete_artifacts(BATCH)
 
-    assert count == 4
+    assert count == 3, "one of them was gone before"
     assert here.calls[1:] == [f"DELETE /v1/files/{file}" for file in (INPUT, "second", OUTPUT, ERRORS)]
 
 
@@ -898,9 +948,13 @@ async def test_a_job_that_holds_everything_itself_is_deleted_with_what_it_holds(
     assert (count, here.calls[1:]) == (1, [f"DELETE {JOBS}/{BATCH}"])
 
 
-async def test_a_job_that_runs_and_has_no_file_loses_nothing():
-    async with mistral(reply({**CREATED, "input_files": []})) as here:
-        assert await here.provider.delete_artifacts(BATCH) == 0
+@pytest.mark.parametrize("files", [[], [INPUT]])
+async def test_a_job_that_runs_loses_nothing(files):
+    async with mistral(reply({**CREATED, "input_files": files})) as here:
+        with pytest.raises(ProviderTransientError, match="QUEUED") as caught:
+            await here.provider.delete_artifacts(BATCH)
+
+    assert caught.value.code == "not_ended"
 
     assert here.calls == [f"GET {JOBS}/{BATCH}"]
 

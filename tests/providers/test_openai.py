@@ -26,14 +26,19 @@ from asyncbatch.catalog import load_catalog
 from asyncbatch.emulator import Fault, faults
 from asyncbatch.enums import ErrorClass
 from asyncbatch.providers._shapes.openai import (
+    decode_files,
     decode_line,
     decode_page,
     decode_status,
     encode_create,
+    encode_upload,
     is_created,
 )
 from asyncbatch.providers.openai_provider import OpenAIBatchProvider
+from asyncbatch.registry import BatchProviderRegistry
+from asyncbatch.testing.runtime import VirtualClock, virtual_runtime
 from tests.providers.world import JOB, statuses, world
+from tests.transport.wire import answer, serve
 
 FACTS = load_catalog().provider("openai")
 
@@ -386,6 +391,60 @@ async def test_a_create_without_a_tag_has_no_metadata_and_further_words_go_along
     assert body["output_expires_after"] == {"anchor": "created_at", "seconds": 3600}
 
 
+async def test_an_expiry_of_answers_is_asked_for_in_the_services_words():
+    body = json.loads(encode_create(await submission_of(options={"output_expires_s": 7200}), FACTS))
+
+    assert body["output_expires_after"] == {"anchor": "created_at", "seconds": 7200}
+    assert "output_expires_s" not in body
+    with pytest.raises(ConfigError, match="say the same thing"):
+        await submission_of(options={"output_expires_s": 7200, "output_expires_after": {}})
+
+
+def test_an_upload_asks_for_its_expiry_in_brackets():
+    assert encode_upload(None) == {"purpose": "batch"}
+    assert encode_upload(7200) == {
+        "purpose": "batch",
+        "expires_after[anchor]": "created_at",
+        "expires_after[seconds]": "7200",
+    }
+
+
+def test_the_list_of_files_leaves_out_what_is_no_batchs():
+    page = decode_files(
+        b'{"object":"list","has_more":true,"data":['
+        b'{"id":"file-1","object":"file","bytes":140321,"created_at":1795300000,"expires_at":1797892000,'
+        b'"filename":"in.jsonl","purpose":"batch","status":"processed","status_details":null},'
+        b'{"id":"file-2","object":"file","purpose":"batch_output","expires_at":null},'
+        b'{"id":"file-3","object":"file"},'
+        b'{"id":"file-4","object":"file","purpose":"fine-tune"}]}'
+    )
+
+    assert [file.ref for file in page.files] == ["file-1", "file-2", "file-3"]
+    assert page.cursor == "file-4"
+    first = page.files[0]
+    assert (first.name, first.size, first.created_at, first.expires_at) == ("in.jsonl", 140321, 1795300000, 1797892000)
+
+
+def test_an_empty_list_of_files_has_no_next_page():
+    page = decode_files(b'{"object":"list","data":[],"has_more":true}')
+
+    assert (page.files, page.cursor) == ((), None)
+
+
+@pytest.mark.parametrize(("told", "expires_at"), [("1797892000", 1797892000.0), ("null", 1795300000.0 + 7 * 86_400)])
+async def test_an_upload_is_kept_as_long_as_the_service_says_or_else_as_it_was_asked(told, expires_at):
+    file = f'{{"id":"file-1","created_at":1795300000,"expires_at":{told}}}'.encode()
+    config, runtime = {"api_key": "sk-test"}, virtual_runtime(VirtualClock(1795300000.0))
+    async with serve(answer(file)) as server, BatchProviderRegistry().open(runtime=runtime) as scope:
+        provider = scope.create("openai", {**config, "base_url": server.url})
+        (submission,) = await provider.prepare_payloads(
+            batch_id=JOB, model="gpt-4.1-mini", mode=BatchMode.CHAT, requests=["hello"]
+        )
+        sent = await provider.upload(submission)
+
+    assert (sent.input_ref, sent.input_expires_at) == ("file-1", expires_at)
+
+
 async def test_the_callers_metadata_cannot_take_the_place_of_our_tag():
     options = {"metadata": {"asyncbatch_tag": "forged", "team": "blue"}}
     submission = (await submission_of(options=options)).replace(tag="real")
@@ -691,11 +750,21 @@ async def test_a_batch_that_the_service_fails_names_the_line_and_the_reason():
     assert rows == []
 
 
+async def test_a_batch_that_runs_keeps_its_input():
+    async with world("openai") as here:
+        batch_ = await here.start(["a"])
+        with pytest.raises(ProviderTransientError, match="validating") as caught:
+            await here.provider.delete_artifacts(batch_.provider_batch_id)
+
+    assert caught.value.code == "not_ended"
+    assert here.accepted("delete") == []
+
+
 async def test_deleting_a_batchs_files_takes_input_and_both_of_its_answers():
     async with world("openai") as here:
         batch_ = await here.start(["a", "[[error:400]]"])
         await here.end(batch_.provider_batch_id)
         counts = [await here.provider.delete_artifacts(batch_.provider_batch_id) for _ in range(2)]
 
-    assert counts == [3, 3]
+    assert counts == [3, 0]
     assert len(here.accepted("delete")) == 3

@@ -508,6 +508,19 @@ async def test_a_space_takes_everything_with_it(tmp_path):
         space.new()
 
 
+async def test_a_body_that_is_kept_elsewhere_is_closed_with_its_space_and_stays(tmp_path):
+    (tmp_path / "kept").write_bytes(MEBIBYTE)
+    space = SpoolSpace(virtual_runtime(), tmp_path)
+    before = open_files()
+    body = space.kept(tmp_path / "kept")
+    body.append(MEBIBYTE)
+
+    await space.discard()
+
+    assert open_files() == before
+    assert (tmp_path / "kept").stat().st_size == 2 * len(MEBIBYTE)
+
+
 async def test_a_body_that_outgrows_memory_after_its_space_was_closed_leaves_nothing_behind(tmp_path):
     space = SpoolSpace(virtual_runtime(), tmp_path)
     file = space.new()

@@ -1,7 +1,7 @@
 """Protocol families. A dialect's YAML names its family; nothing lists them.
 
 A family is a module here whose class `Protocol` extends `asyncbatch.emulator.family.Family`, and it is written from the
-provider's documents, never from the library's own provider. It says four things, and leaves the rest to the emulator:
+provider's documents, never from the library's own provider. It says five things, and leaves the rest to the emulator:
 
 1. `routes()`: its paths, each with its operation, as in `route("create", web.post("/batches", self._create))`. A handler
    raises `RefusalError` for what the service refuses, and works with `self.desk`: `desk.store` (files, batches, new ids),
@@ -12,7 +12,10 @@ provider's documents, never from the library's own provider. It says four things
 2. `read_key`, `encode_error`, and where they differ `refuse_key`, `refuse_problem`, `headers`, `new_request_id`.
 3. `row_kind(batch)`: a `rows.RowKind`, which reads and checks one row, makes a neutral `model.Ask` of it, and writes a
    neutral `model.Answer`, an error, or the mark of a row that was not run in the service's own shape.
-4. `looks.Looks`: how batches and lists look to a fault, where it is not as OpenAI's.
+4. `file_kinds` and `order_kind`: the types of its files and of its orders, so that both can be read again when the
+   emulator has been started anew. An order is plain data. Whoever changes one outside `open`, `cancel` and `accept` calls
+   `desk.keep(batch)`.
+5. `looks.Looks`: how batches and lists look to a fault, where it is not as OpenAI's.
 
 Asks that mean the same have to be equal whatever the dialect: text parts are joined by line breaks, system messages go to
 `system`, a tool's result is a message of its own, and settings have OpenAI's names.

@@ -53,6 +53,7 @@ class Protocol(Family):
     """Message batches."""
 
     has_error_file = False
+    order_kind = Order
 
     def __init__(self, desk: Desk) -> None:
         super().__init__(desk)
@@ -165,9 +166,9 @@ class Protocol(Family):
         if not self._is_over(batch):
             raise RefusalError(400, f"Batch {batch.id} is being processed; cancel it first, or wait for its end.")
         batch.order.is_deleted = True
+        self.desk.accept(request, "delete", batch.id)
         if batch.input is not None:
             await self.desk.discard(batch.input)
-        self.desk.accept(request, "delete", batch.id)
         return json_reply({"id": batch.id, "type": "message_batch_deleted"})
 
     async def _results(self, request: web.Request) -> web.StreamResponse:

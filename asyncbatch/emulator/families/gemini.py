@@ -47,6 +47,8 @@ class Protocol(GeminiLooks, Family):
     has_error_file = False
     keeps_partial_results = False
     has_retry_header = False
+    file_kinds = (StoredFile, UploadedFile)
+    order_kind = Order
 
     def __init__(self, desk: Desk) -> None:
         super().__init__(desk)
@@ -111,9 +113,9 @@ class Protocol(GeminiLooks, Family):
     async def _delete_file(self, request: web.Request) -> web.Response:
         file = self._file(request)
         file.is_deleted = True
+        self.desk.accept(request, "delete", file.id)
         if not any(self.desk.store.users_of(file)):
             await self.desk.discard(file)
-        self.desk.accept(request, "delete", file.id)
         return json_reply({})
 
     def _file(self, request: web.Request) -> UploadedFile:
@@ -227,6 +229,7 @@ class Protocol(GeminiLooks, Family):
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise RefusalError(400, "Invalid JSON payload received.") from error
         change_order(batch.order, read_message(self._messages, "Batch", document), request.query.get("updateMask", ""))
+        self.desk.keep(batch)
         await self.desk.work.settle(batch)
         shown = encode_batch(batch, self.words, self.desk.clock.now(), {})
         return json_reply({name: value for name, value in shown.items() if name != "@type"})

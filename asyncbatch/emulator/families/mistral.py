@@ -58,6 +58,9 @@ _COUNTS = ("total_requests", "completed_requests", "succeeded_requests", "failed
 class Protocol(FileRoutes):
     """Files and jobs."""
 
+    file_kinds = (StoredFile, MistralFile)
+    order_kind = Order
+
     def __init__(self, desk: Desk) -> None:
         super().__init__(desk)
         self._terms = Terms(

@@ -86,9 +86,9 @@ class FileRoutes(Family):
     async def _delete_file(self, request: web.Request) -> web.Response:
         file = self.find_file(request, request.match_info["id"])
         file.is_deleted = True
+        self.desk.accept(request, "delete", file.id)
         if not any(self.desk.store.users_of(file)):
             await self.desk.discard(file)
-        self.desk.accept(request, "delete", file.id)
         return json_reply({"id": file.id, "object": "file", "deleted": True})
 
     async def _download(self, request: web.Request) -> web.StreamResponse:

@@ -29,6 +29,8 @@ _UNCANCELLABLE = {Phase.COMPLETED, Phase.FAILED, Phase.EXPIRED}
 class Protocol(Family):
     """The family that most services imitate."""
 
+    order_kind = Order
+
     def __init__(self, desk: Desk) -> None:
         super().__init__(desk)
         self._endpoints = msgspec.convert(desk.protocol("endpoints"), dict[str, Endpoint])
@@ -106,9 +108,9 @@ class Protocol(Family):
         for batch in users:
             if now < batch.course.valid_at:
                 batch.refuse(_no_file(file.id))
+        self.desk.accept(request, "delete", file.id)
         if not users:
             await self.desk.discard(file)
-        self.desk.accept(request, "delete", file.id)
         return json_reply({"id": file.id, "object": "file", "deleted": True})
 
     def _file(self, request: web.Request) -> StoredFile:

@@ -15,6 +15,7 @@ import msgspec
 from asyncbatch import answers
 from asyncbatch.catalog import ProviderFacts
 from asyncbatch.codec.lines import salvage_id
+from asyncbatch.codec.options import wire_options
 from asyncbatch.codec.rpc import Fault, decode_count
 from asyncbatch.codec.times import decode_time
 from asyncbatch.dto import (
@@ -188,7 +189,8 @@ def name_of(submission: PreparedSubmission) -> str:
 
 def encode_create(submission: PreparedSubmission, config: Mapping[str, Any]) -> bytes:
     """Give the body of a create; what it is made of stands at its end, and no option replaces that or the name."""
-    rest = {key: value for key, value in submission.options.items() if key not in ("displayName", "inputConfig")}
+    options = wire_options(submission.options)
+    rest = {key: value for key, value in options.items() if key not in ("displayName", "inputConfig")}
     return msgspec.json.encode({"batch": {**rest, "displayName": name_of(submission), "inputConfig": config}})
 
 

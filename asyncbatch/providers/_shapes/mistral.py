@@ -13,13 +13,16 @@ from asyncbatch import answers
 from asyncbatch.catalog import ProviderFacts
 from asyncbatch.codec.errors import decode_error
 from asyncbatch.codec.lines import salvage_id
+from asyncbatch.codec.options import wire_options
 from asyncbatch.dto import (
     BatchErrorItem,
+    FilePage,
     Match,
     PreparedSubmission,
     Progress,
     ProviderResultRow,
     ProviderStatus,
+    RemoteFile,
     RowError,
     StatusPage,
 )
@@ -61,7 +64,15 @@ class _Page(msgspec.Struct, frozen=True):
 class File(msgspec.Struct, frozen=True):
     id: str
     bytes: int | None = None
+    filename: str | None = None
+    purpose: str | None = None
+    created_at: float | None = None
     expires_at: float | None = None
+
+
+class _Files(msgspec.Struct, frozen=True):
+    data: list[File] | None = None
+    total: int | None = None
 
 
 class _Answer(msgspec.Struct, frozen=True):
@@ -82,6 +93,7 @@ class _Line(msgspec.Struct, frozen=True):
 _READ_JOB = msgspec.json.Decoder(Job, strict=False)
 _READ_PAGE = msgspec.json.Decoder(_Page, strict=False)
 _READ_FILE = msgspec.json.Decoder(File, strict=False)
+_READ_FILES = msgspec.json.Decoder(_Files, strict=False)
 _READ_LINE = msgspec.json.Decoder(_Line, strict=False)
 _READ_ANSWER = msgspec.json.Decoder(_Answer | None, strict=False)
 _READ_TEXT = msgspec.json.Decoder(str)
@@ -103,7 +115,7 @@ def encode_envelope(submission: PreparedSubmission, facts: ProviderFacts) -> tup
 
 
 def _words(submission: PreparedSubmission, facts: ProviderFacts) -> dict[str, Any]:
-    options = dict(submission.options)
+    options = wire_options(submission.options)
     metadata = dict(options.pop("metadata", None) or {})
     if submission.tag:
         metadata[TAG_KEY] = submission.tag
@@ -167,13 +179,39 @@ def decode_file(body: bytes) -> File:
     return _READ_FILE.decode(body)
 
 
+def encode_upload(expires_s: int | None) -> dict[str, str]:
+    """Give the fields that stand beside the file; its time is counted in hours."""
+    return {"purpose": "batch", **({} if expires_s is None else {"expiry": str(expires_s // 3600)})}
+
+
+def decode_files(body: bytes, *, page: int, size: int) -> FilePage:
+    """Read a page of the list of files, without those that are for other things."""
+    found = _READ_FILES.decode(body)
+    shown = found.data or []
+    files = [_remote(file) for file in shown if file.purpose in ("batch", None)]
+    return FilePage(files=tuple(files), cursor=_next_page(page, size, len(shown), found.total))
+
+
+def _remote(file: File) -> RemoteFile:
+    return RemoteFile(
+        ref=file.id,
+        name=file.filename or "",
+        size=file.bytes,
+        created_at=file.created_at,
+        expires_at=file.expires_at,
+    )
+
+
+def _next_page(page: int, size: int, shown: int, total: int | None) -> str | None:
+    is_last = page * size + shown >= total if total is not None else shown < size
+    return None if is_last or not shown else str(page + 1)
+
+
 def decode_page(body: bytes, facts: ProviderFacts, *, page: int, size: int) -> StatusPage:
     """Read a page of the list; the pages are numbered, and what is created meanwhile pushes jobs from one to the next."""
     found = _READ_PAGE.decode(body)
     statuses = tuple(decode_status(bytes(item), facts) for item in found.data or [])
-    shown = page * size + len(statuses)
-    is_last = shown >= found.total if found.total is not None else len(statuses) < size
-    return StatusPage(statuses=statuses, cursor=None if is_last or not statuses else str(page + 1))
+    return StatusPage(statuses=statuses, cursor=_next_page(page, size, len(statuses), found.total))
 
 
 def has_fewer_files(status: ProviderStatus) -> bool:

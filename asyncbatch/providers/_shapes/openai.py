@@ -11,21 +11,26 @@ import msgspec
 from asyncbatch import answers
 from asyncbatch.catalog import ProviderFacts
 from asyncbatch.codec.lines import salvage_id
+from asyncbatch.codec.options import plan_output_expiry, wire_options
 from asyncbatch.dto import (
     BatchErrorItem,
+    FilePage,
     Match,
     PreparedSubmission,
     Progress,
     ProviderResultRow,
     ProviderStatus,
+    RemoteFile,
     RowError,
     StatusPage,
     UsageInfo,
 )
 from asyncbatch.enums import BatchStatus, ErrorClass, ResultStatus
-from asyncbatch.wire_provider import UNREADABLE
+from asyncbatch.wire_provider import UNREADABLE, without_empty
 
 TAG_KEY = "asyncbatch_tag"
+_PURPOSES = ("batch", "batch_output", None)
+"""Of the files that batches read and write; members of the family may have no word for it."""
 _NULL = msgspec.Raw(b"null")
 
 
@@ -76,6 +81,16 @@ class _Page(msgspec.Struct, frozen=True):
 class File(msgspec.Struct, frozen=True):
     id: str
     bytes: int | None = None
+    filename: str | None = None
+    purpose: str | None = None
+    created_at: float | None = None
+    expires_at: float | None = None
+
+
+class _Files(msgspec.Struct, frozen=True):
+    data: list[File]
+    has_more: bool | None = None
+    last_id: str | None = None
 
 
 class _Answer(msgspec.Struct, frozen=True):
@@ -99,6 +114,7 @@ class _Refusal(msgspec.Struct, frozen=True):
 _BATCH = msgspec.json.Decoder(_Batch, strict=False)
 _PAGE = msgspec.json.Decoder(_Page)
 _FILE = msgspec.json.Decoder(File, strict=False)
+_FILES = msgspec.json.Decoder(_Files, strict=False)
 _LINE = msgspec.json.Decoder(_Line)
 _REFUSAL = msgspec.json.Decoder(_Refusal, strict=False)
 
@@ -121,7 +137,7 @@ def decode_status(body: bytes, facts: ProviderFacts) -> ProviderStatus:
         expires_at=batch.expires_at,
         results_expire_at=ended + facts.retention.output_s if ended and facts.retention.output_s else None,
         # An empty id means the same as none.
-        result_uris=tuple(uri for uri in (batch.output_file_id, batch.error_file_id) if uri),
+        result_uris=without_empty((batch.output_file_id, batch.error_file_id)),
         usage=_batch_usage(body),
         endpoint=batch.endpoint,
         input_ref=batch.input_file_id or None,
@@ -132,6 +148,29 @@ def decode_status(body: bytes, facts: ProviderFacts) -> ProviderStatus:
 def decode_file(body: bytes) -> File:
     """Read a file object. Raises one of `UNREADABLE` where it is none."""
     return _FILE.decode(body)
+
+
+def decode_files(body: bytes) -> FilePage:
+    """Read a page of the list of files, without those that are for other things."""
+    page = _FILES.decode(body)
+    files = [_remote(file) for file in page.data if file.purpose in _PURPOSES]
+    last = page.last_id or (page.data[-1].id if page.data else None)
+    return FilePage(files=tuple(files), cursor=last if page.has_more else None)
+
+
+def _remote(file: File) -> RemoteFile:
+    return RemoteFile(
+        ref=file.id,
+        name=file.filename or "",
+        size=file.bytes,
+        created_at=file.created_at,
+        expires_at=file.expires_at,
+    )
+
+
+def places_of(status: ProviderStatus) -> tuple[str, ...]:
+    """Name every file of a batch: what it was made of, and what came of it."""
+    return without_empty((status.input_ref, *status.result_uris))
 
 
 def _error_item(fault: _Fault) -> BatchErrorItem:
@@ -243,17 +282,26 @@ def encode_line(wire_id: bytes, body: bytes, endpoint: str) -> bytes:
     return b'{"custom_id":%b,"method":"POST","url":%b,"body":%b}\n' % (wire_id, url, body)
 
 
+def encode_upload(expires_s: int | None) -> dict[str, str]:
+    """Give the fields that stand beside the file."""
+    if expires_s is None:
+        return {"purpose": "batch"}
+    return {"purpose": "batch", "expires_after[anchor]": "created_at", "expires_after[seconds]": str(expires_s)}
+
+
 def encode_create(submission: PreparedSubmission, facts: ProviderFacts) -> bytes:
     """Give the body of a create: input, endpoint, window, and our tag among the caller's metadata."""
-    options = dict(submission.options)
+    options = wire_options(submission.options)
     metadata = dict(options.pop("metadata", None) or {})
     if submission.tag:
         metadata[TAG_KEY] = submission.tag
+    expires_s = plan_output_expiry(facts, submission.options)
     body = {
         "input_file_id": submission.input_ref,
         "endpoint": submission.endpoint,
         "completion_window": f"{facts.window_s // 3600}h",
         **({"metadata": metadata} if metadata else {}),
+        **({"output_expires_after": {"anchor": "created_at", "seconds": expires_s}} if expires_s else {}),
         **options,
     }
     return msgspec.json.encode(body)

@@ -12,11 +12,13 @@ from pathlib import Path
 import msgspec
 
 from asyncbatch.journal import (
+    CancelAsked,
     Disowned,
     Fenced,
     FenceIntended,
     Indeterminate,
     Refused,
+    Retried,
     SubmissionRecord,
     Uploaded,
     UploadIntended,
@@ -43,8 +45,14 @@ LIVES = {
     "voided": [*LIFE[:5], Voided(), UploadIntended(), Uploaded(input_ref="file-2", expires_at=99.0)],
     "disowned": [*LIFE[:5], Disowned()],
     "indeterminate": [*LIFE[:4], Indeterminate(why="nobody knows")],
+    "retried": [*LIFE[:6], Retried(requests=1, rows_bytes=80, outcomes={"succeeded": 2}, not_before=10.0)],
+    "retried by hand": [*LIFE, Retried(requests=1, rows_bytes=80, outcomes={"succeeded": 2}, is_by_hand=True)],
+    "cancel asked": [*LIFE[:5], CancelAsked()],
 }
 """A job for each; the tag and the batch of its only submission end in its name."""
+
+LIVES_AT = {1: list(LIVES)[:14], 2: list(LIVES)}
+"""Those that a schema can hold."""
 
 
 def named(event, name: str):

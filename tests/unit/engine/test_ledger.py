@@ -362,3 +362,91 @@ def test_an_account_that_was_never_closed_or_is_another_submissions_does_not_add
         Ledger.load(3, ledger._file)
     with pytest.raises(JournalError, match="position 1 among 1"):
         Ledger.load(1, ledger._file)
+
+
+class TestRounds:
+    """Some requests are asked again; what is held of the others stays."""
+
+    def begun(self):
+        """Three requests: one answered, one that failed and cost something, one that expired."""
+        ledger, ids = ledger_of(3)
+        cost = UsageInfo(prompt_tokens=2, completion_tokens=1, total_tokens=3)
+        add(ledger, ids, row(0, usage=cost), row(1, R.ERRORED, usage=cost, error=RowError(code="busy")))
+        ledger.close(lambda _, name: ProviderResultRow(request_id=name, status=R.EXPIRED), ids)
+        size = ledger.size
+        ledger.reopen([1, 2])
+        return ledger, ids, size
+
+    def test_a_request_that_is_asked_again_has_no_outcome_meanwhile(self):
+        ledger, _, size = self.begun()
+
+        assert ledger.counts() == {R.SUCCEEDED: 1}
+        assert [item.request_id for item in ledger.read(0, size)[0]] == ["mine-0"]
+
+    def test_the_answer_of_the_later_round_is_the_outcome_and_both_were_paid_for(self):
+        ledger, ids, _ = self.begun()
+        add(ledger, ids, row(1, usage=UsageInfo(prompt_tokens=5, completion_tokens=5, total_tokens=10)))
+        found = settled(ledger, ids)
+
+        assert [found[name].status for name in ids] == [R.SUCCEEDED, R.SUCCEEDED, R.MISSING]
+        assert ledger.usage.total_tokens == 3 + 3 + 10
+
+    def test_a_later_round_that_was_not_sent_gives_the_outcomes_back(self):
+        ledger, ids, size = self.begun()
+        ledger.restore()
+        found = settled(ledger, ids)
+
+        assert [found[name].status for name in ids] == [R.SUCCEEDED, R.ERRORED, R.EXPIRED]
+        assert found["mine-1"].error.code == "busy"
+        assert found["mine-1"].usage is not None
+        assert ledger.usage.total_tokens == 6
+        assert ledger.read(0, size)[0] + ledger.read(size)[0] == rows_of(ledger)
+
+    def test_an_answer_that_came_is_not_given_up_for_the_outcome_before(self):
+        ledger, ids, _ = self.begun()
+        add(ledger, ids, row(2, body=b"{}"))
+        ledger.restore()
+
+        assert [item.status for item in ledger.pick([0, 1, 2])] == [R.SUCCEEDED, R.ERRORED, R.SUCCEEDED]
+
+    def test_nothing_beyond_what_is_final_is_handed_out(self):
+        ledger, ids, size = self.begun()
+        add(ledger, ids, row(1), row(2))
+
+        assert ledger.read(0, size) == ([ledger.pick([0])[0]], size)
+
+    @pytest.mark.parametrize("how", ["answered", "not sent"])
+    def test_it_is_read_back_as_it_was(self, how):
+        ledger, ids, _ = self.begun()
+        if how == "answered":
+            add(ledger, ids, row(1, usage=UsageInfo(total_tokens=10)))
+        else:
+            ledger.restore()
+        ledger.close(missing, ids)
+        again = Ledger.load(3, ledger._file)
+
+        assert again.counts() == ledger.counts()
+        assert again.usage == ledger.usage
+        assert again.pick([0, 1, 2]) == ledger.pick([0, 1, 2])
+
+    def test_what_a_process_that_died_had_begun_to_write_counts_for_nothing(self, tmp_path):
+        ledger, ids, size = self.begun()
+        ledger.keep_at(tmp_path / "rows")
+        add(ledger, ids, row(1, body=b"[1,2,3]"))
+        ledger._file.flush()
+        space = SpoolSpace(virtual_runtime())
+        again = Ledger.load(3, space.kept(tmp_path / "rows"), size)
+        again.reopen([1, 2])
+        assert again.counts() == {R.SUCCEEDED: 1}
+        again.restore()
+        again.close(missing, ids)
+        again.keep_at(tmp_path / "rows")
+
+        assert Ledger.load(3, space.kept(tmp_path / "rows")).counts() == {R.SUCCEEDED: 1, R.ERRORED: 1, R.EXPIRED: 1}
+
+    def test_how_many_ended_how_can_be_told_without_some(self):
+        ledger, ids = ledger_of(3)
+        add(ledger, ids, row(0), row(1, R.ERRORED))
+        ledger.close(missing, ids)
+
+        assert ledger.counts_without([1]) == {R.SUCCEEDED: 1, R.MISSING: 1}

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from asyncbatch.codec.requests import mint_id
 from asyncbatch.dto import PreparedSubmission, ProviderResultRow
-from asyncbatch.engine.places import place_of, place_of_row
+from asyncbatch.engine.places import place_of, place_of_row, places_of
 from asyncbatch.enums import BatchMode, ResultStatus
 
 SUBMISSION = PreparedSubmission(
@@ -97,3 +97,27 @@ def test_an_order_that_proves_nothing_places_nothing(row):
     place = place_of(SUBMISSION.replace(request_count=3), ["a", "b", "c"])
 
     assert place_of_row(row, place, 3) is None
+
+
+class TestALaterRound:
+    """Only some of the requests were sent."""
+
+    WHOLE = SUBMISSION.replace(wire_prefix="8f3a-", request_count=10)
+
+    def place(self, sent, request_id="", **metadata):
+        row = ProviderResultRow(request_id=request_id, status=ResultStatus.SUCCEEDED, metadata=metadata)
+        return places_of(self.WHOLE, [], sent)(row)
+
+    def test_an_id_leads_to_its_position_in_the_submission(self):
+        assert self.place([2, 5, 9], f"8f3a-{mint_id(5)}") == 5
+
+    def test_an_id_that_was_not_in_this_round_is_not_ours(self):
+        assert self.place([2, 5, 9], f"8f3a-{mint_id(4)}") is None
+
+    def test_answers_that_are_counted_are_counted_among_those_that_were_sent(self):
+        assert self.place([2, 5, 9], position=1, positions=3) == 5
+        assert self.place([2, 5, 9], position=1, positions=10) is None
+
+    def test_the_first_round_sends_all(self):
+        assert self.place(None, f"8f3a-{mint_id(4)}") == 4
+        assert self.place(None, position=1, positions=10) == 1

@@ -12,6 +12,7 @@ from asyncbatch.enums import BatchMode, BatchStatus
 from asyncbatch.exceptions import JournalError
 from asyncbatch.journal import (
     Accepted,
+    CancelAsked,
     Confirmed,
     CreateIntended,
     CreateUnknown,
@@ -24,6 +25,7 @@ from asyncbatch.journal import (
     JobRecord,
     MemoryJournal,
     Refused,
+    Retried,
     Settled,
     SubmissionRecord,
     SubmissionState,
@@ -53,6 +55,8 @@ EVENTS: dict[str, Event] = {
     "disowned": Disowned(),
     "ended": Ended(status=BatchStatus.EXPIRED),
     "settled": Settled(),
+    "retried": Retried(requests=2, rows_bytes=80),
+    "cancel asked": CancelAsked(),
 }
 
 # Where each event leads from each state it may follow; every pair that is not here is refused.
@@ -82,6 +86,9 @@ MOVES: dict[tuple[SubmissionState, str], SubmissionState] = {
     (S.SUBMITTED, "disowned"): S.CREATE_UNKNOWN,
     (S.SUBMITTED, "ended"): S.ENDED,
     (S.ENDED, "settled"): S.SETTLED,
+    (S.ENDED, "retried"): S.PLANNED,
+    (S.SETTLED, "retried"): S.PLANNED,
+    **{(state, "cancel asked"): state for state in S if state is not S.SETTLED},
 }
 
 
@@ -223,6 +230,7 @@ class OneSubmission(RuleBasedStateMachine):
         self.journal = MemoryJournal()
         done(self.journal.accept(JOB, [SubmissionRecord(index=0, request_count=1)]))
         self.attempts: list[str] = []
+        self.mark: str | None = None
         self.taken: list[Event] = []
 
     @property
@@ -242,12 +250,18 @@ class OneSubmission(RuleBasedStateMachine):
     @rule(name=st.sampled_from(sorted(set(EVENTS) - {"create intended"})))
     def any_event(self, name):
         is_sent = self.record.state in (S.CREATING, S.CREATE_UNKNOWN, S.SUBMITTED)
-        if self.offer(EVENTS[name]) and is_sent:
-            self.attempts[-1] = FATES.get(name, self.attempts[-1])
+        if self.offer(EVENTS[name]):
+            if is_sent:
+                self.attempts[-1] = FATES.get(name, self.attempts[-1])
+            if name == "retried":
+                self.mark = None
+                if self.attempts and self.attempts[-1] == "accepted":
+                    self.attempts[-1] = "over"
 
     @rule()
     def create(self):
         if self.offer(CreateIntended(mark=f"mark-{len(self.attempts)}", at=float(len(self.attempts)))):
+            self.mark = f"mark-{len(self.attempts)}"
             self.attempts.append("open")
 
     @precondition(lambda self: self.record.state is S.PLANNED)
@@ -263,7 +277,7 @@ class OneSubmission(RuleBasedStateMachine):
     @invariant()
     def the_record_names_the_latest_attempt(self):
         assert self.record.attempt == len(self.attempts)
-        assert self.record.tag == (f"mark-{len(self.attempts) - 1}" if self.attempts else None)
+        assert self.record.tag == self.mark
 
     @invariant()
     def a_batch_has_a_name_and_keeps_it(self):
@@ -280,3 +294,31 @@ class OneSubmission(RuleBasedStateMachine):
 
 TestOneSubmission = OneSubmission.TestCase
 TestOneSubmission.settings = settings(max_examples=150, stateful_step_count=30, deadline=None)
+
+
+def test_another_round_begins_anew_and_remembers_the_batch_before():
+    names = ("upload intended", "uploaded", "create intended", "accepted", "cancel asked", "ended")
+    again = apply(after(*names), Retried(requests=2, rows_bytes=80, outcomes={"succeeded": 8}, not_before=9.0))
+
+    assert again == record(
+        attempt=1,
+        round=1,
+        tries=2,
+        sent_count=2,
+        rows_bytes=80,
+        outcomes={"succeeded": 8},
+        not_before=9.0,
+        earlier=("batch-1",),
+    )
+
+
+def test_another_round_that_somebody_asked_for_starts_counting_anew():
+    once = after("refused for good", "settled")
+
+    assert apply(once, Retried(requests=10, rows_bytes=9)).tries == 2
+    by_hand = apply(once, Retried(requests=10, rows_bytes=9, is_by_hand=True))
+    assert (by_hand.tries, by_hand.round, by_hand.earlier, by_hand.ending) == (1, 1, (), None)
+
+
+def test_a_cancel_that_was_asked_for_changes_no_state():
+    assert after("upload intended", "cancel asked") == record(S.UPLOADING, is_cancelled=True)

@@ -106,6 +106,24 @@ async def test_jobs_come_oldest_first_and_unfinished_ones_can_be_asked_for(journ
     assert await journal.batches() == {"batch-b"}
 
 
+async def test_what_we_ever_had_at_providers_is_known_whatever_became_of_it(journal, state):
+    for event in life("a"):
+        await journal.move("job-1", 0, event)
+    for event in [*life("b")[:4], Accepted(provider_batch_id="batch-b", is_certain=False), Disowned()]:
+        await journal.move("job-1", 1, event)
+    known = await journal.known()
+    async with opened(state) as other:
+        assert await other.known() == known
+
+    assert known.tags == {"mark-a", "mark-b"}
+    assert known.batches == {"batch-a", "batch-b"}
+    assert known.inputs == {"file-a", "file-b"}
+    assert known.open_jobs == {"job-1"}
+    await journal.move("job-1", 1, Indeterminate(why="nobody knows"))
+    await journal.move("job-1", 1, life("b")[-1])
+    assert (await journal.known()).open_jobs == frozenset()
+
+
 async def test_the_version_differs_after_every_change_of_ours_or_of_others(journal, state):
     seen = [await journal.version()]
     assert await journal.version() == seen[0]
@@ -1096,7 +1114,7 @@ async def test_an_older_schema_is_brought_up_to_ours_by_whoever_is_alone(state, 
     async with opened(state) as new:
         assert await new.job("job-1") == job()
     with tables(state) as sql:
-        assert sql.execute("PRAGMA user_version").fetchone() == (2,)
+        assert sql.execute("PRAGMA user_version").fetchone() == (len(_schema.MIGRATIONS),)
         assert sql.execute("SELECT count(*) FROM novelty").fetchone() == (0,)
 
 

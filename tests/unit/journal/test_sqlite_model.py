@@ -119,6 +119,7 @@ class TwoJournals(RuleBasedStateMachine):
             self.both("submissions", record.job_id)
         self.both("jobs", unfinished=True)
         self.both("batches")
+        self.both("known")
         for key in ("nightly", "weekly"):
             self.both("job_of", key)
 
