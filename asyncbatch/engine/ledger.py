@@ -184,10 +184,6 @@ class Ledger:
     def size(self) -> int:
         return self._file.size
 
-    def sync(self) -> None:
-        """See that the rows survive a power failure. Blocks."""
-        self._file.sync()
-
     def keep_at(self, path: Path) -> None:
         """Let the rows lie under this path from now on. Blocks."""
         self._file.keep_at(path)

@@ -139,3 +139,18 @@ async def test_a_forgotten_job_is_gone_and_its_neighbour_is_not(journal):
     assert await journal.submissions("job-1") == ()
     assert await journal.events("job-1", 0) == ()
     assert await journal.job("job-2") == job("job-2")
+
+
+async def test_a_wish_stays_until_it_is_granted_and_goes_with_its_job(journal):
+    await journal.wish("job-1", "cancel")
+    await journal.wish("job-1", "tidy")
+    first, second = await journal.wishes()
+    await journal.grant(first)
+    await journal.grant(first)
+
+    assert (first.word, second.word) == ("cancel", "tidy")
+    assert await journal.wishes() == (second,)
+    await journal.forget("job-1")
+    assert await journal.wishes() == ()
+    with pytest.raises(JournalError, match="no job"):
+        await journal.wish("job-1", "cancel")

@@ -124,6 +124,21 @@ async def test_what_we_ever_had_at_providers_is_known_whatever_became_of_it(jour
     assert (await journal.known()).open_jobs == frozenset()
 
 
+async def test_a_wish_stays_until_it_is_granted_and_goes_with_its_job(journal, state):
+    async with opened(state) as other:
+        await other.wish("job-1", "cancel")
+        await other.wish("job-1", "tidy")
+    first, second = await journal.wishes()
+    await journal.grant(first)
+    await journal.grant(first)
+
+    assert (first.word, second.word) == ("cancel", "tidy")
+    assert await journal.wishes() == (second,)
+    await journal.forget("job-1")
+    assert await journal.wishes() == ()
+    assert await refusal(journal.wish("job-1", "cancel")) == "journal.no_job"
+
+
 async def test_the_version_differs_after_every_change_of_ours_or_of_others(journal, state):
     seen = [await journal.version()]
     assert await journal.version() == seen[0]
