@@ -139,13 +139,6 @@ class SpoolFile:
                 _move(self._path, path)
         self._path, self._memory = path, bytearray()
 
-    def sync(self) -> None:
-        """See that everything written survives a power failure. Blocks."""
-        self.flush()
-        if self._path is not None:
-            with _on_disk("written", self._path.parent), self._path.open("rb") as file:
-                os.fsync(file.fileno())
-
     def append(self, data: bytes) -> None:
         """Write at the end, all of it or nothing. Blocks."""
         if self._gone:

@@ -51,7 +51,7 @@ async def test_a_kept_body_goes_on_where_it_ended(space, tmp_path):
     first.keep_at(path)
     second = space.kept(path)
     second.append(b"two")
-    second.sync()
+    second.flush()
 
     assert path.read_bytes() == b"onetwo"
     assert second.size == 6
