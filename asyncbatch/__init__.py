@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         ToolCall,
         UsageInfo,
     )
+    from asyncbatch.engine.webhooks import WebhookReceipt
     from asyncbatch.enums import BatchMode, BatchStatus, ErrorClass, InputMode, ResultStatus, SubmitSafety
     from asyncbatch.exceptions import (
         AmbiguousSubmissionError,
@@ -47,6 +48,8 @@ if TYPE_CHECKING:
         SubmissionUnknownError,
     )
     from asyncbatch.job import BatchView, Job, JobStatus
+    from asyncbatch.job_events import JobEvent
+    from asyncbatch.job_pages import JobPage
     from asyncbatch.planning.recovery import Recovery
     from asyncbatch.planning.retry import Patience, Retry
     from asyncbatch.planning.schedule import Polling
@@ -78,6 +81,8 @@ __all__ = [
     "InputMode",
     "InvalidRequestsError",
     "Job",
+    "JobEvent",
+    "JobPage",
     "JobStatus",
     "JournalError",
     "Match",
@@ -113,6 +118,7 @@ __all__ = [
     "Tidied",
     "ToolCall",
     "UsageInfo",
+    "WebhookReceipt",
     "WireProvider",
     "batch_provider_registry",
     "load_catalog",
@@ -139,6 +145,7 @@ _WHERE = {
         "ToolCall",
         "UsageInfo",
     ),
+    "engine.webhooks": ("WebhookReceipt",),
     "enums": ("BatchMode", "BatchStatus", "ErrorClass", "InputMode", "ResultStatus", "SubmitSafety"),
     "exceptions": (
         "AmbiguousSubmissionError",
@@ -159,6 +166,8 @@ _WHERE = {
         "SubmissionUnknownError",
     ),
     "job": ("BatchView", "Job", "JobStatus"),
+    "job_events": ("JobEvent",),
+    "job_pages": ("JobPage",),
     "planning.recovery": ("Recovery",),
     "planning.retry": ("Patience", "Retry"),
     "planning.schedule": ("Polling",),

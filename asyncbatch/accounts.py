@@ -6,14 +6,15 @@ The only place that reads credentials from the environment, late, when a call ne
 import hashlib
 import os
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from inspect import isawaitable
 from typing import Any, TypeAlias, cast
 
 import msgspec
 
-from asyncbatch.catalog import Hidden, ProviderFacts, ProviderSettings, Secret, is_url, mask
+from asyncbatch.catalog import Hidden, ProviderFacts, ProviderSettings, Secret, WebhookFacts, is_url, mask
 from asyncbatch.exceptions import ConfigError, MissingCredentialsError
+from asyncbatch.planning.webhooks import is_secret
 from asyncbatch.transport import Origin
 
 _KNOWN = ("api_key", "base_url", "headers", "allow_unknown_model")
@@ -26,6 +27,10 @@ Credentials: TypeAlias = str | Mapping[str, Any]
 
 Accounts: TypeAlias = Mapping[str, Credentials] | Callable[[str], Awaitable[Credentials | None] | Credentials | None]
 """Credentials by the account's name, or a function, async as a rule, that gives them when they are needed."""
+
+
+WebhookSecrets: TypeAlias = Mapping[str, str | Sequence[str]]
+"""The secret of a provider's webhooks by its name, or several while one takes the place of another."""
 
 
 class Account(msgspec.Struct, frozen=True, kw_only=True):
@@ -175,3 +180,34 @@ async def _look_up(accounts: Accounts, account: str) -> Credentials | None:
         return accounts[account]
     known = ", ".join(sorted(accounts)) or "none"
     raise ConfigError(f"there is no account {account!r}", code="account.unknown", hint=f"known are: {known}")
+
+
+def webhook_secrets(
+    given: object, facts: Mapping[str, WebhookFacts], env: Mapping[str, str] | None = None
+) -> Mapping[str, Sequence[str]]:
+    """Give the secrets by provider: those that were given, and of the others those in their variable, with spaces between.
+
+    Raises:
+        ConfigError: One is no secret, or is of a provider without webhooks; it is not shown.
+    """
+    if not isinstance(given, Mapping | None):
+        message = f"webhook_secrets is {type(given).__name__}, not a mapping"
+        raise ConfigError(message, code="webhook.secrets", hint='webhook_secrets={"provider": "whsec_…"}')
+    named = Hidden(cast("Mapping[str, Any]", given or {}))
+    variables = Hidden(os.environ if env is None else env)
+    found = Hidden((name, _texts(variables.get(item.env, "").split())) for name, item in facts.items())
+    for name in named:
+        if name not in facts:
+            known = ", ".join(facts) or "none"
+            message = f"webhook_secrets has {name!r}, of which no webhooks are known"
+            raise ConfigError(message, code="webhook.provider", hint=f"known are those of: {known}")
+        found[name] = _texts(named[name])
+    for name in found:
+        if not all(isinstance(text, str) and is_secret(text) for text in found[name]):
+            hint = f"it looks like whsec_MfKQ…, and comes from webhook_secrets or {facts[name].env}"
+            raise ConfigError(f"the webhook secret of {name} is none", code="webhook.secret", hint=hint)
+    return Hidden((name, found[name]) for name in found if found[name])
+
+
+def _texts(given: Any) -> list[Any]:
+    return [hide(text) for text in ([given] if isinstance(given, str) else given)]

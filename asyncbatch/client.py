@@ -12,7 +12,7 @@ from weakref import WeakKeyDictionary
 import aiohttp
 from msgspec.structs import replace
 
-from asyncbatch.accounts import Accounts
+from asyncbatch.accounts import Accounts, WebhookSecrets
 from asyncbatch.base_provider import InputChoice, OnUnsupported, Requests
 from asyncbatch.catalog import Catalog
 from asyncbatch.dto import PreparedSubmission
@@ -24,11 +24,12 @@ from asyncbatch.engine.payers import Payers
 from asyncbatch.engine.rejects import Rejects
 from asyncbatch.engine.tidying import delete_orphans, find_orphans
 from asyncbatch.engine.tools import Tools
+from asyncbatch.engine.webhooks import WebhookReceipt, Webhooks
 from asyncbatch.enums import BatchMode
 from asyncbatch.exceptions import ClientClosedError, ConfigError, ScopeError
 from asyncbatch.job import Job, JobStatus, listed
 from asyncbatch.job_results import JobResults
-from asyncbatch.journal import Journal, SubmissionState, journal_at
+from asyncbatch.journal import CANCEL, Journal, SubmissionState, journal_at
 from asyncbatch.planning.recovery import Recovery
 from asyncbatch.planning.retry import Patience, Retry
 from asyncbatch.planning.rounds import RetryRows, check_retry, word_of
@@ -41,7 +42,7 @@ from asyncbatch.transport import Http
 
 _log = logging.getLogger("asyncbatch.client")
 
-__all__ = ["BatchClient", "Job", "JobResults", "JobStatus"]
+__all__ = ["BatchClient", "Job", "JobResults", "JobStatus", "WebhookReceipt"]
 
 BeforeSending: TypeAlias = Callable[[int, int, int], Awaitable[None]]
 """Hears, once all rows were checked and before the job is accepted, of requests, refused ones among them, and batches."""
@@ -69,6 +70,8 @@ class BatchClient(LoopBound):
         polling: How patiently batches are watched.
         recovery: How a create whose answer was lost is searched for.
         patience: How long a submission that is refused for now is tried again.
+        webhook_secrets: By provider, what its webhooks are signed with, `whsec_…`; several while one takes the place of
+            another. By default what the variable holds that the provider's facts name, such as `OPENAI_WEBHOOK_SECRET`.
         runtime: Clock, sleep, randomness and threads; for tests.
     """
 
@@ -87,6 +90,7 @@ class BatchClient(LoopBound):
         polling: Polling | None = None,
         recovery: Recovery | None = None,
         patience: Patience | None = None,
+        webhook_secrets: WebhookSecrets | None = None,
         runtime: Runtime | None = None,
     ) -> None:
         super().__init__("the client")
@@ -101,6 +105,7 @@ class BatchClient(LoopBound):
         self._resumes = resume
         check_cleanup(cleanup, is_durable=self._journal.is_shared)
         self._cleanup: Cleanup = cleanup
+        self._webhooks = Webhooks(webhook_secrets, self._journal, self._runtime)
         self._payers = Payers(accounts, self._scope, self._runtime)
         self._grace = Grace()
         self._is_spent = False
@@ -123,6 +128,7 @@ class BatchClient(LoopBound):
     async def _open(self) -> None:
         await self._journal.open()
         await self._scope.__aenter__()
+        await self._webhooks.open(self.catalog)
         self._owner = Owner("asyncbatch client", self._fail_all)
         await self._owner.start()
         self._poller = BatchPoller(self._polling, runtime=self._runtime)
@@ -230,6 +236,10 @@ class BatchClient(LoopBound):
         if on_bad_row not in ("error", "reject"):
             raise ConfigError(f"on_bad_row is {on_bad_row!r}", code="config.value", hint='it is "error" or "reject"')
         check_retry(retry, max_attempts)
+        if key == "":
+            raise ConfigError(
+                "key is empty", code="config.value", hint="it is a name of your own for the job, or left out"
+            )
         cleanup = cleanup if cleanup is not None else self._cleanup
         check_cleanup(cleanup, is_durable=self._journal.is_shared)
         name, model_name = split_model(model)
@@ -309,8 +319,14 @@ class BatchClient(LoopBound):
         """
         self.check("open it first: `async with BatchClient() as client`")
         note = partial(note_of, self.catalog, self._recovery, self._runtime.now())
+        ending = {wish.job_id for wish in await self._journal.wishes() if wish.word == CANCEL}
         return [
-            listed(record, await self._journal.submissions(record.job_id), partial(note, record))
+            listed(
+                record,
+                await self._journal.submissions(record.job_id),
+                partial(note, record),
+                is_end_wished=record.job_id in ending,
+            )
             for record in await self._journal.jobs(unfinished=unfinished)
             if key_prefix is None or (record.key or "").startswith(key_prefix)
         ]
@@ -331,6 +347,22 @@ class BatchClient(LoopBound):
             await desk.forget(desk.runs[job_id])
         else:
             await self._journal.forget(job_id)
+
+    async def webhook(self, headers: Mapping[str, str], body: bytes) -> WebhookReceipt:
+        """Take a provider's webhook in, whichever provider signed it; `receipt.status` is what to answer.
+
+        It only wakes: the batch that it speaks of is asked about now, by whichever process has its job. What came for the
+        second time, speaks of a batch that the journal does not know, or is not believed, wakes nothing.
+
+        Args:
+            headers: Those of the request.
+            body: Its bytes, as they came: not what was decoded and encoded again.
+
+        Raises:
+            ConfigError: There is no secret at all. Nothing in a request raises.
+        """
+        self.check("open it first: `async with BatchClient() as client`")
+        return await self._webhooks.receive(headers, body, self.catalog, self._open_desk())
 
     async def strays(self) -> tuple[str, ...]:
         """Name what processes left behind that died before they had accepted a job; `forget` removes it."""

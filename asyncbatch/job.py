@@ -2,18 +2,24 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, overload
 
 import msgspec
 
-from asyncbatch.dto import Progress, UsageInfo
+from asyncbatch.dto import Progress, ProviderResultRow, UsageInfo
 from asyncbatch.engine.desk import Desk
 from asyncbatch.engine.part import Part
 from asyncbatch.engine.run import JobRun
 from asyncbatch.enums import BatchMode, BatchStatus, ResultStatus
+from asyncbatch.job_events import HEARTBEAT_S, JobEvents
+from asyncbatch.job_lookup import find_row
+from asyncbatch.job_pages import PAGE_ROWS, JobPage
 from asyncbatch.job_results import JobResults
 from asyncbatch.journal import JobRecord, SubmissionRecord, SubmissionState
 from asyncbatch.planning.rounds import among, read_only
 from asyncbatch.planning.tidying import Cleanup, Tidied
+
+_POLICY = ("retry", "max_attempts", "cleanup")
 
 
 class BatchView(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,6 +78,9 @@ class JobStatus(msgspec.Struct, frozen=True, kw_only=True):
         key: The caller's own name for it.
         endpoint: The provider's path.
         cancel_asked: Whether its end was asked for.
+        cancel_heard: Whether the process that has it has recorded that, and asks the provider.
+        policy: What happens once a batch is over: `retry`, `max_attempts`, `cleanup`, as far as asked for.
+        fingerprint: Which key and address it was sent with, without being them; empty where a provider has no facts.
     """
 
     job_id: str
@@ -90,6 +99,9 @@ class JobStatus(msgspec.Struct, frozen=True, kw_only=True):
     key: str | None = None
     endpoint: str = ""
     cancel_asked: bool = False
+    cancel_heard: bool = False
+    policy: Mapping[str, Any] = {}
+    fingerprint: str = ""
 
     @property
     def done(self) -> int:
@@ -119,7 +131,7 @@ class Job:
     def status(self) -> JobStatus:
         """Give the job as it stands, without asking anybody."""
         run, record = self._run, self._run.record
-        error = run.error
+        error, is_cancelled = run.error, any(part.record.is_cancelled for part in run.parts)
         return JobStatus(
             job_id=record.job_id,
             provider=record.provider,
@@ -136,7 +148,10 @@ class Job:
             error=str(error) if error is not None else None,
             key=record.key,
             endpoint=record.endpoint,
-            cancel_asked=any(part.record.is_cancelled for part in run.parts),
+            cancel_asked=run.is_end_wished or is_cancelled,
+            cancel_heard=is_cancelled,
+            policy=_policy_of(record),
+            fingerprint=record.fingerprint,
         )
 
     async def submitted(self) -> tuple[str, ...]:
@@ -170,18 +185,76 @@ class Job:
             raise run.error.with_traceback(None)
         return self.status()
 
-    def results(self, *, ordered: bool = False) -> JobResults:
+    @overload
+    def results(self, *, ordered: bool = False) -> JobResults: ...
+    @overload
+    def results(self, *, ordered: bool = False, after: str | None, limit: int = PAGE_ROWS) -> JobPage: ...
+    @overload
+    def results(self, *, ordered: bool = False, after: str | None = None, limit: int) -> JobPage: ...
+    def results(
+        self,
+        *,
+        ordered: bool = False,
+        after: str | msgspec.UnsetType | None = msgspec.UNSET,
+        limit: int | msgspec.UnsetType = msgspec.UNSET,
+    ) -> JobResults | JobPage:
         """Give the rows: each request exactly one, batch by batch as they end. May be iterated again, by several at once.
+
+        With `after` or `limit` it gives a page instead: what is final now, and never waits. `rows = await page`, then
+        `page.cursor` is where the next page begins, and `page.is_over` says that no more rows will come.
 
         Args:
             ordered: In the order in which the requests were handed in, refused ones too: each waits for all before it.
+            after: The cursor of the page before, whichever process gave it; None or an empty text for the first page.
+            limit: How many rows a page has at most; it may have fewer.
+
+        Raises:
+            ConfigError: The limit is none. Awaiting a page: the cursor is none of this job's (`cursor.bad`), or from before
+                some of it was sent again by hand (`cursor.outdated`).
         """
-        return JobResults(self._run, is_ordered=ordered)
+        if after is msgspec.UNSET and limit is msgspec.UNSET:
+            return JobResults(self._run, is_ordered=ordered)
+        return JobPage(
+            self._run,
+            self._desk,
+            after=None if after is msgspec.UNSET else after,
+            limit=PAGE_ROWS if limit is msgspec.UNSET else limit,
+            is_ordered=ordered,
+        )
+
+    async def result(self, request_id: str) -> ProviderResultRow | None:
+        """Give the row of one request; None while it has no outcome.
+
+        Raises:
+            ConfigError: The job has no such request (`request.unknown`).
+            ProviderError: Its batch cannot be watched any more.
+        """
+        return await find_row(self._run, self._desk, request_id)
+
+    def stream_events(self, *, heartbeat_s: float = HEARTBEAT_S, last_event_id: str | None = None) -> JobEvents:
+        """Tell of the job as it goes on: its state now, then each change, and its end, after which the stream is over.
+
+        Each event holds the whole state. A viewer that is slow gets the latest one, never those that it has missed; one that
+        leaves, leaves nothing behind. When the client is closed first, the stream just ends.
+
+        Args:
+            heartbeat_s: After so many seconds without an event comes a heartbeat.
+            last_event_id: What a browser that comes back sends as `Last-Event-ID`: what it has seen is not told again.
+
+        Raises:
+            ConfigError: `heartbeat_s` is no time.
+        """
+        return JobEvents(self._run, self._as_json, heartbeat_s=heartbeat_s, last_event_id=last_event_id)
+
+    def _as_json(self) -> dict[str, Any]:
+        status = self.status()
+        return {**msgspec.to_builtins(status), "done": status.done, "succeeded": status.succeeded}
 
     async def retry(self, *, only: Iterable[ResultStatus | str] | str = ("errored", "expired", "missing")) -> int:
         """Send requests of a job that is over again, in batches of their own; gives how many.
 
         The rest of the job stays as it is. Iterate over the results anew afterwards: each request has one outcome then as well.
+        Nothing else is sent after it by itself: the policy that the job was submitted with ends here.
 
         Args:
             only: Those that ended like this. `indeterminate` may pay for some twice: nobody knows whether they were sent.
@@ -239,7 +312,7 @@ def _view(part: Part) -> BatchView:
         status=last.status if last else part.record.end,
         raw_status=last.raw_status if last else "",
         progress=last.progress if last else Progress(),
-        note=part.note,
+        note=part.note or (part.handle.trouble if part.handle else None),
         error=str(part.error) if part.error is not None else None,
         ending=part.record.ending,
         tag=part.record.tag,
@@ -249,14 +322,23 @@ def _view(part: Part) -> BatchView:
     )
 
 
+def _policy_of(record: JobRecord) -> Mapping[str, Any]:
+    return {name: record.options[name] for name in _POLICY if name in record.options}
+
+
 def _sent(record: SubmissionRecord) -> int:
     return record.request_count if record.sent_count is None else record.sent_count
 
 
 def listed(
-    record: JobRecord, submissions: Sequence[SubmissionRecord], note_of: Callable[[SubmissionRecord], str | None]
+    record: JobRecord,
+    submissions: Sequence[SubmissionRecord],
+    note_of: Callable[[SubmissionRecord], str | None],
+    *,
+    is_end_wished: bool,
 ) -> JobStatus:
     """Give a job as the journal knows it, without taking it up."""
+    is_cancelled = any(item.is_cancelled for item in submissions)
     outcomes: Counter[ResultStatus] = Counter({ResultStatus.REJECTED: record.rejected_count})
     for item in submissions:
         outcomes.update({ResultStatus(name): count for name, count in item.outcomes.items()})
@@ -275,7 +357,10 @@ def listed(
         dropped=record.options.get("dropped", {}),
         key=record.key,
         endpoint=record.endpoint,
-        cancel_asked=any(item.is_cancelled for item in submissions),
+        cancel_asked=is_end_wished or is_cancelled,
+        cancel_heard=is_cancelled,
+        policy=_policy_of(record),
+        fingerprint=record.fingerprint,
     )
 
 

@@ -5,7 +5,8 @@ from collections.abc import AsyncIterable, AsyncIterator, Generator
 from typing import Any
 
 from asyncbatch.dto import ProviderResultRow
-from asyncbatch.engine.run import REJECTS, JobRun
+from asyncbatch.engine.order import REJECTS
+from asyncbatch.engine.run import JobRun
 from asyncbatch.exceptions import ConfigError
 
 _PICKED = 256
@@ -47,10 +48,7 @@ class _Rows(AsyncIterator[ProviderResultRow]):
 
     def _check(self) -> None:
         run = self._run
-        if run.is_discarded:
-            raise ConfigError(f"job {run.record.job_id} was discarded, and its rows with it", code="job.discarded")
-        if run.closed_by is not None:  # the rows lay with the client
-            raise run.closed_by.with_traceback(None)
+        run.check_readable()
         if run.generation != self._generation:
             message = f"some of job {run.record.job_id} was sent again while its rows were read"
             raise ConfigError(message, code="results.restarted", hint="iterate over the results anew")

@@ -4,250 +4,22 @@ Batches of one provider object share a lane: a heap of due times and a few long-
 account delays no other. When to ask again is decided in `planning/schedule.py`.
 """
 
-import heapq
-import logging
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Generator, Iterable
+from collections.abc import AsyncIterator, Iterable
 from functools import partial
-from itertools import count
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar
-
-import anyio
+from typing import Generic, Self, TypeVar
 
 from asyncbatch.base_provider import BaseBatchProvider
-from asyncbatch.dto import ProviderResultRow, ProviderStatus
-from asyncbatch.enums import BatchStatus
-from asyncbatch.exceptions import (
-    AsyncBatchError,
-    PollerClosedError,
-    ProviderError,
-    ProviderTransientError,
-    ScopeError,
-)
-from asyncbatch.planning.schedule import (
-    Again,
-    GaveUp,
-    Over,
-    Polling,
-    PollState,
-    after_error,
-    after_not_found,
-    after_status,
-    first_wait,
-)
-from asyncbatch.runtime import LoopBound, Owner, Runtime, Signal, sleep_or
+from asyncbatch.exceptions import PollerClosedError, ScopeError
+from asyncbatch.lanes import BatchHandle, Lane, Watch
+from asyncbatch.planning.schedule import Polling, first_wait
+from asyncbatch.runtime import LoopBound, Owner, Runtime, Signal
 
-_log = logging.getLogger("asyncbatch.poller")
-
+__all__ = ["AsCompleted", "BatchHandle", "BatchPoller"]
 
 _TIDY = 256
 """Handles before the first look for those that are over."""
-
-
-class BatchHandle:
-    """A batch that is watched. `await` it for its last status.
-
-    Attributes:
-        provider: Whom to ask.
-        provider_batch_id: The batch's name there.
-        last: The latest reading; None before the first.
-    """
-
-    def __init__(self, provider: BaseBatchProvider, provider_batch_id: str) -> None:
-        self.provider = provider
-        self.provider_batch_id = provider_batch_id
-        self.last: ProviderStatus | None = None
-        self._error: BaseException | None = None
-        self._done = anyio.Event()
-        self._callbacks: list[Callable[[], None]] = []
-        self._on_reading: list[Callable[[], None]] = []
-
-    def __repr__(self) -> str:
-        return f"<BatchHandle {self.provider.PROVIDER_NAME}/{self.provider_batch_id} {self.status.value}>"
-
-    @property
-    def status(self) -> BatchStatus:
-        """Where the batch stood when it was last asked about; UNKNOWN before that."""
-        return self.last.status if self.last else BatchStatus.UNKNOWN
-
-    @property
-    def is_done(self) -> bool:
-        """Whether watching is over: the batch ended, or asking cannot help any more."""
-        return self._done.is_set()
-
-    @property
-    def error(self) -> BaseException | None:
-        """Why watching ended without the batch's end; None otherwise."""
-        return self._error
-
-    def __await__(self) -> Generator[Any, None, ProviderStatus]:
-        return self.wait().__await__()
-
-    async def wait(self) -> ProviderStatus:
-        """Wait for the end of the batch.
-
-        Raises:
-            ProviderPermanentError: What polling cannot outlive: the key is refused, or the batch stays unknown.
-            PollerClosedError: The poller was left first.
-        """
-        await self._done.wait()
-        if self._error is not None:
-            # Without the traces of those who waited before: they would pile up on the one error.
-            raise self._error.with_traceback(None)
-        assert self.last is not None
-        return self.last
-
-    def results(self) -> AsyncIterable[ProviderResultRow]:
-        """Give the answers; see `BaseBatchProvider.fetch_results`."""
-        return self.provider.fetch_results(self.provider_batch_id)
-
-    def on_done(self, callback: Callable[[], None]) -> None:
-        """Call back, on the event loop, when watching is over; at once if it is already."""
-        if self.is_done:
-            callback()
-        else:
-            self._callbacks.append(callback)
-
-    def on_reading(self, callback: Callable[[], None]) -> None:
-        """Call back, on the event loop, after each reading of the batch's status."""
-        self._on_reading.append(callback)
-
-    def read(self, status: ProviderStatus) -> None:
-        """Take a reading; called by the poller."""
-        self.last = status
-        for callback in self._on_reading:
-            self._call(callback)
-
-    def finish(self, error: BaseException | None = None) -> None:
-        """End the watch; called by the poller, once."""
-        if self.is_done:
-            return
-        self._error = error
-        self._done.set()
-        callbacks, self._callbacks = self._callbacks, []
-        for callback in callbacks:
-            self._call(callback)
-
-    def _call(self, callback: Callable[[], None]) -> None:
-        try:
-            callback()
-        except Exception:  # noqa: BLE001 a listener's fault is not the batch's: it is logged, and the watch goes on
-            _log.exception("%r: a callback failed; the watch goes on", self)
-
-
-def _checked(handle: BatchHandle, status: Any) -> ProviderStatus:
-    if not isinstance(status, ProviderStatus):
-        raise TypeError(f"poll_status of {handle.provider!r} gave {type(status).__name__}, no ProviderStatus")
-    return status
-
-
-class _Watch:
-    """What the lane keeps about a handle between two questions."""
-
-    def __init__(self, handle: BatchHandle, floor_s: float) -> None:
-        self.handle = handle
-        self.floor_s = floor_s
-        self.state = PollState()
-        self.is_unknown_logged = False
-        self.is_fault_logged = False
-
-
-class _Lane:
-    """The batches of one provider object, and who asks about them."""
-
-    def __init__(self, runtime: Runtime, policy: Polling) -> None:
-        self._runtime = runtime
-        self._policy = policy
-        self._due: list[tuple[float, int, _Watch]] = []
-        self._order = count()
-        self._turn = anyio.Lock()
-        self._changed = anyio.Event()
-        self.workers = 0
-        self.live = 0
-
-    def add(self, watch: _Watch, delay_s: float) -> None:
-        heapq.heappush(self._due, (self._runtime.now() + delay_s, next(self._order), watch))
-        self._changed.set()
-
-    async def work(self) -> None:
-        """Ask about batches as they are due, until there are more workers than batches."""
-        while True:
-            async with self._turn:  # one worker waits for the next due time, the others for their turn
-                watch = await self._next_due()
-            if watch is None:
-                self.workers -= 1
-                return
-            await self._ask(watch)
-
-    async def _next_due(self) -> _Watch | None:
-        while self.workers <= self.live:
-            self._changed = anyio.Event()
-            delay = self._due[0][0] - self._runtime.now() if self._due else None
-            if delay is None:
-                await self._changed.wait()
-            elif delay > 0:
-                await sleep_or(self._runtime, delay, self._changed)
-            else:
-                return heapq.heappop(self._due)[2]
-        return None
-
-    async def _ask(self, watch: _Watch) -> None:
-        handle = watch.handle
-        try:
-            status = _checked(handle, await handle.provider.poll_status(handle.provider_batch_id))
-        except ProviderError as error:
-            self._after_error(watch, error)
-        except AsyncBatchError as error:  # our own: the scope was left, the key is gone; asking again cannot help
-            self._end(watch, error)
-        except Exception as error:  # noqa: BLE001 a provider's fault: asked through for a while, then it reaches whoever awaits
-            self._after_fault(watch, error)
-        else:
-            self._after_status(watch, status)
-
-    def _after_fault(self, watch: _Watch, error: Exception) -> None:
-        """A provider that fails in its own way may do so for a moment: a paid batch is not given up over one socket."""
-        if not watch.is_fault_logged:
-            watch.is_fault_logged = True
-            _log.warning("%r: asking failed with %r; asking on for a while", watch.handle, error, exc_info=error)
-        floor, u = watch.floor_s, self._runtime.random()
-        step = after_not_found(self._policy, watch.state, self._runtime.now(), u, floor_s=floor)
-        self._follow(watch, step, error)
-
-    def _after_status(self, watch: _Watch, status: ProviderStatus) -> None:
-        watch.handle.read(status)
-        if status.status is BatchStatus.UNKNOWN and not watch.is_unknown_logged:
-            watch.is_unknown_logged = True
-            _log.warning("%r has the status %r, which we do not know; asking on", watch.handle, status.raw_status)
-        floor, u = watch.floor_s, self._runtime.random()
-        step = after_status(self._policy, watch.state, status.status, u, floor_s=floor, retry_after=status.retry_after)
-        self._follow(watch, step, None)
-
-    def _after_error(self, watch: _Watch, error: ProviderError) -> None:
-        floor, u = watch.floor_s, self._runtime.random()
-        step: Again | GaveUp
-        if isinstance(error, ProviderTransientError):
-            step = after_error(self._policy, watch.state, u, floor_s=floor, retry_after=error.retry_after)
-        elif error.status is None or error.is_auth:
-            step = GaveUp()
-        else:
-            step = after_not_found(self._policy, watch.state, self._runtime.now(), u, floor_s=floor)
-        if not watch.is_fault_logged:
-            watch.is_fault_logged = True
-            _log.warning("%r: %s; asking on", watch.handle, error)
-        self._follow(watch, step, error)
-
-    def _follow(self, watch: _Watch, step: Again | Over | GaveUp, error: Exception | None) -> None:
-        if isinstance(step, Again):
-            watch.state = step.state
-            self.add(watch, step.delay_s)
-        else:
-            self._end(watch, error if isinstance(step, GaveUp) else None)
-
-    def _end(self, watch: _Watch, error: BaseException | None) -> None:
-        self.live -= 1
-        self._changed.set()
-        watch.handle.finish(error)
 
 
 class BatchPoller(LoopBound):
@@ -265,7 +37,7 @@ class BatchPoller(LoopBound):
         super().__init__("the poller")
         self._policy = polling or Polling()
         self._runtime = runtime or Runtime()
-        self._lanes: dict[BaseBatchProvider, _Lane] = {}
+        self._lanes: dict[BaseBatchProvider, Lane] = {}
         self._handles: dict[BatchHandle, None] = {}
         self._tidy_at = _TIDY
         self._owner: Owner | None = None
@@ -312,14 +84,25 @@ class BatchPoller(LoopBound):
         assert self._owner is not None
         handle, floor_s = BatchHandle(provider, provider_batch_id), provider.poll_floor_s
         self._forget_done()
-        lane = self._lanes.setdefault(provider, _Lane(self._runtime, self._policy))
+        lane = self._lanes.setdefault(provider, Lane(self._runtime, self._policy))
         lane.live += 1
         self._handles[handle] = None
-        lane.add(_Watch(handle, floor_s), first_wait(self._policy, self._runtime.random(), floor_s=floor_s))
+        watch = Watch(handle, floor_s)
+        handle.on_wake(partial(lane.wake, watch))
+        lane.add(watch, first_wait(self._policy, self._runtime.random(), floor_s=floor_s))
         if lane.workers < min(self._policy.concurrency, lane.live):
             lane.workers += 1
             self._owner.spawn(lane.work, name=f"asyncbatch poll {provider.PROVIDER_NAME}")
         return handle
+
+    def wake(self, provider_batch_id: str) -> bool:
+        """Ask about a batch now, or as soon as its provider lets us; False if it is not watched.
+
+        For whoever has heard that something happened to it: what did is still read from its provider.
+        """
+        self.check("open it first: `async with BatchPoller() as poller`")
+        woken = [handle.wake() for handle in self._handles if handle.provider_batch_id == provider_batch_id]
+        return any(woken)
 
     def as_completed(self, handles: Iterable[BatchHandle]) -> "AsCompleted[BatchHandle]":
         """Give the handles one by one, each as soon as its batch is over; `results()` of a failed watch raises its error."""

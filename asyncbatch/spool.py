@@ -11,6 +11,7 @@ import contextlib
 import os
 import shutil
 import tempfile
+import threading
 import weakref
 from collections.abc import AsyncIterator, Generator
 from io import FileIO
@@ -111,6 +112,7 @@ class SpoolFile:
         self._size = 0
         self._views = 0
         self._gone = False
+        self._turn = threading.RLock()  # rows are read while those of a later round are written
 
     @property
     def size(self) -> int:
@@ -143,14 +145,15 @@ class SpoolFile:
         """Write at the end, all of it or nothing. Blocks."""
         if self._gone:
             raise ScopeError("this body was discarded already", code="scope.closed")
-        size = self._size + len(data)
-        if self._path is not None:
-            self._write(self._path, data)
-        elif size > IN_MEMORY_BYTES:
-            self._move_to_disk(data)
-        else:
-            self._memory += data
-        self._size = size
+        with self._turn:
+            size = self._size + len(data)
+            if self._path is not None:
+                self._write(self._path, data)
+            elif size > IN_MEMORY_BYTES:
+                self._move_to_disk(data)
+            else:
+                self._memory += data
+            self._size = size
 
     def _move_to_disk(self, data: bytes) -> None:
         path = self._space.new_path()
@@ -185,10 +188,11 @@ class SpoolFile:
 
     def flush(self) -> None:
         """Hold no open file. Blocks."""
-        writer, self._writer = self._writer, None
-        if writer is not None and self._path is not None:
-            with _on_disk("written", self._path.parent):  # some disks say only here that they are full
-                writer.close()
+        with self._turn:
+            writer, self._writer = self._writer, None
+            if writer is not None and self._path is not None:
+                with _on_disk("written", self._path.parent):  # some disks say only here that they are full
+                    writer.close()
 
     def clear(self) -> None:
         """Forget the content and start again, for a download that is made anew. Blocks."""
@@ -202,16 +206,18 @@ class SpoolFile:
     @contextlib.contextmanager
     def reader(self) -> Generator["SpoolReader", None, None]:
         """Open the body for reading at any place. Blocks, and so do the reads."""
-        self.flush()
-        if self._gone or (self._path is not None and self._space.is_closed):
+        with self._turn:
+            self.flush()
+            path, memory, size = self._path, self._memory, self._size
+        if self._gone or (path is not None and self._space.is_closed):
             raise ScopeError("this body was discarded already", code="scope.closed")
-        if self._path is None:
-            yield SpoolReader(None, self._memory, self._size)
+        if path is None:
+            yield SpoolReader(None, memory, size)
             return
-        with _on_disk("read", self._path.parent):
-            file = self._path.open("rb")
+        with _on_disk("read", path.parent):
+            file = path.open("rb")
         with file:
-            yield SpoolReader(file, b"", self._size)
+            yield SpoolReader(file, b"", size)
 
     def read(self, offset: int = 0, size: int = -1) -> bytes:
         """Read a part. Blocks."""

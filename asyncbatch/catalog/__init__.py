@@ -41,6 +41,7 @@ from asyncbatch.catalog._settings import (
     split,
 )
 from asyncbatch.catalog._typed import kind_of, nearest, note_unknown
+from asyncbatch.catalog._webhooks import WebhookFacts
 from asyncbatch.catalog._yaml import Mistake, Node, Place, from_python, parse
 from asyncbatch.enums import BatchStatus
 from asyncbatch.exceptions import ConfigError, ProviderNotRegisteredError
@@ -63,6 +64,7 @@ __all__ = [
     "ProviderSettings",
     "Retention",
     "Secret",
+    "WebhookFacts",
     "builtin_names",
     "describe_origins",
     "find_config",

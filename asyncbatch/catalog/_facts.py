@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from msgspec import Meta, Struct, field
 
 from asyncbatch.catalog._typed import FieldError
+from asyncbatch.catalog._webhooks import WebhookFacts
 from asyncbatch.enums import BatchMode, BatchStatus, ErrorClass, InputMode, SubmitSafety
 from asyncbatch.exceptions import ConfigError
 
@@ -225,6 +226,7 @@ class ProviderFacts(Struct, frozen=True, kw_only=True):
         inline_submit_safety: The safety of a create that carries its requests, where it differs.
         takes_metadata: Whether a batch keeps words of the caller's.
         answers_after: The ends after which there are answers.
+        webhooks: How it tells of the end of a batch; None where it is only asked.
         discount: What is taken off the list price, from 0 to 1.
         sureness: How sure the facts are, in a word or two.
     """
@@ -253,6 +255,7 @@ class ProviderFacts(Struct, frozen=True, kw_only=True):
     batch_errors: dict[str, ErrorClass] = field(default_factory=dict[str, ErrorClass])
     retention: Retention = Retention()
     polling: Polling
+    webhooks: WebhookFacts | None = None
     window_s: Count
     request_id_pattern: Text = ".+"
     headers: dict[str, str] = field(default_factory=dict[str, str])

@@ -15,6 +15,7 @@ from asyncbatch.cli.naming import WireNames
 from asyncbatch.cli.reporting import count_of, counts_of, exit_code_of
 from asyncbatch.cli.sinks import OutFile, Sink, Stdout
 from asyncbatch.cli.talk import Talk
+from asyncbatch.cli.watching import answered
 from asyncbatch.cli.writing import Tally, write_rows
 from asyncbatch.dto import ProviderResultRow
 
@@ -25,10 +26,7 @@ _SLICE = 1024
 
 def run_on_batch(name: str, config: str | None, work: Callable[[BaseBatchProvider, str], Awaitable[T]]) -> T:
     """Open a provider and do something with one of its batches."""
-    provider_name, slash, batch_id = name.partition("/")
-    if not (slash and provider_name and batch_id):
-        hint = f"write PROVIDER/BATCH_ID, such as openai/{name if not slash else 'batch_123'}"
-        raise CommandError(f"{name!r} names no batch", code="batch.name", hint=hint)
+    provider_name, batch_id = _split(name)
     catalog = load_config(config)
 
     async def opened() -> T:
@@ -36,6 +34,14 @@ def run_on_batch(name: str, config: str | None, work: Callable[[BaseBatchProvide
             return await work(scope.create(provider_name), batch_id)
 
     return anyio.run(opened)
+
+
+def _split(name: str) -> tuple[str, str]:
+    provider_name, slash, batch_id = name.partition("/")
+    if not (slash and provider_name and batch_id):
+        hint = f"write PROVIDER/BATCH_ID, such as openai/{name if not slash else 'batch_123'}"
+        raise CommandError(f"{name!r} names no batch", code="batch.name", hint=hint)
+    return provider_name, batch_id
 
 
 def show_status(name: str, config: str | None, talk: Talk) -> int:
@@ -76,6 +82,7 @@ def _moment(seconds: float | None) -> str | None:
 
 def cancel_batch(name: str, config: str | None, talk: Talk, *, yes: bool) -> int:
     """Ask the provider to end a batch."""
+    _split(name)
     if not yes:
         if not talk.can_ask:
             raise CommandError(f"cancelling {name} needs a yes", code="cancel.unconfirmed", hint="say --yes")
@@ -151,7 +158,8 @@ class _Results:
             return
         told.append(status.status)
         done = status.progress
-        self._talk.say(f"{self._options.name}: {status.status.value}, {done.done:,}/{done.total:,}")
+        count = answered(status.status, done)
+        self._talk.say(f"{self._options.name}: {status.status.value}, {count:,}/{done.total:,}")
         self._talk.event(
             "batch_status",
             batch=self._options.name,

@@ -22,8 +22,6 @@ _ENDING = frozenset({"submitted", "ended"})
 def cancel_job(name: str, home: str | None, config: str | None, talk: Talk, *, yes: bool) -> int:
     """Ask the provider to end the batches of a job, and send no more of it."""
     options = JobOptions(name=name, home=home, config=config)
-    if not yes and not talk.can_ask:
-        raise CommandError(f"cancelling job {name} needs a yes", code="cancel.unconfirmed", hint="say --yes")
     return anyio.run(_cancel, options, talk, yes)
 
 
@@ -32,6 +30,8 @@ async def _cancel(options: JobOptions, talk: Talk, yes: bool) -> int:
         name = f"job {short(known.job_id)}"
         if known.is_over:
             raise CommandError(f"{name} is over", code="job.over", hint="there is nothing to cancel")
+        if not yes and not talk.can_ask:
+            raise CommandError(f"cancelling {name} needs a yes", code="cancel.unconfirmed", hint="say --yes")
         question = f"Cancel {name}, {progress_of(known)}? Requests that were not reached are not answered."
         if not yes and not talk.ask(question):  # it holds the loop, on which nothing has begun yet
             raise CommandError(f"no yes, so {name} goes on", code="cancel.declined")
@@ -71,7 +71,7 @@ def _is_withdrawn(status: JobStatus) -> bool:
 
 def _is_heard(status: JobStatus) -> bool:
     """Whether whoever has the job has put down that it ends."""
-    return status.cancel_asked or status.is_over
+    return status.cancel_heard or status.is_over
 
 
 def _created(job: Job) -> frozenset[str | None]:

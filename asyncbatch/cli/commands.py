@@ -120,6 +120,8 @@ def demo(talk: Talk, *, count: int) -> int:
 @click.option("--upstream", metavar="URL", help="An OpenAI-compatible server that answers, with its /v1.")
 @click.option("--upstream-model", metavar="NAME", help="The model to ask there, whatever a request names.")
 @click.option("--data-dir", type=click.Path(), help="Where files, batches and history outlive the command.")
+@click.option("--webhook-url", metavar="URL", help="Whom to tell when a batch has ended.")
+@click.option("--webhook-secret", metavar="SECRET", help="What webhooks are signed with: whsec_ and base64.")
 @talk_options
 def emulator(talk: Talk, **settings: Any) -> int:
     """Serve an emulator of each provider's batch API on loopback.

@@ -17,6 +17,7 @@ from asyncbatch.exceptions import (
     ProviderNotRegisteredError,
 )
 
+_READING = "; reading takes the right to write as well, for locks and for the database's own files"
 KEEP_NOTHING = "--home memory goes without: the job is then forgotten when the command ends"
 
 
@@ -154,7 +155,7 @@ def _hint(error: AsyncBatchError) -> str | None:
         case JournalError(code="journal.unsupported"):
             return f"{error.hint}; {KEEP_NOTHING}"
         case JournalError(code="journal.no_access" | "journal.not_private" | "journal.full"):
-            return f"{error.hint}: --home DIR"
+            return f"{error.hint}: --home DIR{_READING if error.code == 'journal.no_access' else ''}"
         case ConfigError(code="auth.scope_mismatch"):
             return "nothing was asked or sent; export the key, and the address, that the job was sent with"
         case _:

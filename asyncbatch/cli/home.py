@@ -24,6 +24,9 @@ _SHORT = 8
 class Home:
     """The state directory of a command.
 
+    Raises:
+        CommandError: It is, or lies in, something that is no directory.
+
     Attributes:
         named: What `--home` said, if it was given.
         where: The directory, or `memory`.
@@ -32,6 +35,8 @@ class Home:
     def __init__(self, named: str | None) -> None:
         self.named = named
         self.where = named or os.environ.get("ASYNCBATCH_HOME") or _DEFAULT
+        if self.is_kept:
+            _check_directory(Path(self.where))
 
     @property
     def is_kept(self) -> bool:
@@ -84,6 +89,15 @@ class Home:
         polling = Polling() if poll_s is None else Polling(first_s=poll_s)
         async with BatchClient(catalog=catalog, polling=polling, journal=self.where, resume=False) as client:
             yield client
+
+
+def _check_directory(path: Path) -> None:
+    """Refuse a file in a directory's place: what is below it looks as if it did not exist yet."""
+    nearest = next((place for place in (path, *path.parents) if os.path.lexists(place)), path)
+    if os.path.lexists(nearest) and not nearest.is_dir():
+        above = "" if nearest == path else f", above {path},"
+        hint = "jobs are remembered in a directory: name it with --home, or in ASYNCBATCH_HOME"
+        raise CommandError(f"{nearest}{above} is no directory", code="home.no_directory", hint=hint)
 
 
 class JobOptions:

@@ -9,14 +9,15 @@ import msgspec
 from rich.table import Table
 from rich.text import Text
 
-from asyncbatch import JobStatus, ProviderStatus, batch_provider_registry
+from asyncbatch import BatchClient, JobStatus, ProviderStatus, batch_provider_registry
 from asyncbatch.cli.config import load_config
 from asyncbatch.cli.endings import Exit
 from asyncbatch.cli.home import Home, JobOptions, short
 from asyncbatch.cli.money import cost_of, dollars, price_of
-from asyncbatch.cli.reporting import age, count_of, counts_of, moment, progress_of, word_of_job
+from asyncbatch.cli.reporting import age, count_of, counts_of, counts_so_far, moment, word_of_job
 from asyncbatch.cli.talk import Talk, printable
-from asyncbatch.cli.watching import sent_of
+from asyncbatch.cli.watching import answered, sent_of
+from asyncbatch.exceptions import ConfigError
 
 _SETTLED = "settled"
 
@@ -64,15 +65,25 @@ def show_job(name: str, home: str | None, config: str | None, talk: Talk) -> int
 
     async def shown() -> JobStatus:
         async with options.open() as (client, known):
-            return (await client.job(known.job_id)).status() if known.is_over else known
+            return await _counted(client, known)
 
     job = anyio.run(shown)
     cost = cost_of(price_of(options.catalog, job.provider, job.model), job.usage) if job.is_over else None
     if talk.form != "text":
-        talk.document("job", **job_fields(job), cost_usd=cost)
+        talk.document("job", **job_fields(job), **_usage(job), cost_usd=cost)
         return Exit.OK
     _tell(job, talk, cost, {})
     return Exit.OK
+
+
+async def _counted(client: BatchClient, known: JobStatus) -> JobStatus:
+    """Give a job that is over with its tokens; one that is not would be taken up by that."""
+    return (await client.job(known.job_id)).status() if known.is_over else known
+
+
+def _usage(job: JobStatus) -> dict[str, Any]:
+    """Give the tokens of every round of a job that is over, and null before that: they were not counted."""
+    return {"usage": msgspec.to_builtins(job.usage) if job.is_over else None}
 
 
 def show_job_status(name: str, home: str | None, config: str | None, talk: Talk) -> int:
@@ -80,13 +91,14 @@ def show_job_status(name: str, home: str | None, config: str | None, talk: Talk)
     options = JobOptions(name=name, home=home, config=config)
 
     async def asked() -> tuple[JobStatus, dict[int, ProviderStatus]]:
-        async with options.open() as (_, job):
+        async with options.open() as (client, known):
+            job = await _counted(client, known)
             return job, await _ask(job, options)
 
     job, readings = anyio.run(asked)
     if talk.form != "text":
         found = {str(index): msgspec.to_builtins(reading, str_keys=True) for index, reading in readings.items()}
-        talk.document("job", **job_fields(job), readings=found)
+        talk.document("job", **job_fields(job), **_usage(job), readings=found)
         return Exit.OK
     _tell(job, talk, None, readings)
     return Exit.OK
@@ -98,6 +110,9 @@ async def _ask(job: JobStatus, options: JobOptions) -> dict[int, ProviderStatus]
         return {}
     async with batch_provider_registry.open(catalog=options.catalog) as scope:
         provider = scope.create(job.provider)
+        if provider.has_facts and provider.account.fingerprint != job.fingerprint:
+            message = f"job {job.job_id} was sent with another key of {job.provider}, or to another address"
+            raise ConfigError(message, code="auth.scope_mismatch")
         return {batch.index: await provider.poll_status(batch.provider_batch_id or "") for batch in running}
 
 
@@ -110,7 +125,8 @@ def _tell(job: JobStatus, talk: Talk, cost: float | None, readings: Mapping[int,
         "account": job.account,
         "key": job.key,
         "accepted": moment(job.created_at),
-        "state": f"{word_of_job(job)}: {progress_of(job)}",
+        "policy": ", ".join(f"{name} {value}" for name, value in job.policy.items()) or None,
+        "state": f"{word_of_job(job)}: {counts_so_far(job)}",
         "outcomes": counts_of(job.outcomes) or None,
         "left out": ", ".join(f"{field} in {count_of(rows, 'request')}" for field, rows in job.dropped.items()) or None,
         "tokens": f"{usage.prompt_tokens:,} in, {usage.completion_tokens:,} out" if usage.total_tokens else None,
@@ -132,7 +148,7 @@ def _words(job: JobStatus, index: int, reading: ProviderStatus | None) -> Iterat
     else:
         yield count_of(batch.requests, "request")
     if reading is not None:
-        yield f"{reading.status.value}, {reading.progress.done:,}/{batch.sent:,}"
+        yield f"{reading.status.value}, {answered(reading.status, reading.progress):,}/{batch.sent:,}"
     else:
         yield f"{batch.state.replace('_', ' ')}{f' ({batch.status.value})' if batch.status else ''}"
     if batch.error or batch.note:
@@ -144,7 +160,7 @@ def _words(job: JobStatus, index: int, reading: ProviderStatus | None) -> Iterat
 
 
 def job_fields(job: JobStatus) -> dict[str, Any]:
-    """Give a job as programs get it."""
+    """Give a job as programs get it; its tokens are no part of it, since a list does not count them."""
     return {
         "job": job.job_id,
         "provider": job.provider,
@@ -157,10 +173,10 @@ def job_fields(job: JobStatus) -> dict[str, Any]:
         "state": word_of_job(job),
         "is_over": job.is_over,
         "cancel_asked": job.cancel_asked,
+        "policy": dict(job.policy),
         "requests": job.requests,
         "done": job.done,
         "outcomes": {outcome.value: count for outcome, count in sorted(job.outcomes.items())},
-        "usage": msgspec.to_builtins(job.usage) if job.usage.total_tokens else None,
         "dropped": dict(job.dropped),
         "batches": [
             {

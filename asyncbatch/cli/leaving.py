@@ -20,6 +20,8 @@ CREATING = frozenset({"uploaded", "creating", "create_unknown"})
 
 
 SENDING = UNSENT | {"uploaded", "creating"}
+RETRIED = (ResultStatus.ERRORED, ResultStatus.EXPIRED, ResultStatus.MISSING)
+"""What `retry` sends again without `--only`."""
 
 
 class Return(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,9 +54,18 @@ def is_sending(status: JobStatus) -> bool:
 
 def say_retry(followed: Followed, talk: Talk, back: Return) -> None:
     """Say how what may succeed the next time is sent again, once a job is over."""
-    job, count = followed.job, followed.tally.retryable
-    if job is not None and count and back.home.is_kept:
-        talk.say(f"{count:,} may succeed the next time: {program()} retry {short(job.id)}{back.tail}")
+    job, tally = followed.job, followed.tally
+    worth = +tally.retryable
+    if job is None or not worth or not back.home.is_kept:
+        return
+    total = sum(tally.outcomes[status] for status in worth)
+    names = sorted(status.value for status in worth)
+    usual = {status for status in RETRIED if tally.outcomes[status]}
+    only = f" --only {','.join(names)}" if usual != worth.keys() else ""
+    what = f"{worth.total():,} may succeed the next time"
+    if total != worth.total():
+        what += f"; this sends all {total:,} again that are {' or '.join(names)}"
+    talk.say(f"{what}: {program()} retry {short(job.id)}{only}{back.tail}")
 
 
 def report_left(status: JobStatus, followed: Followed, talk: Talk, back: Return, *, is_failing: bool = False) -> None:
@@ -76,13 +87,14 @@ def _kept(status: JobStatus, followed: Followed, talk: Talk, back: Return) -> li
     out = str(followed.sink.path) if isinstance(followed.sink, OutFile) else None
     commands = back.commands(status.job_id, out)
     running = sum(batch.provider_batch_id is not None and batch.state != "settled" for batch in status.batches)
-    gone = "is over" if status.is_over else f"goes on, with {count_of(running, 'batch')} left running"
+    left = f"with {count_of(running, 'batch')} left running"
+    gone = "is over" if status.is_over else f"is being cancelled, {left}" if status.cancel_asked else f"goes on, {left}"
     talk.say(f"job {short(status.job_id)} {gone}. Come back with the same command, or with:")
     for command in commands:
         talk.say(f"  {command}")
-    if not status.is_over:
+    if not (status.is_over or status.cancel_asked):
         talk.say(f"or end it: {program()} cancel {short(status.job_id)}{back.tail}")
-    if unsent:
+    if unsent and not status.cancel_asked:
         talk.say(f"{count_of(unsent, 'request')} had no batch yet, and will be sent by whoever goes on.")
     for batch in status.batches:
         if batch.state in CREATING:

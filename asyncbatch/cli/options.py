@@ -50,7 +50,7 @@ timeout_option = click.option(
     "timeout_s",
     type=click.FloatRange(min=0),
     metavar="SECONDS",
-    help="Stop waiting after this long; the batches go on.",
+    help="Stop waiting after this long, counted from when the command begins to wait; the batches go on.",
 )
 
 

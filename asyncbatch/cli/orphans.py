@@ -18,7 +18,14 @@ from asyncbatch.cli.talk import Talk, printable, program
 
 _DAY_S = 86_400.0
 _DAYS = 2.0
-_WHY = {"running": "runs", "young": "too young", "open_job": "its job goes on here", None: "may be deleted"}
+_NAME_IT = "--home names the directory that remembers them"
+_WHY = {
+    "running": "runs",
+    "young": "too young",
+    "open_job": "its job goes on here",
+    "unknown_home": "nothing is known here",
+    None: "may be deleted",
+}
 
 
 class OrphanOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,31 +47,46 @@ class OrphanOptions(msgspec.Struct, frozen=True, kw_only=True):
 def show_orphans(options: OrphanOptions, talk: Talk) -> int:
     """List what nobody here knows, and delete it if that is wanted."""
     home = Home(options.home)
-    is_known = home.is_kept and home.is_begun
-    if options.delete and not is_known:
-        message = f"there are no jobs in {home.where}, so whatever is ours would look like an orphan"
-        hint = "--home names the directory that remembers them; nothing was deleted"
-        raise CommandError(message, code="home.empty", hint=hint)
-    return anyio.run(_shown, home if is_known else Home(MEMORY), options, talk)
+    if options.delete and not _is_known(home):
+        raise CommandError(_nothing_known(home), code="home.empty", hint=f"{_NAME_IT}; nothing was deleted")
+    return anyio.run(_shown, home, options, talk)
+
+
+def _is_known(home: Home) -> bool:
+    """Whether a home tells orphans from what its jobs have; in one that knows nothing, everything looks like an orphan."""
+    return home.is_kept and home.is_begun
+
+
+def _nothing_known(home: Home) -> str:
+    return f"there are no jobs in {home.where}, so whatever is ours looks like an orphan"
 
 
 async def _shown(home: Home, options: OrphanOptions, talk: Talk) -> int:
-    async with home.open(load_config(options.config)) as client:
+    is_known = _is_known(home)
+    async with (home if is_known else Home(MEMORY)).open(load_config(options.config)) as client:
         found = await client.orphans(options.provider, older_than_s=options.days * _DAY_S)
+        notes = [*found.notes, *([] if is_known else [_nothing_known(home)])]
         if talk.form == "text" and (found.batches or found.files):
-            talk.table(_table(found))
+            talk.table(_table(found, is_known=is_known))
+        for note in notes:
+            talk.say(note)
         _explain(found, home, options, talk)
         deleted, errors = 0, tuple[str, ...]()
         if options.delete and found.deletable:
             deleted, errors = await _delete(client, found, options, talk)
     code = Exit.FAILED if errors else Exit.OK
-    rows = [_fields(orphan) for orphan in (*found.batches, *found.files)]
-    fields: dict[str, Any] = {"provider": found.provider, "orphans": rows, "notes": list(found.notes)}
+    rows = [_fields(orphan, is_known=is_known) for orphan in (*found.batches, *found.files)]
+    fields: dict[str, Any] = {"provider": found.provider, "orphans": rows, "notes": notes}
     talk.document("orphans", **fields, deleted=deleted, errors=list(errors), exit_code=int(code))
     return code
 
 
-def _table(found: Orphans) -> Table:
+def _keeps(orphan: Orphan, *, is_known: bool) -> str | None:
+    """Say what keeps it from being deleted; None where nothing does."""
+    return orphan.keeps if is_known or orphan.keeps is not None else "unknown_home"
+
+
+def _table(found: Orphans, *, is_known: bool) -> Table:
     table = Table(box=None, show_edge=False, pad_edge=False)
     for column in ("what", "name", "job", "state", "age", ""):
         table.add_column(column, no_wrap=True)
@@ -76,7 +98,7 @@ def _table(found: Orphans) -> Table:
             orphan.job,
             _state(orphan),
             age(now - orphan.created_at) if orphan.created_at else "",
-            _WHY[orphan.keeps],
+            _WHY[_keeps(orphan, is_known=is_known)],
         )
         table.add_row(*(Text(printable(cell)) for cell in cells))
     return table
@@ -89,10 +111,8 @@ def _state(orphan: Orphan) -> str:
 
 
 def _explain(found: Orphans, home: Home, options: OrphanOptions, talk: Talk) -> None:
-    for note in found.notes:
-        talk.say(note)
     what = f"{count_of(len(found.batches), 'batch')} and {count_of(len(found.files), 'file')}"
-    where = "nobody" if home.where == MEMORY else f"no job in {home.where}"
+    where = f"no job in {home.where}" if home.is_kept else "nobody"
     talk.say(f"{what} at {found.provider} with our mark are known to {where}")
     if not found.batches and not found.files:
         return
@@ -101,7 +121,9 @@ def _explain(found: Orphans, home: Home, options: OrphanOptions, talk: Talk) -> 
     if over is not None:
         name = f"{found.provider}/{over.ref}"
         talk.say(f"answers that nobody has fetched: {program()} results {name} -o answers.jsonl{options.tail}")
-    if found.deletable and not options.delete:
+    if not _is_known(home):
+        talk.say(f"{_NAME_IT}; from here nothing is deleted")
+    elif found.deletable and not options.delete:
         days = f" --days {options.days:g}" if options.days != _DAYS else ""
         command = f"{program()} orphans {found.provider} --delete{days}{home.words}{options.tail}"
         talk.say(f"{len(found.deletable):,} of them may be deleted: {command}")
@@ -125,6 +147,6 @@ async def _delete(
     return done.deleted, done.errors
 
 
-def _fields(orphan: Orphan) -> dict[str, Any]:
+def _fields(orphan: Orphan, *, is_known: bool) -> dict[str, Any]:
     fields: dict[str, Any] = msgspec.to_builtins(orphan, str_keys=True)
-    return fields
+    return fields | {"keeps": _keeps(orphan, is_known=is_known)}

@@ -4,6 +4,8 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from asyncbatch import JobStatus
 from asyncbatch.catalog import Price
 from asyncbatch.cli.endings import Exit
@@ -48,7 +50,7 @@ def report_end(status: JobStatus, followed: Followed, price: Price | None, talk:
     """Show how a job ended, and give the exit code for it."""
     tally, code = followed.tally, exit_code_of(followed.tally)
     seconds = followed.watch.seconds
-    cost = cost_of(price, tally.usage)
+    cost = cost_of(price, status.usage)
     if not talk.quiet:
         talk.show(_table(status, tally, seconds, cost))
     path = str(followed.sink.path) if isinstance(followed.sink, OutFile) else None
@@ -65,8 +67,9 @@ def fields_of(status: JobStatus, tally: Tally) -> dict[str, Any]:
         "provider": status.provider,
         "model": status.model,
         "requests": status.requests,
-        **tally.as_dict(),
-        "retryable": tally.retryable,
+        "outcomes": tally.counts(),
+        "usage": msgspec.to_builtins(status.usage),  # of every round: the rows alone know the last
+        "retryable": tally.retryable.total(),
         "batches": [
             {
                 "index": batch.index,
@@ -95,7 +98,7 @@ def _table(status: JobStatus, tally: Tally, seconds: float, cost: float | None) 
             words = Text("\n".join(_faults(outcome, tally)))
             table.add_row(Text(outcome.value, style=style), f"{tally.outcomes[outcome]:,}", words)
     table.add_section()
-    usage = tally.usage
+    usage = status.usage
     spent = f"{usage.prompt_tokens:,} tokens in, {usage.completion_tokens:,} out" if usage.total_tokens else "no tokens"
     money = f" · {dollars(cost)}" if cost is not None else ""
     over = count_of(sum(len(batch.earlier) + 1 for batch in status.batches), "batch")
@@ -145,14 +148,18 @@ def is_unsent(job: JobStatus) -> bool:
     )
 
 
-def progress_of(job: JobStatus) -> str:
-    """Say how far a job is."""
+def counts_so_far(job: JobStatus) -> str:
+    """Say how far a job is; the notes of its batches stand on their own lines."""
     over = sum(batch.state == "settled" for batch in job.batches)
-    notes = [batch.note for batch in job.batches if batch.note]
-    told = (
+    return (
         f"{over:,} of {count_of(len(job.batches), 'batch')} done, {job.done:,} of {count_of(job.requests, 'request')}"
     )
-    return f"{told} ({notes[0]})" if notes else told
+
+
+def progress_of(job: JobStatus) -> str:
+    """Say how far a job is and what is going on, where no lines of its batches follow."""
+    notes = [batch.note for batch in job.batches if batch.note]
+    return f"{counts_so_far(job)} ({notes[0]})" if notes else counts_so_far(job)
 
 
 def tell_known(status: JobStatus, talk: Talk, *, is_followed: bool) -> None:

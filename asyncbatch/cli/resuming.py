@@ -9,7 +9,7 @@ from asyncbatch import BatchClient, Job
 from asyncbatch.cli.config import load_config
 from asyncbatch.cli.endings import Exit, answer_sigterm_like_ctrl_c, leave_at_once_next_time
 from asyncbatch.cli.home import Home, short
-from asyncbatch.cli.reporting import count_of, counts_of, progress_of
+from asyncbatch.cli.reporting import count_of, counts_of, counts_so_far
 from asyncbatch.cli.talk import Talk, program
 from asyncbatch.cli.watching import LinesView, watch
 from asyncbatch.exceptions import AsyncBatchError
@@ -65,7 +65,7 @@ class _Resuming:
                 self._fail(known.job_id, error)
             else:
                 other = "; another process has it, and is watched" if client.follows(known.job_id) else ""
-                self._talk.say(f"job {short(known.job_id)}: {progress_of(known)}{other}")
+                self._talk.say(f"job {short(known.job_id)}: {counts_so_far(known)}{other}")
         return jobs
 
     async def _follow(self, job: Job) -> None:

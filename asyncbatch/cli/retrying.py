@@ -142,9 +142,10 @@ class _Retrying(Collecting):
 
 
 def _fields(status: JobStatus, sent: int) -> dict[str, Any]:
-    batches = [batch.provider_batch_id for batch in status.batches if batch.state != "settled"]
     what = {"job": status.job_id, "provider": status.provider, "model": status.model, "requests": status.requests}
-    return what | {"sent": sent, "batches": batches}
+    left = [batch.provider_batch_id for batch in status.batches if batch.state != "settled"]
+    known = [batch_id for batch_id in left if batch_id is not None]
+    return what | {"sent": sent} | ({"batches": known} if known or not left else {})
 
 
 def _refusals(status: JobStatus) -> Iterator[str]:

@@ -12,6 +12,7 @@ import anyio
 from asyncbatch.cli.endings import CommandError, Exit, first_error
 from asyncbatch.cli.talk import Talk
 from asyncbatch.emulator import DataDirError, serve
+from asyncbatch.emulator.hooks import read_target
 
 KEY_VARIABLE = "ASYNCBATCH_UPSTREAM_KEY"
 
@@ -23,11 +24,14 @@ class ServeOptions(NamedTuple):
     upstream: str | None = None
     upstream_model: str | None = None
     data_dir: str | None = None
+    webhook_url: str | None = None
+    webhook_secret: str | None = None
 
 
 def serve_emulator(options: ServeOptions, talk: Talk) -> int:
     """Serve until Ctrl-C or SIGTERM; gives the exit code."""
     _check_upstream(options)
+    _check_webhooks(options)
     try:
         anyio.run(_serve, options, talk)
     except KeyboardInterrupt:
@@ -49,6 +53,14 @@ def _check_upstream(options: ServeOptions) -> None:
         )
 
 
+def _check_webhooks(options: ServeOptions) -> None:
+    try:
+        read_target(options.webhook_url, options.webhook_secret)
+    except ValueError as error:
+        message = str(error).replace("webhook_url", "--webhook-url").replace("webhook_secret", "--webhook-secret")
+        raise CommandError(message, code="webhook.target", exit_code=Exit.USAGE) from None
+
+
 async def _serve(options: ServeOptions, talk: Talk) -> None:
     async with anyio.create_task_group() as group:
         if os.name == "posix":
@@ -61,6 +73,8 @@ async def _serve(options: ServeOptions, talk: Talk) -> None:
             upstream_key=(os.environ.get(KEY_VARIABLE) or None) if options.upstream else None,
             upstream_model=options.upstream_model,
             data_dir=options.data_dir,
+            webhook_url=options.webhook_url,
+            webhook_secret=options.webhook_secret,
             on_ready=functools.partial(_tell, talk, options),
         )
 
@@ -71,6 +85,8 @@ def _tell(talk: Talk, options: ServeOptions, url: str, environments: dict[str, d
         talk.say(f"answers come from {options.upstream}")
     if options.data_dir is not None:
         talk.say(f"what happens is kept in {options.data_dir}")
+    if options.webhook_url is not None:
+        talk.say(f"the ends of batches are told to {options.webhook_url}")
     for dialect, variables in environments.items():
         talk.say(f"# {dialect}")
         for name, value in variables.items():

@@ -22,13 +22,17 @@ from asyncbatch.exceptions import JournalError
 
 _DAY_S = 86_400.0
 
-_TABLES = """\
-job         what was accepted: job_id, key, provider, model, account, fingerprint, created_at, requests
-submission  how far each batch of a job has come: job_id, idx, state, attempt, tag, provider_batch_id
-attempt     every create that was about to be sent, and what is known of it: result, intended_at, provider_batch_id
-event       everything that happened, in order: at, job_id, idx, kind, data
-lease       which process wrote to a job last: pid, epoch, renewed
-wish        what a process asked of another one that had the job: at, job_id, word"""
+_TABLES = {
+    "job": "what was accepted: job_id, key, provider, model, account, fingerprint, created_at, requests",
+    "submission": "how far each batch of a job has come: job_id, idx, state, attempt, tag, provider_batch_id",
+    "attempt": (
+        "every create that was about to be sent, and what is known of it: result, intended_at, provider_batch_id"
+    ),
+    "event": "everything that happened, in order: at, job_id, idx, kind, data",
+    "lease": "which process wrote to a job last: pid, epoch, renewed",
+    "wish": "what a process asked of another one that had the job: at, job_id, word",
+    "webhook": "webhooks of the last days, so that one that comes again does nothing: webhook_id, at",
+}
 
 
 def collect_garbage(days: float, home: str | None, talk: Talk, *, is_dry: bool) -> int:
@@ -98,12 +102,14 @@ def open_tables(query: str | None, home: str | None, talk: Talk) -> int:
         return _answer(query, place, talk)
     shell = shutil.which("sqlite3")
     if talk.form != "text":
-        talk.document("tables", path=str(place.database), tables=_TABLES.splitlines())
+        tables = [{"name": name, "what": what} for name, what in _TABLES.items()]
+        talk.document("tables", path=str(place.database), tables=tables)
         return Exit.OK
+    told = "\n".join(f"{name:<12}{what}" for name, what in _TABLES.items())
     if shell is None or not talk.can_ask:
-        talk.tell(f"{place.database}\n\n{_TABLES}")
+        talk.tell(f"{place.database}\n\n{told}")
         return Exit.OK
-    talk.say(f"{_TABLES}\n")
+    talk.say(f"{told}\n")
     ours = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the shell's own business
     try:
         return subprocess.run([shell, "-readonly", str(place.database)], check=False).returncode  # noqa: S603 found on the path

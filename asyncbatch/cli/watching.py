@@ -3,14 +3,16 @@
 All are drawn from the job's state a few times a second, never once for each event.
 """
 
+import re
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import anyio
 
 from asyncbatch import BatchView, Job, JobStatus
 from asyncbatch.cli.talk import Talk, printable
+from asyncbatch.dto import Progress
 from asyncbatch.enums import BatchStatus
 
 if TYPE_CHECKING:
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
 
 FRAME_S = 0.25
 _OLDEST = 3
+_COUNTDOWN = re.compile(r", \d+:\d\d left$")
+_ENDED_EARLY = frozenset({BatchStatus.CANCELLING, BatchStatus.CANCELLED, BatchStatus.EXPIRED, BatchStatus.FAILED})
 
 
 class View(Protocol):
@@ -62,21 +66,33 @@ def sent_of(batch: BatchView) -> str:
     return f"{batch.sent:,} of {all_of_them}" if batch.round else all_of_them
 
 
+def answered(status: BatchStatus | None, progress: Progress) -> int:
+    """Count answers: in a batch that was ended early, providers count among the failed what nobody got to."""
+    return progress.completed if status in _ENDED_EARLY else progress.done
+
+
+class _Told(NamedTuple):
+    """What the last line of a batch said."""
+
+    batch: tuple[int, str | None]
+    word: str
+    note: str | None
+    error: str | None
+
+
 class LinesView:
     """A line for each change of status."""
 
     def __init__(self, talk: Talk, name: str = "") -> None:
         self._talk = talk
         self._name = f"{name} " if name else ""
-        self._told: dict[int, object] = {}
+        self._known: dict[int, object] = {}
+        self._told: dict[int, _Told] = {}
 
     def draw(self, status: JobStatus) -> None:
         for batch in self._changed(status):
-            name = batch.provider_batch_id or "not created yet"
-            which = f"batch {batch.index + 1}/{len(status.batches)}{f' round {batch.round + 1}' if batch.round else ''}"
-            done = f"{batch.progress.done:,}/{batch.sent:,}" if batch.progress.done else sent_of(batch)
-            note = f" ({batch.error or batch.note})" if batch.error or batch.note else ""
-            self._talk.say(f"{self._name}{which} {name}: {word_of(batch)}, {done}{note}")
+            if self._is_news(batch):
+                self._say(batch, len(status.batches))
             self._talk.event(
                 "batch_status",
                 job=status.job_id,
@@ -98,9 +114,26 @@ class LinesView:
         for batch in status.batches:
             now = (batch.round, batch.provider_batch_id, word_of(batch), batch.note, batch.error)
             is_begun = batch.state != "planned" or batch.round
-            if self._told.get(batch.index) != now and (is_begun or batch.note or batch.error):
-                self._told[batch.index] = now
+            if self._known.get(batch.index) != now and (is_begun or batch.note or batch.error):
+                self._known[batch.index] = now
                 yield batch
+
+    def _is_news(self, batch: BatchView) -> bool:
+        """Whether a line would say what the last one did not: neither a clock in a note nor the end of fetching is that."""
+        note = _COUNTDOWN.sub("", batch.note) if batch.note else None
+        now = _Told((batch.round, batch.provider_batch_id), word_of(batch), note, batch.error)
+        last, self._told[batch.index] = self._told.get(batch.index), now
+        if last is not None and batch.state == "settled" and not (batch.note or batch.error):
+            return (last.batch, last.word) != (now.batch, now.word)
+        return last != now
+
+    def _say(self, batch: BatchView, batches: int) -> None:
+        name = batch.provider_batch_id or "not created yet"
+        which = f"batch {batch.index + 1}/{batches}{f' round {batch.round + 1}' if batch.round else ''}"
+        count = answered(batch.status, batch.progress)
+        done = f"{count:,}/{batch.sent:,}" if batch.progress.done else sent_of(batch)
+        note = f" ({batch.error or batch.note})" if batch.error or batch.note else ""
+        self._talk.say(f"{self._name}{which} {name}: {word_of(batch)}, {done}{note}")
 
     def close(self) -> None: ...
 
@@ -162,13 +195,14 @@ class LiveView:
 
 
 def _done(batch: BatchView) -> int:
-    return batch.requests - batch.sent + batch.progress.done
+    return batch.requests - batch.sent + answered(batch.status, batch.progress)
 
 
 def _line(batch: BatchView) -> str:
     name = batch.provider_batch_id or f"batch {batch.index + 1}"
     what = batch.error or batch.note or word_of(batch)
-    return printable(f"{name}  {what}  {batch.progress.done:,}/{batch.sent:,}").replace("\n", " ")
+    count = answered(batch.status, batch.progress)
+    return printable(f"{name}  {what}  {count:,}/{batch.sent:,}").replace("\n", " ")
 
 
 class Stopwatch:

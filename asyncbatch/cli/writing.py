@@ -73,7 +73,7 @@ class Tally:
         outcomes: How many ended how.
         faults: How many of an outcome and code, the successes left out.
         samples: For each outcome and code, a message.
-        retryable: How many may succeed when they are submitted again.
+        retryable: How many of an outcome may succeed when they are submitted again.
         usage: Their tokens.
     """
 
@@ -81,7 +81,7 @@ class Tally:
         self.outcomes: Counter[ResultStatus] = Counter()
         self.faults: Counter[tuple[ResultStatus, str]] = Counter()
         self.samples: dict[tuple[ResultStatus, str], str] = {}
-        self.retryable = 0
+        self.retryable: Counter[ResultStatus] = Counter()
         self.usage = UsageInfo()
 
     @property
@@ -95,14 +95,14 @@ class Tally:
         if row.error is not None:
             key = row.status, row.error.code
             self.faults[key] += 1
-            self.retryable += row.error.retryable
+            self.retryable[row.status] += row.error.retryable
             self.samples.setdefault(key, row.error.message)
 
+    def counts(self) -> dict[str, int]:
+        return {status.value: count for status, count in sorted(self.outcomes.items())}
+
     def as_dict(self) -> dict[str, Any]:
-        return {
-            "outcomes": {status.value: count for status, count in sorted(self.outcomes.items())},
-            "usage": msgspec.to_builtins(self.usage),
-        }
+        return {"outcomes": self.counts(), "usage": msgspec.to_builtins(self.usage)}
 
 
 def write_rows(rows: Iterable[ProviderResultRow], sink: Sink, tally: Tally) -> None:

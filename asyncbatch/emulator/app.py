@@ -23,6 +23,7 @@ from asyncbatch.emulator.faults import Fault
 from asyncbatch.emulator.ghosts import Ghosts
 from asyncbatch.emulator.guard import make_guard
 from asyncbatch.emulator.history import Record, encode_history
+from asyncbatch.emulator.hooks import Hooks, Target
 from asyncbatch.emulator.routes import RouteTable
 from asyncbatch.emulator.script import Script
 from asyncbatch.emulator.work import Work
@@ -43,9 +44,10 @@ class Service:
         seed: Decides the order of results and the dice of faults.
         elsewhere: Who answers in the echo model's place.
         data_dir: Where everything outlives the process.
+        target: Whom to tell of the ends of batches.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  the settings of `Emulator`
         self,
         *,
         clock: Clock,
@@ -56,6 +58,7 @@ class Service:
         seed: int = 0,
         elsewhere: Elsewhere | None = None,
         data_dir: str | os.PathLike[str] | None = None,
+        target: Target | None = None,
     ) -> None:
         self.clock = clock
         self._data_dir = data_dir
@@ -68,6 +71,7 @@ class Service:
         for dialect in load_dialects().values():
             desk = Desk(dialect, clock, change(dialect.pace, pace), change(dialect.limits, limits), models, seed)
             self.families[dialect.name] = open_family(dialect.family, desk)
+        self._hooks = Hooks(target, clock, lambda: self.script) if target is not None else None
 
     @property
     def desks(self) -> list[Desk]:
@@ -82,6 +86,8 @@ class Service:
                 batch.stop_asking()
         self.clock.restart()
         self.script = Script(self._faults, seed=self._seed)
+        if self._hooks is not None:
+            self._hooks.forget()
         for desk in self.desks:
             desk.ghosts.forget()
             desk.restart()
@@ -123,7 +129,11 @@ class Service:
             ask = functools.partial(family.open_asking, elsewhere=self._elsewhere) if self._elsewhere else None
             desk.work = Work(tasks, self.clock.now, family.examine, family.write, ask, desk.keep)
             desk.ghosts = Ghosts(tasks, self.clock)
+            if self._hooks is not None:
+                desk.on_batch = functools.partial(self._hooks.watch, family)
             desk.resume()
+        if self._hooks is not None:
+            tasks.start_soon(self._hooks.run)
 
     def _close(self) -> None:
         for desk in self.desks:

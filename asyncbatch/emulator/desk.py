@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import defaultdict, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any, Literal
 
@@ -66,6 +66,10 @@ def fingerprint(key: str) -> str:
     return hashlib.sha256(key.encode()).hexdigest()[:12]
 
 
+def _tell_nobody(batch: StoredBatch) -> None:
+    """Most emulators have no webhooks to send."""
+
+
 class Desk:
     """One dialect at work.
 
@@ -73,6 +77,7 @@ class Desk:
 
     Attributes:
         data: Where it writes down what it has; None if that is forgotten at the end.
+        on_batch: Hears of every batch that begins, or goes on in another life and was not told of yet.
     """
 
     work: Work
@@ -88,6 +93,7 @@ class Desk:
         self.limits = limits
         self.models = tuple(models)
         self.seed = seed
+        self.on_batch: Callable[[StoredBatch], None] = _tell_nobody
         self.restart()
 
     def restart(self) -> None:
@@ -117,8 +123,15 @@ class Desk:
 
     def resume(self) -> None:
         """Go on with the batches of an earlier life."""
+        told = {
+            record.object_id
+            for record in self._history
+            if record.kind == "webhook" and record.status in range(200, 300)
+        }
         for batch in self.store.batches.values():
             self.work.begin(batch)
+            if batch.id not in told:
+                self.on_batch(batch)
 
     def keep(self, *things: StoredFile | StoredBatch | Record) -> None:
         """Write down things as they now are, all of them or none. A batch brings its files along."""
@@ -234,6 +247,7 @@ class Desk:
             del self.store.batches[batch.id]
             raise
         self.work.begin(batch)
+        self.on_batch(batch)
 
     def cancel(self, request: web.Request, batch: StoredBatch) -> None:
         """Let a batch be cancelled. What is over stays as it is; whether that is an error is the family's to say."""

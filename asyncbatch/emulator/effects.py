@@ -90,6 +90,24 @@ class Doom(Struct, frozen=True, kw_only=True, tag="doom"):
     after_s: float | None = None
 
 
+class Deliver(Struct, frozen=True, kw_only=True, tag="deliver"):
+    """Deliver a webhook otherwise than it should be.
+
+    Attributes:
+        copies: How often it is delivered, each time under the same id; 0 for never.
+        delay_s: Seconds of the emulator's clock that it is late.
+        behind: How many later webhooks overtake it.
+        signature: `bad` is somebody else's, `missing` is none.
+        age_s: How long ago it was signed, by its own account; below 0, that is still to come.
+    """
+
+    copies: int = 1
+    delay_s: float = 0.0
+    behind: int = 0
+    signature: Literal["good", "bad", "missing"] = "good"
+    age_s: float = 0.0
+
+
 class Rewrite(Struct, frozen=True, kw_only=True, tag="rewrite"):
     """Change fields of a JSON answer; of a list, in each item that matches. Fields in `remove` disappear.
 
@@ -129,7 +147,7 @@ class EndlessList(Struct, frozen=True, kw_only=True, tag="endless_list"):
 Neutral: TypeAlias = ShowStatus | HideResults | HideCounts | Lag | EndlessList
 """Effects on what an answer says that mean the same in every dialect; errors are none of their business."""
 
-Effect: TypeAlias = Drop | Answer | Cut | Stall | Ghost | Act | Doom | Rewrite | Neutral
+Effect: TypeAlias = Drop | Answer | Cut | Stall | Ghost | Act | Doom | Deliver | Rewrite | Neutral
 
 
 def change_item(item: dict[str, Any], effect: Effect, looks: Looks) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from asyncbatch.emulator.dialect import Dialect, load_dialects
 from asyncbatch.emulator.elsewhere import AnswerFunction, Elsewhere, FunctionModel
 from asyncbatch.emulator.faults import Fault
 from asyncbatch.emulator.history import Record
+from asyncbatch.emulator.hooks import read_target
 from asyncbatch.emulator.upstream import Upstream
 
 KEY = "emulator-key"  # what `env` hands out; any other key is an account as well
@@ -50,6 +51,8 @@ class Emulator:
         upstream_model: The model to ask there, whatever a row names.
         data_dir: A directory in which everything outlives the process: who starts an emulator there again, even after a
             kill, has the same files, batches and history, and the clock has gone on meanwhile. One emulator at a time.
+        webhook_url: Where it tells of the end of each batch, in the dialects whose services do so.
+        webhook_secret: What it signs that with: `whsec_` and base64.
     """
 
     def __init__(  # noqa: PLR0913  each is a setting of its own, and none is needed
@@ -69,8 +72,11 @@ class Emulator:
         upstream_key: str | None = None,
         upstream_model: str | None = None,
         data_dir: str | os.PathLike[str] | None = None,
+        webhook_url: str | None = None,
+        webhook_secret: str | None = None,
     ) -> None:
         self._data_dir = data_dir
+        self._target = read_target(webhook_url, webhook_secret)
         self._elsewhere = _choose(answer, upstream, upstream_key, upstream_model)
         self._host = host
         self._port = port
@@ -140,6 +146,7 @@ class Emulator:
             seed=self._seed,
             elsewhere=self._elsewhere,
             data_dir=self._data_dir,
+            target=self._target,
         )
         with ExitStack() as stack:
             portal = stack.enter_context(start_blocking_portal(name="asyncbatch-emulator"))
@@ -211,6 +218,8 @@ async def serve(  # noqa: PLR0913  the settings of `Emulator`
     upstream_key: str | None = None,
     upstream_model: str | None = None,
     data_dir: str | os.PathLike[str] | None = None,
+    webhook_url: str | None = None,
+    webhook_secret: str | None = None,
     on_ready: Callable[[str, dict[str, dict[str, str]]], None] | None = None,
 ) -> None:
     """Serve every dialect on the running loop, until cancelled.
@@ -227,6 +236,7 @@ async def serve(  # noqa: PLR0913  the settings of `Emulator`
         seed=seed,
         elsewhere=_choose(answer, upstream, upstream_key, upstream_model),
         data_dir=data_dir,
+        target=read_target(webhook_url, webhook_secret),
     )
 
     def tell(url: str) -> None:

@@ -12,7 +12,7 @@ from aiohttp import web
 from asyncbatch.emulator.asking import Asking, Asks
 from asyncbatch.emulator.desk import Desk, RefusalError
 from asyncbatch.emulator.elsewhere import Elsewhere
-from asyncbatch.emulator.life import plan_itinerary, rows_done
+from asyncbatch.emulator.life import Stand, plan_itinerary, rows_done
 from asyncbatch.emulator.looks import Looks
 from asyncbatch.emulator.results import Sheet, read_asks, write_files
 from asyncbatch.emulator.routes import Route
@@ -89,6 +89,10 @@ class Family(Looks, ABC):
     def keep_results(self, batch: StoredBatch, results: StoredFile) -> StoredFile:  # noqa: ARG002  as the batch wants
         """Make of results what the account can fetch; by itself, they are nothing but `batch.written`."""
         return results
+
+    def event_of(self, batch: StoredBatch, stand: Stand) -> dict[str, Any] | None:  # noqa: ARG002  most services tell nobody
+        """Give the body of the webhook that tells of the end of a batch, with its name as `type`; None where none is sent."""
+        return None
 
     # The work behind a batch, in threads
 

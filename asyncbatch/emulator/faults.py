@@ -18,6 +18,7 @@ from asyncbatch.emulator.effects import (
     Act,
     Answer,
     Cut,
+    Deliver,
     Doom,
     Drop,
     Effect,
@@ -38,6 +39,7 @@ __all__ = [  # of `effects`, so that one import is enough
     "Act",
     "Answer",
     "Cut",
+    "Deliver",
     "Doom",
     "Drop",
     "EndlessList",
@@ -68,9 +70,10 @@ class Fault(Struct, frozen=True, kw_only=True):
 
     Attributes:
         operation: What the call is for, in any dialect: `upload`, `create`, `poll`, `list`, `cancel`, `results`,
-            `delete`, `file`, `files`, `other`; `*` for any.
+            `delete`, `file`, `files`, `other`; `*` for any. `webhook` is what the service sends itself: only `Deliver`
+            touches it, and touches nothing else.
         method: The HTTP method; `*` for any.
-        path: A pattern of the path below the dialect's base URL, as in `/batches/*/cancel`.
+        path: A pattern of the path below the dialect's base URL, as in `/batches/*/cancel`; of a webhook, of its event.
         dialect: The dialect's name; `*` for any.
         first: The first matching call that is touched, counted from 1.
         times: How many matching calls are touched from there on; None for all.
@@ -106,6 +109,8 @@ class Fault(Struct, frozen=True, kw_only=True):
         return self.where is not None or self.completed
 
     def is_for(self, call: Call) -> bool:
+        if isinstance(self.effect, Deliver) != (call.operation == "webhook"):
+            return False
         is_there = self.dialect in {"*", call.dialect} and self.operation in {"*", call.operation}
         return is_there and self.method in {"*", call.method} and fnmatchcase(call.path.rstrip("/"), self.path)
 
@@ -240,6 +245,20 @@ def ghost(
     status at once, as from a gateway that has given up.
     """
     return _fault(Ghost(after_s=after_s, meanwhile=meanwhile, status=status), _CREATE, match)
+
+
+def webhook(
+    *,
+    copies: int = 1,
+    delay_s: float = 0.0,
+    behind: int = 0,
+    signature: Literal["good", "bad", "missing"] = "good",
+    age_s: float = 0.0,
+    **match: Unpack[Match],
+) -> Fault:
+    """Deliver a webhook twice, late, after later ones, badly signed, as an old one, or (`copies=0`) never; see `Deliver`."""
+    effect = Deliver(copies=copies, delay_s=delay_s, behind=behind, signature=signature, age_s=age_s)
+    return _fault(effect, {"operation": "webhook"}, match)
 
 
 def act(do: Callable[[], object], step: Step = "accepted", *, after_bytes: int = 1, **match: Unpack[Match]) -> Fault:

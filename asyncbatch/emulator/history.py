@@ -9,22 +9,23 @@ from msgspec import Struct, field
 
 
 class Record(Struct, frozen=True, kw_only=True):
-    """One request, or one thing that was accepted.
+    """One request, one thing that was accepted, or one webhook that was sent.
 
     An accepted upload, create, cancel or delete has a record of its own, written at the moment of acceptance; the
     record of the request that brought it follows when the answer is known, even if it never reached the client.
 
     Attributes:
+        path: Of a webhook: its event.
         operation: What the request was for, in a word that all dialects share; see `Fault.operation`.
         input_sha256: Of an uploaded file its digest; of inline requests that of their lines.
-        status: The HTTP status that was sent; None where the connection was dropped instead.
+        status: The HTTP status that was sent, or that a webhook was answered with; None where there was no answer.
         account: A fingerprint of the key that was used; empty without one.
         is_paid: Of a create: whether rows run for it. Only a batch that fails validation, or is cancelled before its
             first row, costs nothing.
         faults: The kinds of the scripted faults that touched this request, but for those that looked at its answer.
     """
 
-    kind: Literal["request", "upload", "create", "cancel", "delete"]
+    kind: Literal["request", "upload", "create", "cancel", "delete", "webhook"]
     at: float
     dialect: str
     account: str

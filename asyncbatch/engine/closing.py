@@ -34,7 +34,8 @@ class Closing(Sending):
         delay = next_round(tools.patience, self.part.record.tries, shared.max_attempts, tools.runtime.random())
         if delay is None:
             return False
-        sent = await tools.runtime.offload(worth_it, self.part.ledger, shared.wanted)
+        # Those of the present round alone: the rows of all others were handed out.
+        sent = await tools.runtime.offload(worth_it, self.part.ledger, shared.wanted, self.part.sent)
         if sent:
             await self.again(sent, delay_s=delay)
         return bool(sent)
@@ -53,7 +54,10 @@ class Closing(Sending):
         )
         await self._move(event)
         await tools.runtime.offload(part.ledger.reopen, sent)
+        former = part.submission.spool
         part.begin_round(submission, sent)
+        if self.shared.place is None and former is not None and former is not part.whole.spool:
+            await former.discard()
         self.shared.released.append(Release(part.record.index, event.rows_bytes))
         self.shared.changed.notify()
 

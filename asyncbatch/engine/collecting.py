@@ -55,10 +55,8 @@ class Collecting(Closing):
             self.tools.lines_of(self.provider).tentative.add(batch_id)
         elif not self.part.is_fenced:
             await self._give_input_back()
-        self.part.handle = self.tools.poller.watch(self.provider, batch_id)
-        self.part.handle.on_reading(self.shared.changed.notify)
         try:
-            status = await self._end_of(self.part.handle)
+            status = await self._end_of(self._watched(batch_id))
         except ProviderPermanentError as error:
             if not self.part.is_provisional or error.status not in _GONE:
                 raise
@@ -80,6 +78,15 @@ class Collecting(Closing):
             return False
         await self.settle()
         return True
+
+    def _watched(self, batch_id: str) -> BatchHandle:
+        part = self.part
+        part.handle = self.tools.poller.watch(self.provider, batch_id)
+        part.handle.on_reading(self.shared.changed.notify)
+        if part.is_woken:
+            part.is_woken = False
+            part.handle.wake()
+        return part.handle
 
     async def _is_confirmed(self, batch_id: str) -> bool:
         """Ask whose answers a batch has that was found by time and count; if they are not ours, look on for our own."""

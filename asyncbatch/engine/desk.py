@@ -2,7 +2,8 @@
 
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections import Counter
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from functools import partial
 
 import anyio
@@ -13,16 +14,14 @@ from asyncbatch.engine.opening import follow, new_run, old_run
 from asyncbatch.engine.rejects import Rejects
 from asyncbatch.engine.run import JobRun
 from asyncbatch.engine.tools import Tools
-from asyncbatch.exceptions import AsyncBatchError, ClientClosedError, ConfigError, JournalError, ProviderError
-from asyncbatch.journal import CANCEL, TIDY, JobRecord, SubmissionState, Wish
+from asyncbatch.engine.wishes import Wishes
+from asyncbatch.exceptions import AsyncBatchError, ClientClosedError, ConfigError, JournalError
+from asyncbatch.journal import CANCEL, TIDY, WAKE, JobRecord, SubmissionState
 from asyncbatch.planning.rounds import RetryRows, Wanted
 from asyncbatch.planning.tidying import Cleanup, Tidied, check_cleanup
-from asyncbatch.runtime import Owner, finish
+from asyncbatch.runtime import Owner, finish, to_its_end
 
 _log = logging.getLogger("asyncbatch.client")
-
-LISTENED_S = 1.0
-"""How often a process asks whether another one wants something of its jobs; it costs one word of the database's header."""
 
 
 class Desk:
@@ -48,6 +47,8 @@ class Desk:
         self._provider_of = provider_of
         self._attaching = anyio.Lock()
         self._handing = anyio.Lock()
+        self._busy: Counter[str] = Counter()
+        self._wishes = Wishes(tools, self.runs, self.followed)
         self._is_closed = False
 
     async def accept(
@@ -94,7 +95,27 @@ class Desk:
         if run is None or not run.is_over or job_id in self.followed or not journal.is_shared:
             return False
         known = [record.round for record in await journal.submissions(job_id)]
-        return known != [part.record.round for part in run.parts]
+        # A round of our own is in the journal before it is in `run`.
+        return not self._busy[job_id] and known != [part.record.round for part in run.parts]
+
+    @contextlib.asynccontextmanager
+    async def _held(self, run: JobRun) -> AsyncGenerator[None, None]:
+        """Be the one process that does something with a job that is over, as it stands in the journal."""
+        job_id, journal = run.record.job_id, self._tools.journal
+        async with self._handing:
+            if not await journal.claim(job_id):
+                hint = "it may be done there, or here once that process has ended"
+                raise JournalError(f"another process has job {job_id}", code="journal.not_writer", hint=hint)
+            self._busy[job_id] += 1
+        try:
+            known = [record.round for record in await journal.submissions(job_id)]
+            if self.runs.get(job_id) is not run or known != [part.record.round for part in run.parts]:
+                message = f"another process has sent some of job {job_id} again since this one looked at it"
+                raise JournalError(message, code="journal.not_writer", hint="attach to it anew")
+            yield
+        finally:
+            self._busy -= Counter((job_id,))  # what is at zero leaves
+            await finish(partial(self._let_go, run))
 
     async def retry(self, run: JobRun, wanted: Wanted) -> int:
         """Send requests of a job that is over again; gives how many.
@@ -103,49 +124,57 @@ class Desk:
             ConfigError: It is not over, or its key is not at hand.
             JournalError: Another process has it.
         """
-        job_id, journal = run.record.job_id, self._tools.journal
         provider = await self._provider_of(run.record, True)
         _check_key(provider, run.record)
-        async with self._handing:
-            if not await journal.claim(job_id):
-                hint = "it may be retried there, or here once that process has ended"
-                raise JournalError(f"another process has job {job_id}", code="journal.not_writer", hint=hint)
-            try:
-                await self._refuse_behind(job_id)
-                count = await run.retry(wanted, provider)
-            finally:
-                if run.is_over:
-                    await finish(partial(journal.release, job_id))
-        if count:
-            self._drive(run)
-        return count
+        return await to_its_end(partial(self._retry, run, wanted, provider))
 
-    async def _refuse_behind(self, job_id: str) -> None:
-        if await self._is_behind(job_id):
-            message = f"another process has sent some of job {job_id} again since this one looked at it"
-            raise JournalError(message, code="journal.not_writer", hint="attach to it anew")
+    async def _retry(self, run: JobRun, wanted: Wanted, provider: BaseBatchProvider) -> int:
+        async with self._held(run):
+            was_over = run.is_over
+            await self._wishes.note_done(run.record.job_id, CANCEL)  # which was meant for what is over
+            try:
+                return await run.retry(wanted, provider)
+            finally:
+                if was_over and not run.is_over:
+                    self._drive(run)
 
     async def tidy(self, run: JobRun, cleanup: Cleanup) -> Tidied:
         """Delete what a job that is over left at the provider; see `Job.tidy`."""
         check_cleanup(cleanup, is_durable=self._tools.journal.is_shared)
         provider = await self._provider_of(run.record, True)
         _check_key(provider, run.record)
-        done = await run.tidy(cleanup, provider)
-        if done.is_done:
-            await self._note_tidied(run.record.job_id)
+        if not run.is_over:
+            return await run.tidy(cleanup, provider)  # which refuses
+        async with self._held(run):
+            done = await run.tidy(cleanup, provider)
+            if done.is_done and cleanup in (run.cleanup, "settled"):
+                await self._wishes.note_done(run.record.job_id, TIDY)
         return done
-
-    async def _note_tidied(self, job_id: str) -> None:
-        for wish in await self._tools.journal.wishes():
-            if wish.job_id == job_id and wish.word == TIDY:
-                await self._tools.journal.grant(wish)
 
     async def cancel(self, run: JobRun) -> None:
         """Ask for the end of a job, or ask whoever has it to."""
-        if run.record.job_id in self.followed and not run.is_over:
-            await self._tools.journal.wish(run.record.job_id, CANCEL)
+        job_id, journal = run.record.job_id, self._tools.journal
+        run = self.runs.get(job_id, run)
+        is_elsewhere = job_id in self.followed and not run.is_over
+        if run.is_over and journal.is_shared:  # another process may have sent some of it again since we looked
+            is_elsewhere = any(item.state is not SubmissionState.SETTLED for item in await journal.submissions(job_id))
+        if is_elsewhere:
+            await journal.wish(job_id, CANCEL)
+            run.is_end_wished = True
         else:
             await run.cancel()
+
+    async def wake(self, job_id: str, batch_id: str) -> bool:
+        """Ask about a batch of a job now, or ask whoever has the job to; False if nobody waits for it."""
+        run, journal = self.runs.get(job_id), self._tools.journal
+        if run is not None and job_id not in self.followed:
+            return run.wake(batch_id)
+        parts = await journal.submissions(job_id) if journal.is_shared else ()
+        if not any(item.provider_batch_id == batch_id and item.state is SubmissionState.SUBMITTED for item in parts):
+            return False
+        if not any(wish.job_id == job_id and wish.word == WAKE for wish in await journal.wishes()):
+            await journal.wish(job_id, WAKE)
+        return True
 
     async def same(self, record: JobRecord) -> JobRun | None:
         """Give the job of the same key, if there is one of the same requests; refuse the key for any others."""
@@ -153,7 +182,7 @@ class Desk:
         if known is None:
             return None
         if known.digest != record.digest:
-            message = f"the key {record.key!r} was given to other requests, or for another model: job {known.job_id}"
+            message = f"the key {record.key!r} was given to other requests, or for another model or account: job {known.job_id}"
             hint = "nothing was sent; give these requests a key of their own"
             raise ConfigError(message, code="key.reused", hint=hint)
         return await self.attach(known.job_id)
@@ -167,79 +196,30 @@ class Desk:
         for record in await journal.jobs(unfinished=True):
             try:
                 await self._take_up(record)
-            except AsyncBatchError as error:
+            except Exception as error:  # noqa: BLE001 the caller's own accounts may fail too; no other job is left over it
                 _log.warning("job %s is left as it is: %s", record.job_id, error)
         if journal.is_shared:
-            self._owner.spawn(self._tidy_left, name="asyncbatch tidying")
-
-    async def _tidy_left(self) -> None:
-        """Delete at providers what processes that are gone still had to delete, of jobs that were over."""
-        journal = self._tools.journal
-        try:
-            for job_id in dict.fromkeys(wish.job_id for wish in await journal.wishes() if wish.word == TIDY):
-                if job_id not in self.runs and await journal.claim(job_id):  # else whoever drives it sees to it
-                    await self._tidy_one(job_id)
-        except JournalError as error:
-            _log.warning("what jobs left at their providers stays there: %s", error)
+            self._owner.spawn(partial(self._wishes.tidy_left, self._tidy_one), name="asyncbatch tidying")
 
     async def _tidy_one(self, job_id: str) -> None:
         try:
             run = await self.attach(job_id)
-        except AsyncBatchError as error:
+        except Exception:
             await self._tools.journal.release(job_id)
-            _log.warning("job %s: what it left at its provider stays there: %s", job_id, error)
-            return
-        try:
-            await self.tidy(run, run.cleanup)
-        except ConfigError as error:
-            _log.warning("job %s: what it left at its provider stays there: %s", job_id, error)
-        await self._let_go(run)
+            raise
+        await self.tidy(run, run.cleanup)
 
     def listen(self) -> None:
         """Hear from now on what other processes ask of the jobs that we have."""
         if self._tools.journal.is_shared:
-            self._owner.spawn(self._listen, name="asyncbatch wishes")
-
-    async def _listen(self) -> None:
-        journal, seen = self._tools.journal, -1
-        try:
-            while True:
-                await self._tools.runtime.sleep(LISTENED_S)
-                if all(run.is_over for run in self.runs.values()):
-                    continue
-                version = await journal.version()
-                if version != seen:
-                    seen = version
-                    await self._grant(await journal.wishes())
-        except JournalError as error:
-            _log.warning("what other processes ask for is not heard any more: %s", error)
-
-    async def _grant(self, wishes: Sequence[Wish]) -> None:
-        for wish in wishes:
-            run = self.runs.get(wish.job_id)
-            if run is None or wish.job_id in self.followed:
-                continue
-            if wish.word == CANCEL:
-                try:
-                    await run.cancel()
-                except ProviderError as error:
-                    _log.warning("job %s: its end was asked for: %s", wish.job_id, error)
-                await self._tools.journal.grant(wish)
-
-    async def _heed(self, run: JobRun) -> None:
-        """Before a job is gone on with: what was asked of a process that had it and is gone."""
-        if any(part.record.is_cancelled and not part.is_settled for part in run.parts):
-            await run.mark_cancelled()
-        for wish in await self._tools.journal.wishes():
-            if wish.job_id == run.record.job_id and wish.word == CANCEL:
-                await run.mark_cancelled()  # the provider is asked by whoever drives it
-                await self._tools.journal.grant(wish)
+            self._owner.spawn(self._wishes.listen, name="asyncbatch wishes")
 
     async def forget(self, run: JobRun) -> None:
         """Drop a job that is over, its rows too, whatever cancels us meanwhile."""
         await finish(partial(self._forget, run))
 
     async def _forget(self, run: JobRun) -> None:
+        run = self.runs.get(run.record.job_id, run)  # the handle may be an old one
         if run.is_over:  # the journal first: it must not speak of rows that are gone, and may refuse
             await self._tools.journal.forget(run.record.job_id)
         await run.discard()
@@ -250,9 +230,10 @@ class Desk:
         self._is_closed = True
         for run in self.runs.values():
             job_id, is_kept = run.record.job_id, self._tools.journal.place(run.record.job_id) is not None
-            if not run.is_sent and not is_kept:
+            if not run.is_sent and job_id not in self.followed:
                 unsent = sum(part.record.request_count for part in run.parts if not part.is_sent)
-                _log.warning("job %s: the client is closed before %d requests were sent", job_id, unsent)
+                then = "; the next client on this journal sends them" if is_kept else ""
+                _log.warning("job %s: the client is closed before %d requests were sent%s", job_id, unsent, then)
             state = "its rows lay with the client" if run.is_over else "batches that were created go on at the provider"
             hint = "open a client on the same journal to go on with it" if is_kept else state
             closed = ClientClosedError(f"the client of job {job_id} was closed", code="client.closed", hint=hint)
@@ -271,7 +252,7 @@ class Desk:
             raise
         self.runs[job_id] = run
         if is_ours and not run.is_over:
-            await self._heed(run)
+            await self._wishes.heed(run)
         if run.is_over or is_ours:
             self._drive(run)
         else:
@@ -294,28 +275,37 @@ class Desk:
             is_ours = await follow(run, self._tools)
             self.followed.discard(run.record.job_id)
             if is_ours:
-                await self._heed(run)
+                await self._wishes.heed(run)
                 self._drive(run)
             else:
                 await self._tools.journal.release(run.record.job_id)
         except AsyncBatchError as error:
             run.close(error)
+            self.followed.discard(run.record.job_id)
+            if self.runs.get(run.record.job_id) is run:  # whoever asks for it again takes it up anew
+                del self.runs[run.record.job_id]
 
     def _drive(self, run: JobRun) -> None:
         for index, drive in enumerate(run.drives()):
             name = f"asyncbatch job {run.record.job_id[:8]} part {index}"
+            self._busy[run.record.job_id] += 1
             self._owner.spawn(partial(self._driven, run, drive), name=name)
 
     async def _driven(self, run: JobRun, drive: Callable[[], Awaitable[None]]) -> None:
         """Take a part to its end; a job that is settled is anybody's."""
-        await drive()
+        try:
+            await drive()
+        finally:
+            self._busy -= Counter((run.record.job_id,))
         await self._let_go(run)
 
     async def _let_go(self, run: JobRun) -> None:
         async with self._handing:  # whoever sends it again has claimed it, and keeps it
-            if all(part.is_settled for part in run.parts):
-                if run.is_tidied:
-                    await self._note_tidied(run.record.job_id)
+            if all(part.is_settled for part in run.parts) and not self._busy[run.record.job_id]:
+                try:
+                    await self._wishes.note_done(run.record.job_id, WAKE, *([TIDY] if run.is_tidied else []))
+                except JournalError as error:  # it is done once more by the next process
+                    _log.warning("job %s: that it is tidied is not noted: %s", run.record.job_id, error)
                 await self._tools.journal.release(run.record.job_id)
 
     def _check_open(self) -> None:

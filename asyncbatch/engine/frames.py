@@ -8,6 +8,7 @@ import msgspec
 
 from asyncbatch.dto import ProviderResultRow, RowError, UsageInfo
 from asyncbatch.enums import ResultStatus
+from asyncbatch.exceptions import JournalError
 from asyncbatch.spool import PIECE_BYTES, SpoolReader
 
 LENGTH = struct.Struct("<I")
@@ -74,10 +75,26 @@ class Page:
         self.frames += LENGTH.pack(len(data)) + data
 
 
+def damaged(why: object) -> JournalError:
+    """Say that rows on disk are not what was written there."""
+    hint = "nothing was changed; its answers may still lie at the provider, where its batches are found by their ids"
+    return JournalError(f"the rows of a job on disk are damaged: {why}", code="ledger.damaged", hint=hint)
+
+
 def read_at(reader: SpoolReader, offset: int) -> Stored:
-    """Read the frame at this place."""
-    (length,) = LENGTH.unpack(reader.read(offset, LENGTH.size))
-    return _DECODER.decode(reader.read(offset + LENGTH.size, length))
+    """Read the frame at this place. Raises `JournalError` where there is none."""
+    head = reader.read(offset, LENGTH.size)
+    if len(head) < LENGTH.size:
+        raise damaged("they are cut off")
+    (length,) = LENGTH.unpack(head)
+    return _decoded(reader.read(offset + LENGTH.size, length))
+
+
+def _decoded(data: bytes) -> Stored:
+    try:
+        return _DECODER.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise damaged(error) from error
 
 
 def read_piece(reader: SpoolReader, offset: int) -> bytes:
@@ -98,7 +115,7 @@ def frames_in(data: bytes) -> Iterator[tuple[int, int, Stored]]:
         end = at + LENGTH.size + length
         if end > len(data):
             return
-        yield at, end, _DECODER.decode(data[at + LENGTH.size : end])
+        yield at, end, _decoded(data[at + LENGTH.size : end])
         at = end
 
 

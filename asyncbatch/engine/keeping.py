@@ -13,7 +13,13 @@ import msgspec
 
 from asyncbatch.dto import PreparedSubmission
 from asyncbatch.engine.ledger import Ledger
-from asyncbatch.exceptions import ConfigError, ProviderPermanentError, ProviderTransientError, SubmissionUnknownError
+from asyncbatch.exceptions import (
+    ConfigError,
+    JournalError,
+    ProviderPermanentError,
+    ProviderTransientError,
+    SubmissionUnknownError,
+)
 from asyncbatch.journal import JobRecord, SubmissionRecord, SubmissionState
 from asyncbatch.request_ids import IdIndex, PickedIds, RequestIds
 from asyncbatch.spool import SpoolFile, SpoolSpace, SpoolView, sync_directory
@@ -136,13 +142,26 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
     rejects: Ledger | None
 
 
+def _refuse_lost(place: Path, job: JobRecord, records: Sequence[SubmissionRecord]) -> None:
+    names = {_REFUSED, *(record.input_name for record in records), *([_REJECTS] if job.rejected_count else [])}
+    settled = (rows_at(place, record.index).name for record in records if record.state is SubmissionState.SETTLED)
+    gone = sorted(name for name in names.union(settled) if not (place / name).exists())
+    if gone:
+        hint = (
+            "nothing was changed; its answers may still lie at the provider, where its batches are found by their ids"
+        )
+        message = f"of job {job.job_id}, {', '.join(gone)} in {place} is gone"
+        raise JournalError(message, code="journal.body_lost", hint=hint)
+
+
 def read_back(place: Path, job: JobRecord, records: Sequence[SubmissionRecord], space: SpoolSpace) -> Kept:
     """Read a job back that another process accepted.
 
     Raises:
-        StorageError: A body of it is gone.
-        JournalError: Its rows do not add up.
+        StorageError: A body of it cannot be read.
+        JournalError: One is gone, or its rows do not add up.
     """
+    _refuse_lost(place, job, records)
     ids, refused = IdIndex.kept(space, place), array("Q")
     refused.frombytes(space.kept(place / _REFUSED).read())
     files: dict[str, SpoolFile] = {}

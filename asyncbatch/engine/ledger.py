@@ -6,15 +6,17 @@ frame behind, which readers skip because the ledger points elsewhere.
 """
 
 from array import array
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import takewhile
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 from asyncbatch.dto import ProviderResultRow, RowError, UsageInfo
-from asyncbatch.engine.frames import Page, Stored, frames_in, read_at, read_piece, row_of
+from asyncbatch.engine.frames import Page, Stored, damaged, frames_in, read_at, read_piece, row_of
 from asyncbatch.enums import ResultStatus
 from asyncbatch.exceptions import JournalError
 from asyncbatch.spool import PIECE_BYTES, SpoolFile
@@ -26,6 +28,20 @@ _NEVER_RAN = frozenset({ResultStatus.EXPIRED, ResultStatus.CANCELLED})
 _PICKED = 256
 
 
+class Taken(NamedTuple):
+    """Some rows, in the order in which they lie in the file.
+
+    Attributes:
+        rows: They.
+        following: Where the next ones begin.
+        is_end: Whether there are no next ones, for now.
+    """
+
+    rows: list[ProviderResultRow]
+    following: int
+    is_end: bool
+
+
 class Ledger:
     """Outcomes of `count` requests, and where their rows lie in `file`. All but `counts` blocks: call it in a thread."""
 
@@ -35,6 +51,7 @@ class Ledger:
         self._offsets = array("Q", [_NOTHING]) * count
         self._former: dict[int, int] = {}
         self._round = 0
+        self._order: tuple[int, int, Sequence[int]] = (0, 0, ())
         self.usage = UsageInfo()
         self.strays = 0
         self.is_closed = False
@@ -56,7 +73,7 @@ class Ledger:
                     ledger._note(offset + at, stored)
                     following = offset + end
                 if following == offset:
-                    raise JournalError(f"the rows in {file.path} are cut off", code="ledger.mismatch")
+                    raise damaged(f"{file.path} is cut off")
                 offset = following
         ledger._check()
         return ledger
@@ -134,18 +151,19 @@ class Ledger:
         self._file.flush()
         self._check()
 
-    def rows(self) -> Iterator[ProviderResultRow]:
-        """Give the row of each request, in order."""
-        for first in range(0, len(self), _PICKED):
-            yield from self.pick(range(first, min(first + _PICKED, len(self))))
+    def rows(self, positions: Sequence[int] | None = None) -> Iterator[ProviderResultRow]:
+        """Give the row of each request, in order, or of each of some."""
+        wanted = range(len(self)) if positions is None else positions
+        for first in range(0, len(wanted), _PICKED):
+            yield from self.pick(wanted[first : first + _PICKED])
 
     def reopen(self, positions: Sequence[int]) -> None:
         """Begin another round: these requests have no outcome until they are answered again. Tokens stay counted."""
-        self._round += 1
         self._former = {}
         for position in positions:
             self._former[position] = self._offsets[position]
             self._outcomes[position], self._offsets[position] = 0xFF, _NOTHING
+        self._round += 1  # last: `_order_to` in another thread may be looking at offsets meanwhile
         self.is_closed = False
 
     def restore(self) -> None:
@@ -177,6 +195,41 @@ class Ledger:
             following = offset + end
         return rows, following
 
+    def take(self, offset: int, until: int, limit: int, room: int) -> Taken:
+        """Give so many rows of those that lie from here on, in the order of the file, or fewer once their bodies fill the room.
+
+        An offset may be any number: nothing is read from where no row begins.
+        """
+        order = self._order_to(until)
+        first = bisect_left(order, offset)
+        rows = self._rows_at(order[first : first + limit], room)
+        end = first + len(rows)
+        return Taken(rows, order[end - 1] + 1 if rows else offset, end >= len(order))
+
+    def take_positions(self, positions: range, until: int, room: int) -> list[ProviderResultRow]:
+        """Give the rows of these requests, up to the first whose row does not lie before `until`, as far as there is room."""
+        offsets = self._offsets[positions.start : positions.stop]
+        return self._rows_at(takewhile(lambda offset: offset < until, offsets), room)
+
+    def _rows_at(self, offsets: Iterable[int], room: int) -> list[ProviderResultRow]:
+        rows: list[ProviderResultRow] = []
+        with self._file.reader() as reader:
+            for offset in offsets:
+                rows.append(row_of(read_at(reader, offset)))
+                room -= len(rows[-1].body)
+                if room <= 0:
+                    break
+        return rows
+
+    def _order_to(self, until: int) -> Sequence[int]:
+        """Give where the rows that count begin, ascending: those that lie before `until`, which no later round moves."""
+        number = self._round
+        order = self._order
+        if order[:2] != (number, until):
+            order = (number, until, array("Q", sorted(offset for offset in self._offsets if offset < until)))
+            self._order = order
+        return order[2]
+
     def _is_open(self, position: int) -> bool:
         return self._outcomes[position] == 0xFF
 
@@ -200,7 +253,7 @@ class Ledger:
     def _note(self, offset: int, stored: Stored) -> None:
         """Account for a row that lies in the file already; a later one of the same request replaces an earlier one."""
         if not 0 <= stored.position < len(self):
-            raise JournalError(f"a row of position {stored.position} among {len(self)}", code="ledger.mismatch")
+            raise damaged(f"a row of position {stored.position} among {len(self)}")
         held = self._stored(stored.position)
         # That of a request counts once, and once more for each round in which it was paid for.
         if stored.usage is not None and (held is None or held.usage is None or held.round < stored.round):

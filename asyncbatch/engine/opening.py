@@ -94,6 +94,7 @@ async def _refresh(run: JobRun, tools: Tools) -> None:
     records = await tools.journal.submissions(run.record.job_id)
     if place is None or len(records) != len(run.parts):
         raise JournalError(f"job {run.record.job_id} is not in the journal any more", code="journal.no_job")
+    epoch = run.epoch
     for part, record in zip(run.parts, records, strict=True):
         before = part.record
         if record.round != before.round or _is_settled(record) != _is_settled(before):
@@ -103,6 +104,8 @@ async def _refresh(run: JobRun, tools: Tools) -> None:
             run.released.append(Release(record.index, part.ledger.size))
         elif record.round != before.round:
             run.released.append(Release(record.index, record.rows_bytes))
+    if run.epoch != epoch:  # it ended and was sent again by hand, between two looks
+        run.renew()
     run.changed.notify()
 
 

@@ -30,6 +30,7 @@ class Part:
         unreached_since: Since when not even a connection came about, Unix seconds.
         losses: How many of its creates were lost and proved not to have arrived.
         is_uncancelled: Whether its cancel was refused, and has to be asked for again.
+        is_woken: Whether its batch is to be asked about as soon as it is watched.
         is_stopped: Whether a fault ended its way before every request had an outcome; `error` says which.
     """
 
@@ -47,7 +48,15 @@ class Part:
         self.unreached_since: float | None = None
         self.losses = 0
         self.is_uncancelled = False
+        self.is_woken = False
         self.is_stopped = False
+
+    def wake(self) -> bool:
+        """Ask about its batch now, or as soon as it is watched; False if it has none that runs."""
+        if self.handle is not None:
+            return self.handle.wake()
+        self.is_woken = self.record.state is SubmissionState.SUBMITTED
+        return self.is_woken
 
     def take(self, record: SubmissionRecord, error: BaseException | None) -> None:
         """Take what another process made of it."""

@@ -12,19 +12,19 @@ from asyncbatch.engine.keeping import keep_round, round_of
 from asyncbatch.engine.ledger import Ledger
 from asyncbatch.exceptions import ConfigError
 from asyncbatch.planning.rounds import Wanted
-from asyncbatch.runtime import Runtime
+from asyncbatch.runtime import Runtime, finish
 from asyncbatch.spool import SpoolFile, SpoolSpace
 
 _log = logging.getLogger("asyncbatch.engine")
 
 
-def worth_it(ledger: Ledger, wanted: Wanted) -> Sequence[int]:
-    """Give the positions of the requests that are sent again. Blocks.
+def worth_it(ledger: Ledger, wanted: Wanted, among: Sequence[int] | None = None) -> Sequence[int]:
+    """Give the positions of the requests that are sent again, among all or among some. Blocks.
 
     A policy of the caller's own that fails asks for nothing: what was answered is more than what might be.
     """
-    sent = array("Q")
-    for position, row in enumerate(ledger.rows()):
+    sent, asked = array("Q"), range(len(ledger)) if among is None else among
+    for position, row in zip(asked, ledger.rows(asked), strict=True):
         try:
             if wanted(row):
                 sent.append(position)
@@ -40,7 +40,7 @@ def check_input(whole: PreparedSubmission) -> None:
     """Refuse to send requests again that are not there any more."""
     if not has_input(whole):
         message = f"the requests of submission {whole.chunk_index} of job {whole.batch_id.hex} are not there any more"
-        hint = "submit with retry=, or keep jobs in a directory: BatchClient(journal=…)"
+        hint = "jobs that are kept in a directory keep their requests: BatchClient(journal=…)"
         raise ConfigError(message, code="retry.no_input", hint=hint)
 
 
@@ -77,12 +77,16 @@ class _Picker:
 async def pick_lines(whole: PreparedSubmission, sent: Sequence[int], space: SpoolSpace, runtime: Runtime) -> SpoolFile:
     """Write the lines of some requests, as they travelled before, into a body of their own."""
     picker = _Picker(sent, file := space.new())
-    if whole.spool is not None:
-        async for piece in whole.spool.chunks():
-            await runtime.offload(picker.take, piece)
-    else:
-        await runtime.offload(picker.take, b"".join(bytes(line) + b"\n" for line in whole.payloads))
-    await runtime.offload(picker.end)
+    try:
+        if whole.spool is not None:
+            async for piece in whole.spool.chunks():
+                await runtime.offload(picker.take, piece)
+        else:
+            await runtime.offload(picker.take, b"".join(bytes(line) + b"\n" for line in whole.payloads))
+        await runtime.offload(picker.end)
+    except BaseException:  # a half would take the room that it is tried again for
+        await finish(file.discard)
+        raise
     return file
 
 

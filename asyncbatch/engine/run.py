@@ -9,6 +9,7 @@ from asyncbatch.base_provider import BaseBatchProvider
 from asyncbatch.dto import ProviderResultRow, UsageInfo
 from asyncbatch.engine.collecting import Collecting
 from asyncbatch.engine.ledger import Ledger
+from asyncbatch.engine.order import REJECTS, InputOrder
 from asyncbatch.engine.part import Part
 from asyncbatch.engine.rounds import check_input, worth_it
 from asyncbatch.engine.steps import Release, Shared
@@ -19,10 +20,7 @@ from asyncbatch.journal import JobRecord
 from asyncbatch.planning.rounds import OWN, RetryRows, Wanted, wanted_by
 from asyncbatch.planning.tidying import Cleanup, Tidied
 from asyncbatch.request_ids import RequestIds
-from asyncbatch.runtime import Signal
-
-REJECTS = -1
-"""The source of rows that were refused before anything was sent."""
+from asyncbatch.runtime import Runtime, Signal
 
 
 class JobRun:
@@ -46,6 +44,8 @@ class JobRun:
         self.generation = 0
         self.closed_by: BaseException | None = None
         self.is_discarded = False
+        self.is_end_wished = False
+        """Whether another process was asked for the end of the job by us."""
         self._tools = tools
         self._shared = Shared(
             record=record,
@@ -57,6 +57,8 @@ class JobRun:
             place=tools.journal.place(record.job_id),
             max_attempts=record.options.get("max_attempts", 1),
             cleanup=record.options.get("cleanup", "never"),
+            # Whether the process that settled these got to delete what they left, nobody wrote down.
+            is_untidy=any(part.is_settled for part in parts),
         )
         self.take_policy(retry)
         self._ways = [Collecting(self._shared, part) for part in self.parts]
@@ -119,6 +121,51 @@ class JobRun:
         """Whether something was to be deleted at the provider, and is."""
         return self._shared.is_owed and not self._shared.is_untidy
 
+    @property
+    def runtime(self) -> Runtime:
+        return self._tools.runtime
+
+    @property
+    def epoch(self) -> int:
+        """A number that rises when some of it is sent again by hand, the same in every process.
+
+        Within one, what is final stays so: a policy sends again only what was not.
+        """
+        return sum(part.record.round + 1 - part.record.tries for part in self.parts)
+
+    @property
+    def order(self) -> InputOrder:
+        counts = [part.record.request_count for part in self.parts]
+        refused = next((part.whole.refused_rows for part in self.parts), ())
+        return InputOrder(counts, refused, self.record.rejected_count)
+
+    def is_settled(self, source: int) -> bool:
+        """Whether all rows of a source are final."""
+        return source == REJECTS or self.parts[source].is_settled
+
+    def final(self) -> dict[int, int]:
+        """How much of the rows of each source is final for every process, whatever becomes of this one: the journal says so."""
+        known: dict[int, int] = {}
+        for source, until in self.released:
+            # An end is recorded a moment after its rows are there; until then, another process might fetch them anew.
+            is_kept = self.is_settled(source) or until <= self.parts[source].record.rows_bytes
+            if is_kept and until > known.get(source, 0):
+                known[source] = until
+        return known
+
+    def check_readable(self) -> None:
+        """Refuse to read rows that are gone.
+
+        Raises:
+            ConfigError: The job was discarded.
+            ScopeError: The client was left.
+        """
+        if self.is_discarded:
+            message = f"job {self.record.job_id} was discarded, and its rows with it"
+            raise ConfigError(message, code="job.discarded")
+        if self.closed_by is not None:  # the rows lay with the client
+            raise self.closed_by.with_traceback(None)
+
     def counts(self) -> dict[ResultStatus, int]:
         total: dict[ResultStatus, int] = {}
         for ledger in self.ledgers():
@@ -163,11 +210,14 @@ class JobRun:
                 found.append((way, sent))
         if found:
             self._shared.cancelled = anyio.Event()
+            self._shared.is_owed = False  # what it will leave is recorded anew
             self._use(provider)
-        for way, sent in found:
-            await way.again(sent, is_by_hand=True)
-        if found:
-            self.renew()
+        try:
+            for way, sent in found:
+                await way.again(sent, is_by_hand=True)
+        finally:
+            if found:
+                self.renew()
         return sum(len(sent) for _, sent in found)
 
     async def tidy(self, cleanup: Cleanup, provider: BaseBatchProvider) -> Tidied:
@@ -206,6 +256,11 @@ class JobRun:
         """Tell everybody who waits that the client was left."""
         self.closed_by = error
         self.changed.notify()
+
+    def wake(self, batch_id: str | None = None) -> bool:
+        """Ask now about one of its batches, or about all of them; False if none of them runs."""
+        woken = [part.wake() for part in self.parts if batch_id in (None, part.record.provider_batch_id)]
+        return any(woken)
 
     async def cancel(self) -> None:
         """Ask for the end: parts that were not sent are withdrawn, batches are cancelled at the provider."""

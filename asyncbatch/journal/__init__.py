@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from asyncbatch.journal.interface import CANCEL, TIDY, Journal, Wish
+from asyncbatch.journal.interface import CANCEL, TIDY, WAKE, Journal, Wish
 from asyncbatch.journal.memory import MemoryJournal
 from asyncbatch.journal.records import (
     Accepted,
@@ -52,6 +52,7 @@ def journal_at(where: Journal | str | os.PathLike[str] | None, runtime: Runtime)
 __all__ = [
     "CANCEL",
     "TIDY",
+    "WAKE",
     "Accepted",
     "CancelAsked",
     "Confirmed",

@@ -24,7 +24,7 @@ from typing import Any, NamedTuple, TypeAlias, TypeVar
 from asyncbatch._version import __version__
 from asyncbatch.exceptions import JournalError
 from asyncbatch.journal import _files, _refusals, _schema
-from asyncbatch.journal._locks import GATE, Leases, Presence
+from asyncbatch.journal._locks import GATE, Leases, Presence, is_job_id
 
 T = TypeVar("T")
 Change: TypeAlias = Callable[[sqlite3.Connection, ExitStack], T]
@@ -122,6 +122,7 @@ class Database:
 
     def _prepare(self) -> None:
         """Make, check and migrate the file, alone."""
+        self._refuse_lost()
         _files.make_file(self.path)
         with self._told(), contextlib.closing(self._raw()) as connection:
             found = self._schema_of(connection)
@@ -137,6 +138,15 @@ class Database:
                 connection.execute(f"PRAGMA user_version={len(_schema.MIGRATIONS)}")
                 connection.execute("INSERT OR IGNORE INTO meta VALUES ('made_by', ?)", (__version__,))
                 connection.execute("INSERT OR REPLACE INTO meta VALUES ('clean', 'no')")
+
+    def _refuse_lost(self) -> None:
+        """Refuse a directory of jobs whose journal is gone: begun anew, it would send again what was sent, and sweep it up."""
+        places = self.directory / "jobs"
+        if (self.path.exists() and self.path.stat().st_size) or not places.is_dir():
+            return
+        jobs = sum(is_job_id(place.name) for place in places.iterdir())
+        if jobs:
+            raise _refusals.corrupt(self.path, f"it is empty or gone, and {places} holds the bodies of {jobs} jobs")
 
     def _is_in_order(self, connection: sqlite3.Connection) -> bool:
         found: object = connection.execute("SELECT value = 'yes' FROM meta WHERE key = 'clean'").fetchone()

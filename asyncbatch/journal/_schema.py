@@ -12,6 +12,7 @@ Everybody may read them (`sqlite3 journal.sqlite3`); the records themselves are 
   `attempt_live` is what makes a second payment impossible. Nor can two submissions own one batch of a payer.
 - `event`: everything that happened, in order, never changed. No secrets, no prompts.
 - `wish`: what a process asks of the one that has a job; the writer of the job takes it down once it has done so.
+- `webhook`: those that came in the last days, so that one that comes again does nothing.
 - `lease`: who wrote to a job last. The lock file decides who may; the epoch, raised with every change of writer, refuses those
   who have not noticed.
 """
@@ -121,7 +122,16 @@ _SCHEMA_2 = (  # attempts may be `retried`; processes may ask the writer of a jo
     "CREATE INDEX wish_of ON wish (job_id)",
 )
 
-MIGRATIONS = (_SCHEMA_1, _SCHEMA_2)
+_SCHEMA_3 = (  # webhooks are known again; a batch leads to its job
+    """CREATE TABLE webhook (
+        webhook_id TEXT PRIMARY KEY,
+        at REAL NOT NULL
+    ) WITHOUT ROWID""",
+    "CREATE INDEX webhook_by_age ON webhook (at)",
+    "CREATE INDEX attempt_of_batch ON attempt (provider_batch_id) WHERE provider_batch_id IS NOT NULL",
+)
+
+MIGRATIONS = (_SCHEMA_1, _SCHEMA_2, _SCHEMA_3)
 """Schema n comes from schema n - 1 by the statements at n - 1, in one transaction. What was released is never edited."""
 
 _WAL_FIXED = (((3, 44, 6), (3, 45)), ((3, 50, 7), (3, 51)), ((3, 51, 3), (4,)))

@@ -16,7 +16,7 @@ from asyncbatch.journal import _files
 from asyncbatch.journal._database import Database
 from asyncbatch.journal._locks import check_job_id, is_job_id, this_process
 from asyncbatch.journal._refusals import corrupt, no_job, not_writer, on_disk
-from asyncbatch.journal.interface import Wish
+from asyncbatch.journal.interface import REPLAYED_S, Wish
 from asyncbatch.journal.records import (
     Accepted,
     Confirmed,
@@ -71,6 +71,9 @@ _RETRY = """UPDATE attempt SET result = 'retried' WHERE job_id = ? AND idx = ? A
     AND result IN ('accepted', 'indeterminate')"""
 _REMOTE = "SELECT CAST(data AS BLOB) FROM event WHERE kind IN ('Uploaded', 'CreateIntended', 'Accepted')"
 _OPEN_JOBS = "SELECT DISTINCT job_id FROM submission WHERE state <> 'settled'"
+_JOB_OF_BATCH = """SELECT job.job_id FROM attempt JOIN job ON job.job_id = attempt.job_id
+    WHERE attempt.provider_batch_id = ? AND job.provider = ? AND attempt.result IN ('accepted', 'unknown', 'retried')
+    ORDER BY job.seq DESC LIMIT 1"""
 _WISHES = "SELECT seq, job_id, word FROM wish ORDER BY seq"
 
 # As bytes: what is not UTF-8 in a damaged file is then found by whoever decodes it.
@@ -159,6 +162,10 @@ class Store:
     def grant(self, seq: int, connection: sqlite3.Connection, _undo: ExitStack) -> None:
         connection.execute("DELETE FROM wish WHERE seq = ?", (seq,))
 
+    def saw(self, webhook_id: str, at: float, connection: sqlite3.Connection, _undo: ExitStack) -> bool:
+        connection.execute("DELETE FROM webhook WHERE at < ?", (at - REPLAYED_S,))
+        return connection.execute("INSERT OR IGNORE INTO webhook VALUES (?, ?)", (webhook_id, at)).rowcount == 1
+
     def _take(self, job_id: str, undo: ExitStack) -> bool:
         """Lock a job for good, unless the change fails that wants it; one that was locked before stays so."""
         had = self._leases.holds(job_id)
@@ -223,6 +230,11 @@ class Store:
         """Name every batch that is certainly some submission's."""
         found = connection.execute(_BATCHES)
         return frozenset(name for (name,) in found)
+
+    def job_of_batch(self, provider: str, batch_id: str, connection: sqlite3.Connection) -> str | None:
+        """Name the latest job of which an attempt became this batch."""
+        found = connection.execute(_JOB_OF_BATCH, (batch_id, provider)).fetchone()
+        return None if found is None else str(found[0])
 
     def known(self, connection: sqlite3.Connection) -> Known:
         """Give every mark, batch and upload that any job ever had."""

@@ -7,7 +7,10 @@ from typing import NamedTuple, Protocol
 from asyncbatch.journal.records import Event, JobRecord, SubmissionRecord
 from asyncbatch.planning.tidying import Known
 
-CANCEL, TIDY = "cancel", "tidy"
+CANCEL, TIDY, WAKE = "cancel", "tidy", "wake"
+
+REPLAYED_S = 345_600.0
+"""For how long a webhook is known again: four days. Senders repeat one for up to three, and an older copy is refused anyway."""
 
 
 class Wish(NamedTuple):
@@ -16,7 +19,8 @@ class Wish(NamedTuple):
     Attributes:
         seq: Its number.
         job_id: Whose job.
-        word: What is asked for: `CANCEL`, or `TIDY`, to delete what a job that is over left at its provider.
+        word: What is asked for: `CANCEL`; `TIDY`, to delete what a job that is over left at its provider; or `WAKE`, to ask
+            about its batches now.
     """
 
     seq: int
@@ -100,6 +104,10 @@ class Journal(Protocol):
         """Name every batch that is certainly some submission's."""
         ...
 
+    async def job_of_batch(self, provider: str, batch_id: str) -> str | None:
+        """Name the job that a provider's batch belongs to, or belonged to in an earlier round; None if it is nobody's here."""
+        ...
+
     async def known(self) -> Known:
         """Give every mark, batch and upload of all jobs: what a provider shows beyond that is nobody's here."""
         ...
@@ -118,6 +126,10 @@ class Journal(Protocol):
 
     async def grant(self, wish: Wish) -> None:
         """Take a wish down that was done; harmless when repeated."""
+        ...
+
+    async def saw(self, webhook_id: str, at: float) -> bool:
+        """Remember a webhook for `REPLAYED_S`; False if it was here before."""
         ...
 
     async def version(self) -> int:

@@ -5,9 +5,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from asyncbatch.exceptions import JournalError
-from asyncbatch.journal.interface import Wish
+from asyncbatch.journal.interface import REPLAYED_S, Wish
 from asyncbatch.journal.records import Event, JobRecord, SubmissionRecord, SubmissionState, apply, known_of
 from asyncbatch.planning.tidying import Known
+
+_MOST_SEEN = 100_000
+"""Webhooks that are remembered at once; the oldest go first."""
 
 
 class MemoryJournal:
@@ -18,6 +21,7 @@ class MemoryJournal:
         self._submissions: dict[str, list[SubmissionRecord]] = {}
         self._events: dict[tuple[str, int], list[Event]] = {}
         self._wishes: list[Wish] = []
+        self._seen: dict[str, float] = {}
         self._numbers = itertools.count(1)
         self._version = 0
 
@@ -86,6 +90,13 @@ class MemoryJournal:
         present = (record.provider_batch_id for record in records if record.provider_batch_id and record.is_certain)
         return frozenset(present).union(*(record.earlier for record in records))
 
+    async def job_of_batch(self, provider: str, batch_id: str) -> str | None:
+        found = (job_id for job_id in reversed(self._jobs) if self._jobs[job_id].provider == provider)
+        return next((job_id for job_id in found if self._has_batch(job_id, batch_id)), None)
+
+    def _has_batch(self, job_id: str, batch_id: str) -> bool:
+        return any(batch_id in (item.provider_batch_id, *item.earlier) for item in self._submissions[job_id])
+
     async def known(self) -> Known:
         events = itertools.chain.from_iterable(self._events.values())
         return known_of(events, (job_id for job_id in self._jobs if not self._is_finished(job_id)))
@@ -104,6 +115,17 @@ class MemoryJournal:
     async def grant(self, wish: Wish) -> None:
         self._wishes = [item for item in self._wishes if item.seq != wish.seq]
         self._version += 1
+
+    async def saw(self, webhook_id: str, at: float) -> bool:
+        for old in list(itertools.takewhile(lambda item: self._seen[item] < at - REPLAYED_S, self._seen)):
+            del self._seen[old]
+        if webhook_id in self._seen:
+            return False
+        if len(self._seen) >= _MOST_SEEN:
+            del self._seen[next(iter(self._seen))]
+        self._seen[webhook_id] = at
+        self._version += 1
+        return True
 
     async def version(self) -> int:
         return self._version

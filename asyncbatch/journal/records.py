@@ -81,7 +81,7 @@ class SubmissionRecord(msgspec.Struct, frozen=True, kw_only=True):
         outcomes: How many of its requests ended how, once it is settled; between two rounds, those that are not sent again.
         reason: Why it was refused, or why nobody knows.
         round: How often some of its requests were sent again, in a batch of their own.
-        tries: Rounds since the job was accepted, or since somebody asked for another one by hand.
+        tries: Rounds since the job was accepted; 0 once somebody has asked for one by hand, after which none follows by itself.
         sent_count: How many requests the present round has; None for all of them.
         rows_bytes: How much of its rows on disk was whole when the present round began.
         earlier: The batches of earlier rounds, whose answers are held.
@@ -307,10 +307,14 @@ class Retried(Event, frozen=True, kw_only=True, tag=True):
 
     def changes(self, record: SubmissionRecord) -> Changes:
         over = (record.provider_batch_id,) if record.provider_batch_id else ()
-        tries = 1 if self.is_by_hand else record.tries + 1
+        tries = (
+            0 if self.is_by_hand else record.tries + 1
+        )  # what somebody asked for is done, and nothing follows by itself
         now = {"sent_count": self.requests, "rows_bytes": self.rows_bytes, "outcomes": self.outcomes}
         again = {"state": _S.PLANNED, "round": record.round + 1, "tries": tries, "not_before": self.not_before}
-        return again | now | {"earlier": record.earlier + over} | _FRESH
+        # A cancel that came while an automatic round was prepared still holds.
+        asked = {"is_cancelled": record.is_cancelled and not self.is_by_hand}
+        return again | now | {"earlier": record.earlier + over} | _FRESH | asked
 
 
 _FRESH: Changes = {

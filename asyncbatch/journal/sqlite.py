@@ -93,6 +93,9 @@ class SqliteJournal:
     async def batches(self) -> frozenset[str]:
         return await self._writer.read(self._store.batches)
 
+    async def job_of_batch(self, provider: str, batch_id: str) -> str | None:
+        return await self._writer.read(partial(self._store.job_of_batch, provider, batch_id))
+
     async def known(self) -> Known:
         return await self._writer.read(self._store.known)
 
@@ -104,6 +107,9 @@ class SqliteJournal:
 
     async def grant(self, wish: Wish) -> None:
         await self._writer.change(partial(self._store.grant, wish.seq))
+
+    async def saw(self, webhook_id: str, at: float) -> bool:
+        return await self._writer.change(partial(self._store.saw, webhook_id, at))
 
     async def version(self) -> int:
         return await self._writer.read(self._database.version)

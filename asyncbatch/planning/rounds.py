@@ -94,17 +94,17 @@ def again_in(requests: int, left_s: float) -> str:
 
 
 def next_round(patience: Patience, tries: int, max_attempts: int, u: float) -> float | None:
-    """Give the seconds to wait before requests are sent again; None where they were sent often enough.
+    """Give the seconds to wait before requests are sent again; None where they were sent often enough, or by hand.
 
     A batch that failed at once, for a full queue or an exhausted quota, would fail again at once.
 
     Args:
         patience: The limits.
-        tries: Rounds so far, at least 1.
+        tries: Rounds so far; 0 where the last one was asked for by hand, which says all that is wanted.
         max_attempts: Rounds in all.
         u: A random number in [0, 1).
     """
-    if tries >= max_attempts:
+    if tries == 0 or tries >= max_attempts:
         return None
     longest = min(patience.cap_s, patience.again_s * 2.0 ** min(tries - 1, 64))
     return longest * (0.5 + 0.5 * u)

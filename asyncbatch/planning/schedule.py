@@ -40,9 +40,10 @@ class PollState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Again(msgspec.Struct, frozen=True, kw_only=True):
-    """Ask again after `delay_s` seconds."""
+    """Ask again after `delay_s` seconds; after `least_s` if somebody says meanwhile that it is worth it."""
 
     delay_s: float
+    least_s: float = 0.0
     state: PollState
 
 
@@ -67,6 +68,11 @@ def first_wait(policy: Polling, u: float, *, floor_s: float = 0.0) -> float:
     return max(u * policy.first_s, min(floor_s, policy.first_s))
 
 
+def when_woken(due: float, soonest: float, now: float) -> float:
+    """Give the time of the next question once somebody says that it is worth asking: no later, and never before `soonest`."""
+    return min(due, max(now, soonest))
+
+
 def after_status(
     policy: Polling,
     state: PollState,
@@ -80,7 +86,8 @@ def after_status(
     if status.is_terminal:
         return Over()
     delay = interval(policy, state.polls, u, floor_s=floor_s, retry_after=retry_after)
-    return Again(delay_s=delay, state=PollState(polls=state.polls + 1))
+    least = max(floor_s, retry_after or 0.0)
+    return Again(delay_s=delay, least_s=least, state=PollState(polls=state.polls + 1))
 
 
 def after_not_found(policy: Polling, state: PollState, now: float, u: float, *, floor_s: float = 0.0) -> Again | GaveUp:
@@ -93,7 +100,8 @@ def after_not_found(policy: Polling, state: PollState, now: float, u: float, *, 
     if reads >= policy.not_found_reads and now - since >= policy.not_found_grace_s:
         return GaveUp()
     delay = interval(policy, state.polls, u, floor_s=floor_s)
-    return Again(delay_s=delay, state=PollState(polls=state.polls + 1, not_found=reads, not_found_since=since))
+    after = PollState(polls=state.polls + 1, not_found=reads, not_found_since=since)
+    return Again(delay_s=delay, least_s=floor_s, state=after)
 
 
 def after_error(
@@ -101,4 +109,5 @@ def after_error(
 ) -> Again:
     """Decide after a transient error: it is asked through, without limit. It neither confirms nor refutes the batch."""
     delay = interval(policy, state.polls, u, floor_s=floor_s, retry_after=retry_after)
-    return Again(delay_s=delay, state=msgspec.structs.replace(state, polls=state.polls + 1))
+    after = msgspec.structs.replace(state, polls=state.polls + 1)
+    return Again(delay_s=delay, least_s=max(floor_s, retry_after or 0.0), state=after)

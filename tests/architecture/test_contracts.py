@@ -25,7 +25,8 @@ VIOLATIONS = [
     ("Providers do not know each other", "providers/acme_provider.py", "import asyncbatch.providers.openai_provider"),
     ("Nobody names a provider", "registry.py", "import asyncbatch.providers.openai_provider"),
     ("The emulator is a second opinion", "emulator/__init__.py", "from asyncbatch.codec import jsonl"),
-    ("The command line uses the face", "cli/__init__.py", "import asyncbatch.engine"),
+    ("The command line and the integrations use the face", "cli/__init__.py", "import asyncbatch.engine"),
+    ("The command line and the integrations use the face", "integrations/_shared.py", "import asyncbatch.client"),
 ]
 
 

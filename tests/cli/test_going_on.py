@@ -495,7 +495,7 @@ class TestHome:
         (place / "file").write_text("")
         write("hello")
 
-        assert run("requests.jsonl", "--home", "file").code == 1
+        assert run("requests.jsonl", "--home", "file").code == 2
         assert not sent(asyncbatch_emulator)
 
     def test_without_file_locks_it_says_what_to_do(self, run, write, monkeypatch):

@@ -8,7 +8,9 @@ from contextlib import closing
 import pytest
 
 from asyncbatch.cli import sweeping
+from asyncbatch.cli.endings import ending_of
 from asyncbatch.emulator import faults
+from asyncbatch.exceptions import JournalError
 from tests.cli.words import MODEL, QUICK, rows_in, sent
 
 STALL = "slow [[stall]]"
@@ -230,6 +232,72 @@ class TestLists:
         assert document["readings"]["0"]["status"] == "in_progress"
         assert len(asyncbatch_emulator.history) == calls + 2
 
+    @pytest.mark.parametrize("change", [("OPENAI_API_KEY", "another"), ("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")])
+    def test_status_with_another_key_or_at_another_address_asks_nobody(
+        self, submit, cli, monkeypatch, asyncbatch_emulator, change
+    ):
+        job = submit(STALL)
+        calls = len(asyncbatch_emulator.history)
+        monkeypatch.setenv(*change)
+
+        done = cli("status", "last", "--json")
+
+        assert done.code == 2
+        assert done.document["error"]["code"] == "auth.scope_mismatch"
+        assert f"job {job} was sent with another key of openai, or to another address" in done.err
+        assert "nothing was asked or sent" in done.err
+        assert len(asyncbatch_emulator.history) == calls
+
+    def test_status_of_a_job_that_is_over_needs_no_key_and_tells_what_show_tells(self, over, cli, monkeypatch):
+        over("hello")
+        monkeypatch.delenv("OPENAI_API_KEY")
+
+        asked, shown = cli("status", "last", "--json").document, cli("show", "last", "--json").document
+
+        assert asked["usage"] == shown["usage"]
+        assert (asked["state"], asked["readings"]) == ("succeeded", {})
+
+    def test_the_policy_that_a_job_was_begun_with_is_named(self, cli, write, over):
+        write(STALL)
+        options = ("--retry", "expired", "--max-attempts", "2", "--cleanup", "settled")
+        cli("submit", "requests.jsonl", "-m", MODEL, *options)
+        begun, text = cli("show", "last", "--json").document, cli("show", "last").out
+        over("hello", name="other.jsonl")
+
+        assert begun["policy"] == {"retry": "expired", "max_attempts": 2, "cleanup": "settled"}
+        assert "policy        retry expired, max_attempts 2, cleanup settled\n" in text
+        assert cli("show", "last", "--json").document["policy"] == {}
+        assert "policy" not in cli("show", "last").out
+
+    def test_ls_counts_no_tokens(self, over, cli):
+        over("hello")
+
+        (found,) = cli("ls", "--json").document["jobs"]
+
+        assert "usage" not in found
+
+    @pytest.mark.parametrize(
+        "command", ["ls", "resume", "gc", "show last", "run requests.jsonl -m openai/gpt-4.1-mini"]
+    )
+    @pytest.mark.parametrize("home", ["file", "file/below"])
+    def test_a_home_that_is_a_file_is_refused(self, cli, place, write, command, home):
+        write("hello")
+        (place / "file").write_text("not a directory")
+
+        done = cli(*command.split(), "--home", home)
+
+        assert done.code == 2
+        assert f"error: {'file' if home == 'file' else 'file, above file/below,'} is no directory" in done.err
+        assert (place / "file").read_text() == "not a directory"
+
+    def test_a_home_that_may_only_be_read_is_refused_with_the_reason(self):
+        error = JournalError("readonly", code="journal.no_access", hint="nothing was changed; give another directory")
+
+        hint = ending_of(error).hint
+
+        assert hint.startswith("nothing was changed; give another directory: --home DIR; ")
+        assert "reading takes the right to write as well" in hint
+
     @pytest.mark.parametrize("command", ["show", "status", "watch", "results", "cancel"])
     def test_a_job_that_nobody_knows_is_told_with_near_ids(self, submit, cli, command):
         job = submit(STALL)
@@ -301,6 +369,27 @@ class TestCancel:
         assert cli("watch", job, "--poll", "0.02").code == 3
         assert cli("show", job, "--json").document["state"] == "ended"
 
+    def test_only_what_was_answered_is_counted_once_it_is_cancelled(self, submit, cli):
+        submit("hello", STALL, STALL + " too")
+
+        cli("cancel", "last", "--yes")
+        done = cli("watch", "last", "--poll", "0.02")
+
+        assert ": cancelled, 3/3" not in done.err
+        (line,) = [line for line in done.err.splitlines() if ": cancelled, " in line]
+        assert line.partition(": cancelled, ")[2].split()[0] in ("0/3", "1/3")
+
+    def test_whoever_leaves_it_then_is_not_told_to_cancel_it(self, submit, cli, asyncbatch_emulator):
+        job = submit(STALL)
+        asyncbatch_emulator.add(faults.refuse(503, path="/batches/*/cancel", times=None))
+        cli("cancel", job, "--yes")
+
+        done = cli("watch", job, "--poll", "0.02", "--timeout", "0.3")
+
+        assert done.code == 8
+        assert f"job {job[:8]} is being cancelled, with 1 batch left running. Come back" in done.err
+        assert "or end it" not in done.err
+
     def test_one_that_the_provider_refuses_is_asked_for_again_by_whoever_goes_on(
         self, submit, cli, asyncbatch_emulator
     ):
@@ -322,6 +411,15 @@ class TestCancel:
 
         assert done.code == 2
         assert "is over" in done.err
+
+    def test_what_cannot_be_cancelled_is_told_before_a_yes_is_asked_for(self, over, cli):
+        over("hello")
+
+        nope, is_over, no_batch = cli("cancel", "nope"), cli("cancel", "last"), cli("cancel", "openai/")
+
+        assert "there is no job 'nope'" in nope.err
+        assert "there is nothing to cancel" in is_over.err
+        assert "'openai/' names no batch" in no_batch.err
 
     def test_without_anybody_to_ask_it_needs_a_yes(self, submit, cli, asyncbatch_emulator):
         submit(STALL)
@@ -431,15 +529,24 @@ class TestSql:
         with closing(sqlite3.connect(place / "home" / "journal.sqlite3")) as journal:
             names = {name for (name,) in journal.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
         assert str(place / "home" / "journal.sqlite3") in done.out
-        told = {line.split()[0] for line in sweeping._TABLES.split("\n")}
+        told = set(sweeping._TABLES)
+        assert told == {line.split()[0] for line in done.out.strip().split("\n")[2:]}
         assert told == {name for name in names if not name.startswith("sqlite_")} - {"meta"}
 
     def test_the_columns_that_it_names_are_there(self, over, cli, place):
         over("hello")
         with closing(sqlite3.connect(place / "home" / "journal.sqlite3")) as journal:
-            for line in sweeping._TABLES.split("\n"):
-                table, columns = line.split()[0], line.rpartition(": ")[2]
+            for table, what in sweeping._TABLES.items():
+                columns = what.rpartition(": ")[2]
                 journal.execute(f"SELECT {columns} FROM {table}")
+
+    def test_a_program_gets_the_tables_by_name(self, over, cli):
+        over("hello")
+
+        tables = cli("sql", "--json").document["tables"]
+
+        assert [set(table) for table in tables] == [{"name", "what"}] * len(sweeping._TABLES)
+        assert tables[0] == {"name": "job", "what": sweeping._TABLES["job"]}
 
     def test_a_question_that_is_none_is_refused(self, over, cli):
         over("hello")

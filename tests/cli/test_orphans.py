@@ -92,11 +92,28 @@ def test_where_nothing_is_remembered_everything_is_shown_and_nothing_may_go(two,
     shown = cli("orphans", "openai", "--home", home, "--days", "0", "--json")
     done = cli("orphans", "openai", "--home", home, "--days", "0", "--delete", "--yes")
 
-    assert len(shown.document["orphans"]) == 2
+    assert [orphan["keeps"] for orphan in shown.document["orphans"]] == ["unknown_home"] * 2
     assert done.code == 2
-    assert "would look like an orphan" in done.err
+    assert "looks like an orphan" in done.err
     assert deleted(asyncbatch_emulator) == []
     assert not (place / home).exists()
+
+
+@pytest.mark.parametrize("home", ["nowhere", "memory"])
+def test_such_a_list_says_what_the_refusal_says_and_offers_no_deletion(two, cli, home):
+    shown = cli("orphans", "openai", "--home", home, "--days", "0")
+    program = cli("orphans", "openai", "--home", home, "--days", "0", "--json").document
+    refused = cli("orphans", "openai", "--home", home, "--days", "0", "--delete", "--yes")
+
+    words = f"there are no jobs in {home}, so whatever is ours looks like an orphan"
+    assert words in refused.err
+    assert words in shown.err
+    assert words in program["notes"]
+    assert "may be deleted" not in shown.out + shown.err
+    assert shown.out.count("nothing is known here") == 2
+    assert "--delete" not in shown.err
+    if home != "memory":
+        assert "memory" not in shown.err
 
 
 def test_a_forgotten_job_leaves_orphans(over, cli, asyncbatch_emulator):

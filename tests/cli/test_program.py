@@ -393,6 +393,31 @@ class TestEmulator:
         assert done.code == 2
         assert words in done.err
 
+    @pytest.mark.parametrize(
+        ("option", "words"),
+        [
+            (["--webhook-url", "http://localhost/x"], "--webhook-url and --webhook-secret, both"),
+            (["--webhook-url", "localhost/x", "--webhook-secret", "whsec_c2VjcmV0"], "--webhook-url is 'localhost/x'"),
+            (["--webhook-url", "http://localhost/x", "--webhook-secret", "hush"], "--webhook-secret must be whsec_"),
+        ],
+    )
+    def test_webhooks_without_an_address_or_a_secret_are_refused(self, cli, option, words):
+        done = cli("emulator", "--port", "0", *option)
+
+        assert done.code == 2
+        assert words in done.err
+        assert "hush" not in done.err
+
+    def test_whom_it_tells_of_the_ends_of_batches_is_said_and_the_secret_is_not(self, start):
+        url = "http://localhost:9/webhooks"
+        process = start("emulator", "--port", "0", "--json", "--webhook-url", url, "--webhook-secret", "whsec_c2VjcmV0")
+        json.loads(process.stdout.readline())
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate()
+
+        assert f"the ends of batches are told to {url}" in err.decode()
+        assert "c2VjcmV0" not in err.decode()
+
     def test_answers_can_come_from_a_live_server_with_its_key(self, start, monkeypatch):
         monkeypatch.setenv("ASYNCBATCH_UPSTREAM_KEY", "secret-of-upstream")
         with live_server() as (url, calls):

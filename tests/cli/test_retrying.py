@@ -67,6 +67,10 @@ def over(cli, write):
     return run_to_the_end
 
 
+def rows_of_last(cli):
+    return cli("results", "last").rows
+
+
 def creates(emulator):
     return sent(emulator).count("create")
 
@@ -127,7 +131,54 @@ class TestPolicy:
         done = run("requests.jsonl", "-o", "out.jsonl", "--json")
 
         assert creates(asyncbatch_emulator) == 1
-        assert f"1 may succeed the next time: asyncbatch retry {done.document['job'][:8]}\n" in done.err
+        told = "1 may succeed the next time; this sends all 2 again that are errored: "
+        assert f"{told}asyncbatch retry {done.document['job'][:8]}\n" in done.err
+
+    @pytest.mark.parametrize(
+        ("lines", "told"),
+        [
+            (["a fails 1", "b"], "1 may succeed the next time: asyncbatch retry {}\n"),
+            (["b [[error:400]]", "c [[expire]]"], "1 may succeed the next time: asyncbatch retry {} --only expired\n"),
+            (["a fails 1", "c [[expire]]"], "2 may succeed the next time: asyncbatch retry {}\n"),
+            (
+                ["a fails 1", "b [[error:400]]", "c [[expire]]"],
+                "2 may succeed the next time; this sends all 3 again that are errored or expired: asyncbatch retry {}\n",
+            ),
+        ],
+    )
+    def test_the_command_that_is_named_sends_as_many_as_are_named(
+        self, run, cli, write, asyncbatch_emulator, lines, told
+    ):
+        write(*lines)
+
+        done = run("requests.jsonl", "-o", "out.jsonl", "--json")
+        told = told.format(done.document["job"][:8])
+        command = told.rpartition("asyncbatch ")[2].split()
+        sent_again = cli(*command, "--yes", "--detach", "--json").document["sent"]
+
+        assert told in done.err
+        assert f"all {sent_again} again" in told or told.startswith(f"{sent_again} may")
+
+    def test_what_every_round_cost_is_counted_alike_by_every_command(self, over, cli):
+        over("a", "b [[conflict]]")
+
+        retried = cli(*RETRY, "--only", "conflict", "--json").document
+        others = [
+            cli("show", "last", "--json").document,
+            cli("results", "last", "-o", "again.jsonl", "--json").document,
+            cli("run", *RUN[1:-4], "-o", "once-more.jsonl", "--json").document,
+            cli("watch", "last", "--json").document,
+            cli("status", "last", "--json").document | {"cost_usd": retried["cost_usd"]},
+        ]
+
+        final = [row["usage"]["total_tokens"] for row in rows_of_last(cli)]
+        assert retried["usage"]["total_tokens"] > sum(final)
+        assert [(each["usage"], each["cost_usd"]) for each in others] == [(retried["usage"], retried["cost_usd"])] * 5
+        assert (
+            f"{retried['usage']['prompt_tokens']:,} in, {retried['usage']['completion_tokens']:,} out"
+            in cli("show", "last").out
+        )
+        assert f"{retried['usage']['prompt_tokens']:,} tokens in" in cli("watch", "last").err
 
     def test_it_makes_no_other_job(self, run, write, asyncbatch_emulator):
         write("a fails 1")
@@ -214,8 +265,8 @@ class TestBetweenRounds:
         assert "1 request had no batch yet, and will be sent by whoever goes on" in done.err
         for command in ("show", "status"):
             shown = cli(command, "last").out
-            assert "running: 0 of 1 batch done, 1 of 2 requests (1 request is sent again, 0:" in shown
-            assert "  round 2: 1 of 2 requests sent again  planned" in shown
+            assert "running: 0 of 1 batch done, 1 of 2 requests\n" in shown
+            assert "  round 2: 1 of 2 requests sent again  planned  1 request is sent again, 0:" in shown
             assert "  before that batch_" in shown
         assert "(1 request is sent again, 0:" in cli("results", "last").err
         (names, listed, _) = cli("ls").out.split("\n")
@@ -451,6 +502,7 @@ class TestRetry:
         events = cli(*RETRY, "--jsonl").rows
 
         assert (events[0]["type"], events[0]["job"], events[0]["sent"]) == ("job_retried", job, 1)
+        assert "batches" not in events[0]
         assert {event["round"] for event in events if event["type"] == "batch_status"} == {1}
         assert (events[-1]["type"], events[-1]["outcomes"]) == ("job_ended", {"succeeded": 2})
         (batch,) = events[-1]["batches"]

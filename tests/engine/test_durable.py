@@ -2,7 +2,7 @@
 
 import pytest
 
-from asyncbatch import BatchClient, ConfigError, ResultStatus
+from asyncbatch import BatchClient, ConfigError, JournalError, ResultStatus
 from asyncbatch.emulator import faults, paid_twice
 from tests.engine.waiting import until
 
@@ -216,3 +216,62 @@ async def test_without_a_word_the_environment_says_where_jobs_are_remembered(
     monkeypatch.delenv("ASYNCBATCH_HOME")
     async with BatchClient(runtime=runtime, catalog=catalog) as client:
         assert await client.records() == []
+
+
+@pytest.mark.parametrize(
+    ("name", "spoil", "code"),
+    [
+        ("rows-0000", lambda path: path.write_bytes(b"\x05\x00\x00\x00noise" * 99), "ledger.damaged"),
+        ("rows-0000", lambda path: path.write_bytes(path.read_bytes()[:-1]), "ledger.damaged"),
+        ("rows-0000", lambda path: path.unlink(), "journal.body_lost"),
+        ("input-0000", lambda path: path.unlink(), "journal.body_lost"),
+        ("refused", lambda path: path.unlink(), "journal.body_lost"),
+    ],
+    ids=["noise", "cut off", "rows gone", "input gone", "refusals gone"],
+)
+async def test_a_body_that_is_damaged_or_gone_is_named_and_nothing_is_sent(
+    open_client, emulator, tmp_path, name, spoil, code
+):
+    async with open_client() as client:
+        job = await client.submit(HELLO, model=CHAT)
+        await job.wait()
+    spoil(tmp_path / "state" / "jobs" / job.id / name)
+    calls = len(emulator.history)
+    async with open_client() as client:
+        with pytest.raises(JournalError) as caught:
+            await client.job(job.id)
+
+    assert caught.value.code == code
+    assert "may still lie at the provider" in caught.value.hint
+    assert len(emulator.history) == calls
+
+
+async def test_an_empty_key_is_none(open_client, emulator):
+    async with open_client() as client:
+        with pytest.raises(ConfigError, match="key is empty"):
+            await client.submit(HELLO, model=CHAT, key="")
+
+    assert emulator.history == []
+
+
+async def test_a_client_that_is_left_before_all_was_sent_says_so_and_who_goes_on(open_client, emulator, caplog):
+    emulator.add(faults.refuse(503, operation="upload", times=None, for_s=30))
+    async with open_client() as client:
+        await client.submit(HELLO, model=CHAT)
+
+    assert "closed before 6 requests were sent; the next client on this journal sends them" in caplog.text
+
+
+async def test_an_outage_is_told_while_it_lasts(open_client, emulator, caplog):
+    async with open_client() as client:
+        job = await client.submit(["[[stall]] slow"], model=CHAT)
+        emulator.add(faults.refuse(503, operation="poll", times=2))
+        notes = []
+        while not job.status().is_over:
+            await client._desk.runs[job.id].changed.wait()
+            notes.append(job.status().batches[0].note or "")
+
+    told = [note for note in notes if note.startswith("cannot be asked about since ")]
+    assert told
+    assert "503" in told[0]
+    assert not notes[-1].startswith("cannot")

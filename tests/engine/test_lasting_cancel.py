@@ -138,6 +138,8 @@ async def test_the_wish_outlives_a_process_that_never_heard_it(open_client, emul
         followed = await other.job(job.id)
         await followed.cancel()
         assert [wish.word for wish in await owner.wishes()] == ["cancel"]
+        assert followed.status().cancel_asked
+        assert [record.cancel_asked for record in await other.records()] == [True]
         await owner.close()
         found = await statuses(followed)
 

@@ -68,6 +68,16 @@ async def test_a_golden_journal_is_read_whole(state, lives):
             assert await journal.submissions(record.job_id) == (folded(part, events),)
 
 
+async def test_what_a_golden_journal_has_seen_and_whose_its_batches_are_is_known(golden, state, lives):
+    number = int(golden.stem.removeprefix("schema-"))
+    async with opened(state) as journal:
+        assert await journal.saw("msg_golden", 1_800_000_001.0) is (number < 3)
+        assert await journal.saw("msg_golden", 1_800_000_002.0) is False
+        for name in ("submitted", "ended", "settled", "retried", "cancel asked"):
+            job_id = name.replace(" ", "-") if name in lives else None
+            assert await journal.job_of_batch("openai", f"batch-{name}") == job_id
+
+
 async def test_a_golden_journal_goes_on(state):
     async with opened(state) as journal:
         for name in list(LIVES)[:8]:

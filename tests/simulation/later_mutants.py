@@ -6,7 +6,7 @@ import pytest
 
 from asyncbatch import SubmitSafety
 from asyncbatch.engine import closing, keeping, sending, steps
-from asyncbatch.engine.desk import Desk
+from asyncbatch.engine.wishes import Wishes
 from tests.simulation.cancels import SENT_ON, UNHEARD
 from tests.simulation.mutants import MUTANTS, mutant
 from tests.simulation.rounds import ANSWERED, FORGOTTEN, NOT_WORTH_IT, TOO_OFTEN
@@ -93,8 +93,8 @@ def wish_unheard(patch: pytest.MonkeyPatch) -> None:
     async def ignore(*_: Any) -> None:
         return None
 
-    patch.setattr(Desk, "_heed", ignore)
-    patch.setattr(Desk, "_grant", ignore)
+    patch.setattr(Wishes, "heed", ignore)
+    patch.setattr(Wishes, "_grant", ignore)
 
 
 @mutant("whoever takes a job over does not know that its end was asked for", word=SENT_ON, **TAKEN_OVER)
@@ -102,4 +102,4 @@ def taken_over_unaware(patch: pytest.MonkeyPatch) -> None:
     async def ignore(*_: Any) -> None:
         return None
 
-    patch.setattr(Desk, "_heed", ignore)
+    patch.setattr(Wishes, "heed", ignore)

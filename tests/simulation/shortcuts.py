@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from asyncbatch.engine import desk, opening
+from asyncbatch.engine import opening, wishes
 from asyncbatch.journal import _files, _locks, _schema, _store
 from asyncbatch.journal._database import Database
 from tests.simulation.process import sync
@@ -35,7 +35,7 @@ def shortcuts(listened_s: float) -> Iterator[None]:
         patch.setattr(Database, "_settle_mode", _settle_in_memory)
         patch.setattr(_files, "is_remote", lambda _: False)
         patch.setattr(opening, "FOLLOWED_S", FOLLOWED_S)
-        patch.setattr(desk, "LISTENED_S", listened_s)
+        patch.setattr(wishes, "LISTENED_S", listened_s)
         patch.setattr(_store, "this_process", _this_process)
         logging.disable(logging.CRITICAL)
         try:

@@ -9,6 +9,7 @@ from asyncbatch import (
     BatchMode,
     BatchPoller,
     BatchStatus,
+    JobPage,
     PreparedSubmission,
     ProviderResultRow,
     ProviderStatus,
@@ -57,6 +58,13 @@ async def a_job() -> None:
             assert_type(row.request_id, str)
             assert_type(row.status, ResultStatus)
             assert_type(row.usage, UsageInfo | None)
+        for page in (job.results(after=None), job.results(limit=9), job.results(ordered=True, after="x", limit=9)):
+            assert_type(page, JobPage)
+            assert_type(await page, list[ProviderResultRow])
+            assert_type(page.cursor, str)
+        assert_type(await job.result("r"), ProviderResultRow | None)
+        async for event in job.stream_events(heartbeat_s=5, last_event_id=None):
+            assert_type(event.encode(), bytes)
 
 
 def a_word_of_the_provider() -> None:

@@ -21,6 +21,7 @@ from asyncbatch.emulator.families.gemini_shapes import (
     cut_page,
     encode_batch,
     encode_error,
+    encode_event,
     encode_file,
     encode_operation,
     encode_page,
@@ -28,7 +29,7 @@ from asyncbatch.emulator.families.gemini_shapes import (
 from asyncbatch.emulator.families.gemini_uploads import FILE_NAME, Uploads
 from asyncbatch.emulator.family import Family
 from asyncbatch.emulator.inline import read_inline
-from asyncbatch.emulator.life import Course
+from asyncbatch.emulator.life import Course, Stand
 from asyncbatch.emulator.replies import Download, json_reply
 from asyncbatch.emulator.routes import Route, route
 from asyncbatch.emulator.store import Problem, StoredBatch, StoredFile
@@ -90,6 +91,10 @@ class Protocol(GeminiLooks, Family):
 
     def headers(self, request_id: str) -> Mapping[str, str]:  # noqa: ARG002  answers are not numbered
         return {}
+
+    def event_of(self, batch: StoredBatch, stand: Stand) -> dict[str, Any] | None:
+        """Give what a registered webhook says; one that came with the batch takes its place, and is signed otherwise."""
+        return None if batch.order.webhook else encode_event(batch, stand, self.desk.protocol("events")[stand.phase])
 
     # Files
 

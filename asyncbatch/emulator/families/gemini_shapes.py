@@ -98,6 +98,14 @@ def encode_file(file: UploadedFile, now: float) -> dict[str, Any]:
 # Batches
 
 
+def encode_event(batch: StoredBatch, stand: Stand, event: str) -> dict[str, Any]:
+    """Give what a registered webhook says. Source: https://ai.google.dev/gemini-api/docs/webhooks."""
+    output = batch.written.output if batch.written and stand.phase is Phase.COMPLETED else None
+    file = {"output_file_uri": output.id} if output is not None and not batch.order.is_inline else {}
+    at = write_time(stand.since[stand.phase])
+    return {"type": event, "version": "v1", "timestamp": at, "data": {"id": batch.id, **file}}
+
+
 def encode_operation(
     batch: StoredBatch, words: Mapping[Phase, str], now: float, rows: Sequence[msgspec.Raw] | None
 ) -> dict[str, Any]:

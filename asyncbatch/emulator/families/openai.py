@@ -15,10 +15,17 @@ from asyncbatch.emulator.desk import ACCOUNT, Desk, RefusalError
 from asyncbatch.emulator.families.openai_checks import Endpoint
 from asyncbatch.emulator.families.openai_orders import Order, read_order
 from asyncbatch.emulator.families.openai_rows import Rows, Rules
-from asyncbatch.emulator.families.openai_shapes import cut_page, encode_batch, encode_error, encode_file, encode_page
+from asyncbatch.emulator.families.openai_shapes import (
+    cut_page,
+    encode_batch,
+    encode_error,
+    encode_event,
+    encode_file,
+    encode_page,
+)
 from asyncbatch.emulator.families.openai_uploads import Upload, read_upload
 from asyncbatch.emulator.family import Family
-from asyncbatch.emulator.life import Course, Phase
+from asyncbatch.emulator.life import Course, Phase, Stand
 from asyncbatch.emulator.replies import Download, json_reply
 from asyncbatch.emulator.routes import Route, route
 from asyncbatch.emulator.store import Problem, StoredBatch, StoredFile
@@ -55,6 +62,10 @@ class Protocol(Family):
 
     def encode_error(self, error: RefusalError) -> bytes:
         return msgspec.json.encode(encode_error(error))
+
+    def event_of(self, batch: StoredBatch, stand: Stand) -> dict[str, Any] | None:
+        events = self.desk.dialect.protocol.get("events")  # of those who speak this protocol, not all send webhooks
+        return encode_event(batch, stand, self.desk.store.new_id("evt_"), events[stand.phase]) if events else None
 
     # Files
 

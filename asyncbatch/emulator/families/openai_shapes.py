@@ -29,6 +29,12 @@ def encode_error(error: RefusalError) -> dict[str, Any]:
     return {"error": {"message": error.message, "type": kind, "param": error.param, "code": error.code}}
 
 
+def encode_event(batch: StoredBatch, stand: Stand, event_id: str, event: str) -> dict[str, Any]:
+    """Give what a webhook says. Source: https://platform.openai.com/docs/api-reference/webhook-events."""
+    created_at = int(stand.since[stand.phase])
+    return {"id": event_id, "object": "event", "created_at": created_at, "type": event, "data": {"id": batch.id}}
+
+
 def encode_file(file: StoredFile) -> dict[str, Any]:
     return {
         "id": file.id,

@@ -3,15 +3,20 @@
 import msgspec
 import pytest
 
-from asyncbatch.enums import BatchMode
+from asyncbatch.enums import BatchMode, BatchStatus
 from asyncbatch.exceptions import JournalError
 from asyncbatch.journal import (
     Accepted,
+    Confirmed,
+    CreateIntended,
+    Ended,
     JobRecord,
     Journal,
     MemoryJournal,
+    Retried,
     SubmissionRecord,
     SubmissionState,
+    Uploaded,
     UploadIntended,
     journal_at,
 )
@@ -154,3 +159,36 @@ async def test_a_wish_stays_until_it_is_granted_and_goes_with_its_job(journal):
     assert await journal.wishes() == ()
     with pytest.raises(JournalError, match="no job"):
         await journal.wish("job-1", "cancel")
+
+
+async def test_a_webhook_is_new_once_and_again_after_four_days(journal):
+    now = 1_800_000_000.0
+
+    assert [await journal.saw(name, now) for name in ("msg-1", "msg-2", "msg-1")] == [True, True, False]
+    assert await journal.saw("msg-1", now + 345_600.0) is False
+    assert [await journal.saw(name, now + 345_601.0) for name in ("msg-1", "msg-1", "msg-2")] == [True, False, True]
+
+
+async def test_a_batch_leads_to_its_job_in_every_state_and_to_nobody_elses(journal):
+    before = await journal.job_of_batch("openai", "b")
+    for event in (UploadIntended(), Uploaded(input_ref="f"), CreateIntended(mark="m", at=1.0)):
+        await journal.move("job-1", 0, event)
+    await journal.move("job-1", 0, Accepted(provider_batch_id="b", is_certain=False))
+    found = [await journal.job_of_batch("openai", "b")]
+    for event in (Confirmed(), Ended(status=BatchStatus.EXPIRED), Retried(requests=1, rows_bytes=0)):
+        await journal.move("job-1", 0, event)
+        found.append(await journal.job_of_batch("openai", "b"))
+
+    assert before is None
+    assert found == ["job-1"] * 4
+    assert await journal.job_of_batch("mistral", "b") is None
+    await journal.forget("job-1")
+    assert await journal.job_of_batch("openai", "b") is None
+
+
+async def test_memory_keeps_the_latest_webhooks_however_many_come(monkeypatch):
+    monkeypatch.setattr("asyncbatch.journal.memory._MOST_SEEN", 3)
+    journal = MemoryJournal()
+
+    assert all([await journal.saw(f"msg-{number}", 1.0) for number in range(5)])
+    assert [await journal.saw(f"msg-{number}", 1.0) for number in (4, 3, 2, 1)] == [False, False, False, True]

@@ -255,7 +255,8 @@ class OneSubmission(RuleBasedStateMachine):
                 self.attempts[-1] = FATES.get(name, self.attempts[-1])
             if name == "retried":
                 self.mark = None
-                if self.attempts and self.attempts[-1] == "accepted":
+                # Its answers are held; or nobody will know, and whoever asks for another round gives it up.
+                if self.attempts and self.attempts[-1] in ("accepted", "open"):
                     self.attempts[-1] = "over"
 
     @rule()
@@ -309,15 +310,23 @@ def test_another_round_begins_anew_and_remembers_the_batch_before():
         outcomes={"succeeded": 8},
         not_before=9.0,
         earlier=("batch-1",),
+        is_cancelled=True,
     )
 
 
-def test_another_round_that_somebody_asked_for_starts_counting_anew():
+def test_a_cancel_holds_for_the_round_after_it_unless_somebody_asks_for_one():
+    names = ("upload intended", "uploaded", "create intended", "accepted", "cancel asked", "ended")
+
+    assert apply(after(*names), Retried(requests=2, rows_bytes=80)).is_cancelled
+    assert not apply(after(*names, "settled"), Retried(requests=2, rows_bytes=80, is_by_hand=True)).is_cancelled
+
+
+def test_after_a_round_that_somebody_asked_for_none_is_counted():
     once = after("refused for good", "settled")
 
     assert apply(once, Retried(requests=10, rows_bytes=9)).tries == 2
     by_hand = apply(once, Retried(requests=10, rows_bytes=9, is_by_hand=True))
-    assert (by_hand.tries, by_hand.round, by_hand.earlier, by_hand.ending) == (1, 1, (), None)
+    assert (by_hand.tries, by_hand.round, by_hand.earlier, by_hand.ending) == (0, 1, (), None)
 
 
 def test_a_cancel_that_was_asked_for_changes_no_state():

@@ -532,6 +532,21 @@ def spoil(state):
         file.write(b"\x7f\x7f\x7f\x7f")
 
 
+@pytest.mark.parametrize("loss", ["emptied", "removed"])
+async def test_a_journal_that_is_gone_from_beside_its_jobs_is_not_begun_anew(state, loss):
+    async with opened(state) as journal:
+        await journal.make_place("0" * 32)
+        await journal.accept(job("0" * 32), PARTS)
+    path = state / "journal.sqlite3"
+    path.write_bytes(b"") if loss == "emptied" else path.unlink()
+
+    with pytest.raises(JournalError, match="holds the bodies of 1 jobs") as caught:
+        await SqliteJournal(state, Runtime()).open()
+
+    assert caught.value.code == "journal.corrupt"
+    assert (state / "jobs" / ("0" * 32)).is_dir()
+
+
 async def test_a_journal_that_was_not_left_in_order_is_checked(state, caplog):
     caplog.set_level("INFO", "asyncbatch.journal")
     async with opened(state) as journal:

@@ -46,6 +46,7 @@ class TwoJournals(RuleBasedStateMachine):
         self.memory = MemoryJournal()
         self.disk = self.open()
         self.count = 0
+        self.at = 1_800_000_000.0
 
     def open(self) -> SqliteJournal:
         journal = SqliteJournal(self.base / "state", Runtime())
@@ -97,6 +98,11 @@ class TwoJournals(RuleBasedStateMachine):
             self.both("move", job_id, index, event)
             self.both("events", job_id, index)
 
+    @rule(webhook_id=st.sampled_from(["msg-1", "msg-2", "msg-3"]), days=st.floats(0, 3))
+    def hear(self, webhook_id, days):
+        self.at += days * 86_400.0
+        self.both("saw", webhook_id, self.at)
+
     @rule(job_id=JOBS)
     def forget(self, job_id):
         self.both("forget", job_id)
@@ -122,6 +128,9 @@ class TwoJournals(RuleBasedStateMachine):
         self.both("known")
         for key in ("nightly", "weekly"):
             self.both("job_of", key)
+        for number in range(self.count + 1):
+            self.both("job_of_batch", "openai", f"batch-{number}")
+            self.both("job_of_batch", "mistral", f"batch-{number}")
 
     @invariant()
     def the_attempts_tell_what_the_records_tell(self):

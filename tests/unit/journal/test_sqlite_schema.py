@@ -35,8 +35,8 @@ def test_wal_is_safe_where_the_bug_was_mended(version):
 
 
 def test_a_migration_takes_only_the_steps_that_are_missing():
-    assert plan_migration(0) == (*MIGRATIONS[0], *MIGRATIONS[1])
-    assert plan_migration(1) == MIGRATIONS[1]
+    assert plan_migration(0) == (*MIGRATIONS[0], *MIGRATIONS[1], *MIGRATIONS[2])
+    assert plan_migration(2) == MIGRATIONS[2]
     assert plan_migration(len(MIGRATIONS)) == ()
 
 

@@ -82,6 +82,10 @@ def test_each_round_waits_longer_than_the_one_before_and_none_for_ever(tries, u)
     assert longest / 2 <= delay <= longest
 
 
+def test_nothing_follows_a_round_that_somebody_asked_for():
+    assert next_round(Patience(), 0, 100, 0.5) is None
+
+
 def test_a_request_is_not_sent_more_often_than_was_asked_for():
     assert next_round(Patience(), 2, 3, 0.5) is not None
     assert next_round(Patience(), 3, 3, 0.5) is None

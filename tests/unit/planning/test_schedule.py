@@ -16,6 +16,7 @@ from asyncbatch.planning.schedule import (
     after_status,
     first_wait,
     interval,
+    when_woken,
 )
 
 POLICY = Polling()
@@ -55,7 +56,7 @@ def test_only_an_end_ends_the_watch(status):
     step = after_status(POLICY, START, status, 0.5, retry_after=77.0)
 
     ends = {BatchStatus.COMPLETED, BatchStatus.FAILED, BatchStatus.EXPIRED, BatchStatus.CANCELLED}
-    assert step == (Over() if status in ends else Again(delay_s=77.0, state=PollState(polls=1)))
+    assert step == (Over() if status in ends else Again(delay_s=77.0, least_s=77.0, state=PollState(polls=1)))
 
 
 def test_a_batch_unknown_to_its_provider_is_believed_in_for_half_an_hour_and_five_readings():
@@ -109,3 +110,26 @@ def test_an_error_obeys_what_the_server_asked_for():
     assert after_error(POLICY, START, 0.5, retry_after=600.0).delay_s == 600.0
     assert after_error(POLICY, START, 0.5, floor_s=60.0).delay_s == 60.0
     assert after_not_found(POLICY, START, 0.0, 0.5, floor_s=60.0).delay_s == 60.0
+
+
+@pytest.mark.parametrize("retry_after", [None, 0.5, 30.0])
+def test_what_the_provider_wants_is_the_shortest_wait_whoever_wakes_us(retry_after):
+    seen = after_status(POLICY, START, BatchStatus.IN_PROGRESS, 0.5, floor_s=2.0, retry_after=retry_after)
+    failed = after_error(POLICY, START, 0.5, floor_s=2.0, retry_after=retry_after)
+
+    assert seen.least_s == failed.least_s == max(2.0, retry_after or 0.0)
+    assert after_not_found(POLICY, START, 0.0, 0.5, floor_s=2.0).least_s == 2.0
+    assert after_status(POLICY, START, BatchStatus.IN_PROGRESS, 0.5).least_s == 0.0
+
+
+@pytest.mark.parametrize(
+    ("due", "soonest", "now", "woken"),
+    [
+        (100.0, 0.0, 10.0, 10.0),  # now
+        (100.0, 40.0, 10.0, 40.0),  # not before the provider lets us
+        (5.0, 40.0, 10.0, 5.0),  # it is never put off
+        (100.0, 40.0, 50.0, 50.0),
+    ],
+)
+def test_a_wake_brings_the_next_question_forward_and_never_puts_it_off(due, soonest, now, woken):
+    assert when_woken(due, soonest, now) == woken

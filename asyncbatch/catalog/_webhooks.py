@@ -1,0 +1,37 @@
+"""What is known about a provider's webhooks: how they are signed, and where what they say stands in them."""
+
+from typing import Annotated, TypeAlias
+
+from msgspec import Meta, Struct
+
+from asyncbatch.catalog._typed import FieldError
+from asyncbatch.enums import BatchStatus
+
+_Text: TypeAlias = Annotated[str, Meta(min_length=1)]
+
+
+class WebhookFacts(Struct, frozen=True, kw_only=True):
+    """How the provider tells that a batch has ended. Its webhooks are signed as Standard Webhooks says.
+
+    Attributes:
+        env: The variable that the secrets for their signatures are read from.
+        event: Where the event's name stands in the body, as a dotted path.
+        batch_id: Where the batch's id stands.
+        events: The events of batches, and the end that each of them tells.
+    """
+
+    env: _Text
+    event: _Text = "type"
+    batch_id: _Text
+    events: dict[str, BatchStatus]
+    source: _Text | None = None
+
+    def __post_init__(self) -> None:
+        for key in ("event", "batch_id"):
+            if not all(getattr(self, key).split(".")):
+                raise FieldError(key, "expected names with dots between them, such as data.id")
+        for name, status in self.events.items():
+            if not status.is_terminal:
+                raise FieldError("events", f"expected ends of batches, but {name} means {status.name}")
+        if not self.events:
+            raise FieldError("events", "expected at least one event, got none")

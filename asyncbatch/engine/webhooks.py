@@ -1,0 +1,126 @@
+"""What a webhook does: it wakes, and no more. Where its batch stands is read from the provider, as without it."""
+
+import logging
+from collections.abc import Mapping
+
+import msgspec
+
+from asyncbatch.accounts import WebhookSecrets, hide, webhook_secrets
+from asyncbatch.catalog import Catalog, WebhookFacts
+from asyncbatch.engine.desk import Desk
+from asyncbatch.exceptions import ConfigError
+from asyncbatch.journal import Journal
+from asyncbatch.planning.webhooks import Event, Genuine, Refusal, read_event, verify
+from asyncbatch.runtime import Runtime
+
+_log = logging.getLogger("asyncbatch.webhooks")
+
+
+class WebhookReceipt(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of a webhook, and what to answer to it.
+
+    Attributes:
+        status: The HTTP status of the answer: 200, also for what is not of interest; 400 for what is malformed, 401 for what is
+            not signed or not of these minutes, 413 for what is over 1 MB.
+        event: The event's name, such as `batch.completed`; None for what was refused.
+        provider_batch_id: Its batch.
+        job_id: The job of that batch; None where the journal has none.
+        is_new: Whether it came for the first time.
+        woke: Whether a question to the provider was brought forward: here, or by word to the process that has the job.
+        reason: Why it was refused; None where it was not.
+    """
+
+    status: int
+    event: str | None = None
+    provider_batch_id: str | None = None
+    job_id: str | None = None
+    is_new: bool = False
+    woke: bool = False
+    reason: str | None = None
+
+
+class Webhooks:
+    """The door for webhooks of one client.
+
+    Args:
+        given: Secrets that the client was given, by provider; of the others they are the environment's.
+        journal: Remembers them, and knows whose batches they speak of.
+        runtime: Clock, and threads.
+    """
+
+    def __init__(self, given: WebhookSecrets | None, journal: Journal, runtime: Runtime) -> None:
+        self._given: WebhookSecrets | None = hide(given)
+        self._journal = journal
+        self._runtime = runtime
+        self._facts: Mapping[str, WebhookFacts] | None = None
+
+    async def open(self, catalog: Catalog) -> None:
+        """Check what was given, if anything was.
+
+        Raises:
+            ConfigError: A secret is none, or is of a provider without webhooks.
+        """
+        if self._given is not None:
+            webhook_secrets(self._given, await self._known(catalog))
+
+    async def receive(self, headers: Mapping[str, str], body: bytes, catalog: Catalog, desk: Desk) -> WebhookReceipt:
+        """Take a webhook in.
+
+        Raises:
+            ConfigError: There is no secret at all.
+        """
+        facts = await self._known(catalog)
+        secrets = webhook_secrets(self._given, facts)
+        if not secrets:
+            raise _no_secret(facts)
+        found = verify(headers, body, secrets, self._runtime.now())
+        if isinstance(found, Refusal):
+            return _refused(found)
+        sender, event = _read(body, found, facts)
+        if event is None:
+            return _refused(Refusal(status=400, reason="it is signed, and its body is no event"))
+        return await self._heard(sender, event, found.webhook_id, desk)
+
+    async def _heard(self, sender: str, event: Event, webhook_id: str, desk: Desk) -> WebhookReceipt:
+        job_id = await self._journal.job_of_batch(sender, event.batch_id) if event.batch_id is not None else None
+        is_new = await self._journal.saw(webhook_id, self._runtime.now())
+        woke = False
+        if is_new and job_id is not None and event.batch_id is not None:
+            woke = await desk.wake(job_id, event.batch_id)
+        return WebhookReceipt(
+            status=200,
+            event=event.name,
+            provider_batch_id=event.batch_id,
+            job_id=job_id,
+            is_new=is_new,
+            woke=woke,
+        )
+
+    async def _known(self, catalog: Catalog) -> Mapping[str, WebhookFacts]:
+        if self._facts is None:
+            self._facts = await self._runtime.offload(_webhook_facts, catalog)  # it may open files
+        return self._facts
+
+
+def _webhook_facts(catalog: Catalog) -> Mapping[str, WebhookFacts]:
+    found = {name: catalog.provider(name).webhooks for name in catalog.names()}
+    return {name: facts for name, facts in found.items() if facts is not None}
+
+
+def _read(body: bytes, found: Genuine, facts: Mapping[str, WebhookFacts]) -> tuple[str, Event | None]:
+    """Read the event, as that sender means it who knows it, where several have the same secret."""
+    read = [(name, read_event(body, facts[name])) for name in found.senders]
+    return next((item for item in read if item[1] is None or item[1].batch_id is not None), read[0])
+
+
+def _refused(refusal: Refusal) -> WebhookReceipt:
+    _log.warning("a webhook is refused with %s: %s", refusal.status, refusal.reason)
+    return WebhookReceipt(status=refusal.status, reason=refusal.reason)
+
+
+def _no_secret(facts: Mapping[str, WebhookFacts]) -> ConfigError:
+    variables = " or ".join(item.env for item in facts.values())
+    hint = f"set {variables}, or pass BatchClient(webhook_secrets={{provider: secret}})"
+    return ConfigError(
+        "a webhook came, and there is no secret to tell who sent it", code="webhook.no_secret", hint=hint
+    )

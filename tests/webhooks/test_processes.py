@@ -1,0 +1,102 @@
+"""A webhook reaches one process, and the job is another one's: word of it goes through the journal they share."""
+
+import pytest
+
+from asyncbatch.engine import wishes
+from tests.engine.waiting import until
+from tests.webhooks.signing import event
+from tests.webhooks.test_receipts import CHAT, ENDED_S, sent_job
+
+
+@pytest.fixture
+def shared(open_client, tmp_path):
+    return lambda **options: open_client(journal=tmp_path / "state", **options)
+
+
+async def wishes(client):
+    return [wish.word for wish in await client._journal.wishes()]
+
+
+@pytest.mark.parametrize("resume", [True, False])
+async def test_the_process_that_has_the_job_hears_of_it(shared, clock, sent, polls, resume):
+    async with shared() as owner:
+        job, batch_id = await sent_job(owner)
+        clock.advance(ENDED_S)
+        async with shared(resume=resume) as other:
+            assert other.follows(job.id) is resume
+            before = polls()
+            receipt = await other.webhook(*sent(event(batch_id)))
+            rows = await job.results()
+            await until(lambda: job.status().is_over)
+            left = await wishes(other)
+
+    assert (receipt.job_id, receipt.is_new, receipt.woke) == (job.id, True, True)
+    assert len(rows) == 2
+    assert before == 0
+    assert left == []
+    assert wishes.LISTENED_S == 1.0
+
+
+async def test_one_that_came_to_one_process_is_known_to_every_other_and_after_a_restart(shared, sent):
+    headers, body = sent(event("batch_x"), webhook_id="msg_1")
+    async with shared() as one, shared() as other:
+        seen = [(await one.webhook(headers, body)).is_new, (await other.webhook(headers, body)).is_new]
+    async with shared() as later:
+        seen.append((await later.webhook(headers, body)).is_new)
+
+    assert seen == [True, False, False]
+
+
+async def test_many_webhooks_of_one_job_are_one_word_in_the_journal(shared, sent):
+    async with shared() as owner:
+        job, batch_id = await sent_job(owner)
+    async with shared(resume=False) as other:
+        receipts = [await other.webhook(*sent(event(batch_id))) for _ in range(20)]
+        left = await wishes(other)
+
+    assert all(receipt.woke and receipt.job_id == job.id for receipt in receipts)
+    assert left == ["wake"]
+
+
+async def test_what_nobody_was_there_to_hear_does_no_harm(shared, sent, clock):
+    async with shared() as owner:
+        job, batch_id = await sent_job(owner)
+    async with shared(resume=False) as other:
+        await other.webhook(*sent(event(batch_id)))
+    clock.advance(ENDED_S)
+    async with shared() as later:
+        taken_up = await wishes(later)
+        again = await later.job(job.id)
+        await until(lambda: again._run.parts[0].handle is not None)
+        await later.webhook(*sent(event(batch_id)))
+        rows = await again.results()
+
+    assert taken_up == []
+    assert len(rows) == 2
+
+
+async def test_a_job_that_is_over_elsewhere_is_not_asked_about(shared, sent, clock):
+    async with shared() as owner:
+        job, batch_id = await sent_job(owner)
+        clock.advance(ENDED_S)
+        await owner.webhook(*sent(event(batch_id)))
+        await job.results()
+    async with shared(resume=False) as other:
+        receipt = await other.webhook(*sent(event(batch_id)))
+        left = await wishes(other)
+
+    assert (receipt.job_id, receipt.woke) == (job.id, False)
+    assert left == []
+
+
+async def test_a_word_that_comes_when_the_job_has_just_ended_does_not_stay(shared, sent, clock):
+    async with shared() as owner:
+        job = await owner.submit(["one"], model=CHAT)
+        (batch_id,) = await job.submitted()
+        await owner._journal.wish(job.id, "wake")
+        clock.advance(ENDED_S)
+        await owner.webhook(*sent(event(batch_id)))
+        await job.results()
+        await until(lambda: job._run.parts[0].is_settled)
+        while await wishes(owner):
+            await owner.records()
