@@ -2,7 +2,7 @@
 
 import pytest
 
-from asyncbatch.engine import wishes
+from asyncbatch.engine.wishes import LISTENED_S
 from tests.engine.waiting import until
 from tests.webhooks.signing import event
 from tests.webhooks.test_receipts import CHAT, ENDED_S, sent_job
@@ -34,7 +34,7 @@ async def test_the_process_that_has_the_job_hears_of_it(shared, clock, sent, pol
     assert len(rows) == 2
     assert before == 0
     assert left == []
-    assert wishes.LISTENED_S == 1.0
+    assert LISTENED_S == 1.0
 
 
 async def test_one_that_came_to_one_process_is_known_to_every_other_and_after_a_restart(shared, sent):
