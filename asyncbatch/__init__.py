@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from asyncbatch.poller import BatchHandle, BatchPoller
     from asyncbatch.registry import BatchProviderRegistry, RegistryScope, batch_provider_registry
     from asyncbatch.runtime import Runtime
+    from asyncbatch.signed_post import SignedPost
     from asyncbatch.transport import Http
     from asyncbatch.wire_provider import WireProvider
 
@@ -111,6 +112,7 @@ __all__ = [
     "RowProblem",
     "Runtime",
     "ScopeError",
+    "SignedPost",
     "StatusPage",
     "StorageError",
     "SubmissionUnknownError",
@@ -175,6 +177,7 @@ _WHERE = {
     "poller": ("BatchHandle", "BatchPoller"),
     "registry": ("BatchProviderRegistry", "RegistryScope", "batch_provider_registry"),
     "runtime": ("Runtime",),
+    "signed_post": ("SignedPost",),
     "transport": ("Http",),
     "wire_provider": ("WireProvider",),
 }

@@ -22,6 +22,8 @@ from asyncbatch.engine.desk import Desk
 from asyncbatch.engine.notes import note_of
 from asyncbatch.engine.payers import Payers
 from asyncbatch.engine.rejects import Rejects
+from asyncbatch.engine.run import JobRun
+from asyncbatch.engine.telling import check_event
 from asyncbatch.engine.tidying import delete_orphans, find_orphans
 from asyncbatch.engine.tools import Tools
 from asyncbatch.engine.webhooks import WebhookReceipt, Webhooks
@@ -107,6 +109,7 @@ class BatchClient(LoopBound):
         self._cleanup: Cleanup = cleanup
         self._webhooks = Webhooks(webhook_secrets, self._journal, self._runtime)
         self._payers = Payers(accounts, self._scope, self._runtime)
+        self._handlers: list[Callable[[Job], Awaitable[object]]] = []
         self._grace = Grace()
         self._is_spent = False
         self._owner: Owner | None = None
@@ -145,6 +148,8 @@ class BatchClient(LoopBound):
             space=self._scope.context.space,
         )
         self._desk = Desk(tools, self._owner, self._payers.of_job)
+        for handler in self._handlers:
+            self._desk.teller.add(partial(self._tell, handler))
         if self._resumes:
             await self._desk.resume()
         self._desk.listen()
@@ -272,7 +277,7 @@ class BatchClient(LoopBound):
                 account=account,
                 rejected_count=refused,
                 options={"allow_unknown_model": allow_unknown_model} if allow_unknown_model else {},
-                policy=_policy(retry, max_attempts, cleanup),
+                policy=_policy(retry, max_attempts, cleanup, notifies=bool(self._handlers)),
             )
             desk = self._open_desk()
             known = await desk.same(record)
@@ -288,6 +293,25 @@ class BatchClient(LoopBound):
         except BaseException:
             await finish(partial(provider.discard, submissions), *([rejects.discard] if rejects is not None else []))
             raise
+
+    def on(self, event: Literal["job_ended"], handler: Callable[[Job], Awaitable[object]]) -> None:
+        """Have a function of yours called when a job ends, at least once, also across restarts.
+
+        It hears of the jobs that are submitted while it is registered, whichever process brings them to their end, as soon as a
+        client with a handler is open; a handler that fails is called again, later and later. So it may be called twice for one
+        job: `job.id` tells. Several are called one after the other. A job that is retried by hand ends once more.
+
+        Args:
+            event: `"job_ended"`: every request of the job has its outcome.
+            handler: An async function of the job; it may iterate over the results.
+        """
+        check_event(event, handler)
+        self._handlers.append(handler)
+        if self._desk is not None:
+            self._desk.teller.add(partial(self._tell, handler))
+
+    async def _tell(self, handler: Callable[[Job], Awaitable[object]], run: JobRun) -> None:
+        await handler(Job(run, self._open_desk()))
 
     async def job(self, job_id: str) -> Job:
         """Give a job by its name, whichever process accepted it, and go on with it as soon as no other process does.
@@ -405,7 +429,7 @@ class BatchClient(LoopBound):
             self._desk.close(cause)
 
 
-def _policy(retry: RetryRows | None, max_attempts: int, cleanup: Cleanup) -> dict[str, Any]:
+def _policy(retry: RetryRows | None, max_attempts: int, cleanup: Cleanup, *, notifies: bool) -> dict[str, Any]:
     """Give what the journal keeps of what happens once a batch is over; nothing of what happens anyway."""
     again = {"retry": word_of(retry), "max_attempts": max_attempts} if retry is not None else {}
-    return {**again, **({"cleanup": cleanup} if cleanup != "never" else {})}
+    return {**again, **({"cleanup": cleanup} if cleanup != "never" else {}), **({"notifies": True} if notifies else {})}

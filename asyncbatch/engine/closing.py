@@ -13,7 +13,7 @@ from asyncbatch.engine.sending import Sending
 from asyncbatch.engine.steps import Release
 from asyncbatch.engine.tidying import tidy
 from asyncbatch.exceptions import ProviderError, StorageError, SubmissionUnknownError
-from asyncbatch.journal import TIDY, Retried, Settled
+from asyncbatch.journal import TELL, TIDY, Retried, Settled
 from asyncbatch.planning.rounds import next_round
 from asyncbatch.planning.schedule import GaveUp, PollState, after_not_found
 from asyncbatch.planning.tidying import Cleanup, Tidied
@@ -70,11 +70,7 @@ class Closing(Sending):
     async def settle(self) -> None:
         """Hand the rows out, and be done."""
         part = self.part
-        if self.shared.cleanup != "never" and not self.shared.is_owed:
-            await self.tools.journal.wish(
-                self.shared.record.job_id, TIDY
-            )  # granted when it is done, by whoever does it
-            self.shared.is_owed = True
+        await self._owe()
         self.shared.released.append(Release(part.record.index, part.ledger.size))
         await self._move(Settled(outcomes={status.value: n for status, n in part.ledger.counts().items()}))
         await self._give_input_back()
@@ -83,6 +79,13 @@ class Closing(Sending):
             _log.warning(
                 "job %s: %d answers carry ids that are not ours", self.shared.record.job_id, part.ledger.strays
             )
+
+    async def _owe(self) -> None:
+        """Record what has to be done once the job is over; whoever does it takes it down."""
+        for word, is_due in ((TIDY, self.shared.cleanup != "never"), (TELL, self.shared.notifies)):
+            if is_due and word not in self.shared.owed:
+                self.shared.owed.add(word)
+                await self.tools.journal.wish(self.shared.record.job_id, word)
 
     async def tidy(self, cleanup: Cleanup) -> Tidied:
         """Delete what the submission left at the provider, as far as the policy goes; its outcomes are on disk by now."""

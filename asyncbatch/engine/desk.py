@@ -13,10 +13,11 @@ from asyncbatch.dto import PreparedSubmission
 from asyncbatch.engine.opening import follow, new_run, old_run
 from asyncbatch.engine.rejects import Rejects
 from asyncbatch.engine.run import JobRun
+from asyncbatch.engine.telling import Tell, Teller
 from asyncbatch.engine.tools import Tools
 from asyncbatch.engine.wishes import Wishes
 from asyncbatch.exceptions import AsyncBatchError, ClientClosedError, ConfigError, JournalError
-from asyncbatch.journal import CANCEL, TIDY, WAKE, JobRecord, SubmissionState
+from asyncbatch.journal import CANCEL, TELL, TIDY, WAKE, JobRecord, SubmissionState
 from asyncbatch.planning.rounds import RetryRows, Wanted
 from asyncbatch.planning.tidying import Cleanup, Tidied, check_cleanup
 from asyncbatch.runtime import Owner, finish, to_its_end
@@ -49,6 +50,7 @@ class Desk:
         self._handing = anyio.Lock()
         self._busy: Counter[str] = Counter()
         self._wishes = Wishes(tools, self.runs, self.followed)
+        self.teller = Teller(tools, owner)
         self._is_closed = False
 
     async def accept(
@@ -213,6 +215,7 @@ class Desk:
         """Hear from now on what other processes ask of the jobs that we have."""
         if self._tools.journal.is_shared:
             self._owner.spawn(self._wishes.listen, name="asyncbatch wishes")
+        self._owner.spawn(partial(self.teller.listen, self._hand), name="asyncbatch ends of jobs")
 
     async def forget(self, run: JobRun) -> None:
         """Drop a job that is over, its rows too, whatever cancels us meanwhile."""
@@ -307,6 +310,21 @@ class Desk:
                 except JournalError as error:  # it is done once more by the next process
                     _log.warning("job %s: that it is tidied is not noted: %s", run.record.job_id, error)
                 await self._tools.journal.release(run.record.job_id)
+                self.teller.notify()
+
+    async def _hand(self, job_id: str, tell: Tell) -> bool:
+        """Let somebody hear of the end of a job, while nobody else does anything with it."""
+        journal = self._tools.journal
+        if any(item.state is not SubmissionState.SETTLED for item in await journal.submissions(job_id)):
+            return False
+        run = await self.attach(job_id)
+        if not run.is_over or job_id in self.followed or not await journal.claim(job_id):
+            return False
+        async with self._held(run):
+            if any(wish.job_id == job_id and wish.word == TELL for wish in await journal.wishes()):
+                await tell(run)
+                await self._wishes.note_done(job_id, TELL)
+        return True
 
     def _check_open(self) -> None:
         if self._is_closed or not self._owner.is_running:  # closed meanwhile: nobody would run what was promised

@@ -16,7 +16,7 @@ from asyncbatch.engine.steps import Release, Shared
 from asyncbatch.engine.tools import Tools
 from asyncbatch.enums import ResultStatus
 from asyncbatch.exceptions import ConfigError
-from asyncbatch.journal import JobRecord
+from asyncbatch.journal import TIDY, JobRecord
 from asyncbatch.planning.rounds import OWN, RetryRows, Wanted, wanted_by
 from asyncbatch.planning.tidying import Cleanup, Tidied
 from asyncbatch.request_ids import RequestIds
@@ -57,6 +57,7 @@ class JobRun:
             place=tools.journal.place(record.job_id),
             max_attempts=record.options.get("max_attempts", 1),
             cleanup=record.options.get("cleanup", "never"),
+            notifies=record.options.get("notifies", False),
             # Whether the process that settled these got to delete what they left, nobody wrote down.
             is_untidy=any(part.is_settled for part in parts),
         )
@@ -119,7 +120,7 @@ class JobRun:
     @property
     def is_tidied(self) -> bool:
         """Whether something was to be deleted at the provider, and is."""
-        return self._shared.is_owed and not self._shared.is_untidy
+        return TIDY in self._shared.owed and not self._shared.is_untidy
 
     @property
     def runtime(self) -> Runtime:
@@ -210,7 +211,7 @@ class JobRun:
                 found.append((way, sent))
         if found:
             self._shared.cancelled = anyio.Event()
-            self._shared.is_owed = False  # what it will leave is recorded anew
+            self._shared.owed.clear()  # what it will leave is recorded anew, and its end is told again
             self._use(provider)
         try:
             for way, sent in found:

@@ -44,7 +44,8 @@ class Shared(msgspec.Struct, kw_only=True):
         released: Rows that are final, in the order in which they became so.
         wanted: Which requests are sent again once a batch is over; None where none are.
         max_attempts: How often a request is sent at most.
-        is_owed: Whether the journal says that something has to be deleted at the provider.
+        notifies: Whether the application's handlers hear of the end of the job.
+        owed: What the journal says that has to be done once the job is over: `TIDY`, `TELL`.
         is_untidy: Whether something could not be deleted.
         cleanup: What is deleted at the provider once a submission is settled.
         place: Where bodies lie that outlive the process; None where nothing does.
@@ -59,7 +60,8 @@ class Shared(msgspec.Struct, kw_only=True):
     wanted: Wanted | None = None
     max_attempts: int = 1
     cleanup: Cleanup = "never"
-    is_owed: bool = False
+    notifies: bool = False
+    owed: set[str] = msgspec.field(default_factory=set[str])
     is_untidy: bool = False
     place: Path | None = None
 

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from asyncbatch.journal.interface import CANCEL, TIDY, WAKE, Journal, Wish
+from asyncbatch.journal.interface import CANCEL, TELL, TIDY, WAKE, Journal, Wish
 from asyncbatch.journal.memory import MemoryJournal
 from asyncbatch.journal.records import (
     Accepted,
@@ -51,6 +51,7 @@ def journal_at(where: Journal | str | os.PathLike[str] | None, runtime: Runtime)
 
 __all__ = [
     "CANCEL",
+    "TELL",
     "TIDY",
     "WAKE",
     "Accepted",

@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol
 from asyncbatch.journal.records import Event, JobRecord, SubmissionRecord
 from asyncbatch.planning.tidying import Known
 
-CANCEL, TIDY, WAKE = "cancel", "tidy", "wake"
+CANCEL, TELL, TIDY, WAKE = "cancel", "tell", "tidy", "wake"
 
 REPLAYED_S = 345_600.0
 """For how long a webhook is known again: four days. Senders repeat one for up to three, and an older copy is refused anyway."""
@@ -19,8 +19,8 @@ class Wish(NamedTuple):
     Attributes:
         seq: Its number.
         job_id: Whose job.
-        word: What is asked for: `CANCEL`; `TIDY`, to delete what a job that is over left at its provider; or `WAKE`, to ask
-            about its batches now.
+        word: What is asked for: `CANCEL`; `WAKE`, to ask about its batches now; and of a job that is over, `TIDY`, to delete
+            what it left at its provider, and `TELL`, to call the application's handlers of its end.
     """
 
     seq: int

@@ -85,6 +85,13 @@ def verify(
     return Genuine(webhook_id=webhook_id, senders=senders)
 
 
+def sign(secret: str, webhook_id: str, sent_at: int, body: bytes) -> dict[str, str]:
+    """Give the headers of a webhook of ours."""
+    digest = hmac.digest(_key(secret), f"{webhook_id}.{sent_at}.".encode() + body, hashlib.sha256)
+    signature = f"v1,{base64.b64encode(digest).decode()}"
+    return {"webhook-id": webhook_id, "webhook-timestamp": str(sent_at), "webhook-signature": signature}
+
+
 def _header(headers: Mapping[str, str], name: str) -> str:
     return next((value.strip() for key, value in headers.items() if key.lower() == name), "")
 

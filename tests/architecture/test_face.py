@@ -61,6 +61,7 @@ NAMES = [
     "RowProblem",
     "Runtime",
     "ScopeError",
+    "SignedPost",
     "StatusPage",
     "StorageError",
     "SubmissionUnknownError",

@@ -20,7 +20,7 @@ from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from asyncbatch.catalog import load_catalog
 from asyncbatch.emulator import Emulator, faults
-from asyncbatch.planning.webhooks import Genuine, Refusal, read_event, verify
+from asyncbatch.planning.webhooks import Genuine, Refusal, read_event, sign, verify
 from tests.conformance.rows import CHAT, chat, encode_rows
 
 pytestmark = pytest.mark.conformance
@@ -201,3 +201,12 @@ def test_the_specifications_own_example_is_believed():
 
     assert isinstance(verify(headers, body, secrets, 1614265330.0), Genuine)
     assert json.loads(body)
+
+
+def test_what_we_sign_ourselves_is_believed_by_the_package_of_the_standard():
+    at = int(time.time())
+    body = b'{"type":"job.ended"}'
+
+    Webhook(SECRET).verify(body, sign(SECRET, "job.0", at, body))
+    with pytest.raises(WebhookVerificationError):
+        Webhook(OTHER).verify(body, sign(SECRET, "job.0", at, body))

@@ -1,0 +1,131 @@
+"""The application's own handlers hear of the end of jobs: at least once of each, also after a restart.
+
+That somebody has to hear of it is recorded before the last outcome is, and taken down once every handler has returned. A
+handler that fails is called again, later and later; one that was broken off is called again by the next process.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any, TypeAlias
+
+import anyio
+
+from asyncbatch.engine.run import JobRun
+from asyncbatch.engine.tools import Tools
+from asyncbatch.engine.wishes import LISTENED_S
+from asyncbatch.exceptions import AsyncBatchError, ConfigError
+from asyncbatch.journal import TELL
+from asyncbatch.planning.schedule import Polling, interval
+from asyncbatch.runtime import Owner, sleep_or
+
+_log = logging.getLogger("asyncbatch.client")
+
+JOB_ENDED = "job_ended"
+_AT_ONCE = 8
+_LATER_S = 10.0
+_AGAIN = Polling(first_s=1.0, factor=2.0, max_s=600.0)
+
+Tell: TypeAlias = Callable[[JobRun], Awaitable[object]]
+
+
+class Teller:
+    """Who wants to hear of the end of jobs, and who still has to.
+
+    Args:
+        tools: What all jobs share.
+        owner: Whose tasks call the handlers.
+    """
+
+    def __init__(self, tools: Tools, owner: Owner) -> None:
+        self._tools = tools
+        self._owner = owner
+        self._wanted: list[Tell] = []
+        self._limit = anyio.CapacityLimiter(_AT_ONCE)
+        self._ended = anyio.Event()
+        self._under_way: set[str] = set()
+        self._failures: dict[str, tuple[int, float]] = {}
+        self._told: dict[str, list[Tell]] = {}
+
+    @property
+    def has_listeners(self) -> bool:
+        return bool(self._wanted)
+
+    def add(self, tell: Tell) -> None:
+        """Call this at the end of each job from now on, and of those that ended without anybody hearing of it."""
+        self._wanted.append(tell)
+        self.notify()
+
+    def notify(self) -> None:
+        """Look at once: a job has ended, or there is somebody new to tell."""
+        self._ended.set()
+
+    async def listen(self, hand: Callable[[str, Tell], Awaitable[bool]]) -> None:
+        """Tell of the jobs that ended, for as long as the client is open.
+
+        Args:
+            hand: Calls the second with the job of this name while nobody else does anything with it; False if it is not
+                over, or another process has it.
+        """
+        seen = -1
+        while True:
+            await sleep_or(self._tools.runtime, LISTENED_S, self._ended)
+            is_new, self._ended = self._ended.is_set(), anyio.Event()
+            if not self._wanted:
+                continue
+            try:
+                version = await self._tools.journal.version()
+                if is_new or version != seen or self._failures:
+                    await self._look(hand)
+                    seen = version
+            except AsyncBatchError as error:
+                _log.warning("nobody can be told of the end of jobs for now: %s", error)
+
+    async def _look(self, hand: Callable[[str, Tell], Awaitable[bool]]) -> None:
+        now = self._tools.runtime.now()
+        wishes = await self._tools.journal.wishes()
+        for job_id in dict.fromkeys(wish.job_id for wish in wishes if wish.word == TELL):
+            _, due = self._failures.get(job_id, (0, 0.0))
+            if job_id not in self._under_way and due <= now:
+                self._under_way.add(job_id)
+                self._owner.spawn(partial(self._one, job_id, hand), name=f"asyncbatch end of job {job_id[:8]}")
+
+    async def _one(self, job_id: str, hand: Callable[[str, Tell], Awaitable[bool]]) -> None:
+        try:
+            async with self._limit:
+                if await hand(job_id, self._call):
+                    self._failures.pop(job_id, None)
+                else:  # whoever has it may tell, or die before it does
+                    self._failures[job_id] = (0, self._tools.runtime.now() + _LATER_S)
+        except Exception as error:  # noqa: BLE001 a handler's fault: it is called again, and no other job is left over it
+            tries = self._failures.get(job_id, (0, 0.0))[0] + 1
+            delay = interval(_AGAIN, tries - 1, self._tools.runtime.random())
+            self._failures[job_id] = (tries, self._tools.runtime.now() + delay)
+            _log.warning("job %s: a handler of its end failed, and is called again: %r", job_id, error)
+        finally:
+            self._under_way.discard(job_id)
+
+    async def _call(self, run: JobRun) -> None:
+        """Call every handler; one that has returned is not called again over another that failed, while we live."""
+        told, failed = self._told.setdefault(run.record.job_id, []), list[Exception]()
+        for tell in self._wanted:
+            if tell in told:
+                continue
+            try:
+                await tell(run)
+            except Exception as error:  # noqa: BLE001 the application's own code; it is raised when the others were called
+                failed.append(error)
+            else:
+                told.append(tell)
+        if failed:
+            raise failed[0]
+        del self._told[run.record.job_id]
+
+
+def check_event(event: Any, handler: Any) -> None:
+    """Refuse what is no event, and what cannot be called."""
+    if event != JOB_ENDED:
+        raise ConfigError(f"there is no event {event!r}", code="config.value", hint=f'there is "{JOB_ENDED}"')
+    if not callable(handler):
+        message = f"the handler of {event!r} is {handler!r}"
+        raise ConfigError(message, code="config.value", hint="it is an async function of a job")

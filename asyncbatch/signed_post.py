@@ -1,0 +1,145 @@
+"""Tell somebody's web server of the end of a job: a signed POST, as Standard Webhooks says, to addresses that are public."""
+
+import ipaddress
+import socket
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+import aiohttp
+import msgspec
+from aiohttp.abc import AbstractResolver, ResolveResult
+
+from asyncbatch.exceptions import AsyncBatchError, ConfigError
+from asyncbatch.job import Job, JobStatus
+from asyncbatch.planning.webhooks import is_secret, sign
+from asyncbatch.runtime import Runtime
+
+_TIMEOUT_S = 15.0
+_GONE = 410
+_FULL = 300
+
+
+class NotTakenError(AsyncBatchError):
+    """A web server did not take what we told it; it is told again."""
+
+
+class SignedPost:
+    """A handler for `client.on("job_ended", …)` that posts how the job ended, signed, to an address.
+
+    The body is `{"type": "job.ended", "timestamp": …, "data": {"job_id", "key", "account", "model", "requests", "outcomes"}}`:
+    no prompts, no answers. `webhook-id` is the same however often it has to be sent, so the receiver can tell a repetition; any
+    answer but a 2xx has it sent again, later and later, and a 410 ends it. Redirects are not followed.
+
+    Args:
+        url: Where to; or a function of the job that gives it, None for nowhere.
+        secret: What it is signed with, `whsec_…`.
+        allow_private: Also post to addresses that are not public, and by plain http. Leave it off for addresses that your
+            users give you: they could reach into your own network.
+        timeout_s: For the whole exchange, in seconds.
+        now: Unix seconds, for the signature; for tests.
+
+    Raises:
+        ConfigError: The secret is none, or the address cannot be posted to.
+    """
+
+    def __init__(
+        self,
+        url: str | Callable[[Job], str | None],
+        *,
+        secret: str,
+        allow_private: bool = False,
+        timeout_s: float = _TIMEOUT_S,
+        now: Callable[[], float] | None = None,
+    ) -> None:
+        if not is_secret(secret):
+            raise ConfigError("the secret is none", code="webhook.secret", hint="it looks like whsec_MfKQ…")
+        if isinstance(url, str):
+            check_address(url, allow_private=allow_private)
+        self._url = url
+        self._secret = secret
+        self._allow_private = allow_private
+        self._timeout = aiohttp.ClientTimeout(total=timeout_s)
+        self._now = now or Runtime().now
+
+    def __repr__(self) -> str:
+        return f"<SignedPost {'by job' if callable(self._url) else self._url}>"
+
+    async def __call__(self, job: Job) -> None:
+        """Post it. Raises `NotTakenError` where it has to be sent again."""
+        url = self._url(job) if callable(self._url) else self._url
+        if url is None:
+            return
+        check_address(url, allow_private=self._allow_private)
+        status, at = job.status(), int(self._now())
+        name = f"{job.id}.{sum(batch.round for batch in status.batches)}"
+        body = msgspec.json.encode({"type": "job.ended", "timestamp": at, "data": _told(status)})
+        headers = {"content-type": "application/json", **sign(self._secret, name, at, body)}
+        answer = await self._post(url, headers, body)
+        if answer != _GONE and not 200 <= answer < _FULL:
+            raise NotTakenError(f"{url} answered {answer}", code="webhook.not_taken")
+
+    async def _post(self, url: str, headers: dict[str, str], body: bytes) -> int:
+        resolver = None if self._allow_private else _Public()
+        connector = aiohttp.TCPConnector(resolver=resolver, force_close=True)
+        try:
+            async with (
+                aiohttp.ClientSession(connector=connector, timeout=self._timeout, trust_env=False) as session,
+                session.post(url, data=body, headers=headers, allow_redirects=False) as response,
+            ):
+                return response.status
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise NotTakenError(f"{url} cannot be reached: {error!r}", code="webhook.not_taken") from error
+
+
+def _told(status: JobStatus) -> dict[str, Any]:
+    return {
+        "job_id": status.job_id,
+        "key": status.key,
+        "account": status.account,
+        "model": f"{status.provider}/{status.model}",
+        "requests": status.requests,
+        "outcomes": {outcome.value: count for outcome, count in status.outcomes.items()},
+    }
+
+
+def check_address(url: str, *, allow_private: bool) -> None:
+    """Refuse an address that is none, or leads into the network that we stand in; names are looked at when they resolve."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("https", "http") or not parts.hostname or parts.username or parts.password:
+        raise ConfigError(f"{url!r} is no address to post to", code="webhook.url", hint="give https://host/path")
+    if allow_private:
+        return
+    if parts.scheme != "https":
+        hint = "give an https address, or allow_private=True for one of your own"
+        raise ConfigError(f"{url!r} is not https", code="webhook.url", hint=hint)
+    if not _is_public(parts.hostname):
+        hint = "allow_private=True, if it is one of your own"
+        raise ConfigError(f"{url!r} is not a public address", code="webhook.private", hint=hint)
+
+
+def _is_public(host: str) -> bool:
+    """Whether an address is one of the whole Internet's; a name may be."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return not host.replace(".", "").isdecimal()  # 127.1 is connected to without being looked up
+    return address.is_global and not address.is_multicast
+
+
+class _Public(AbstractResolver):
+    """Looks names up, and gives none whose addresses are not all public: nobody reaches inside by a name of his own."""
+
+    def __init__(self) -> None:
+        self._resolver = aiohttp.ThreadedResolver()
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
+        found = await self._resolver.resolve(host, port, family)
+        if not all(_is_public(item["host"]) for item in found):
+            raise OSError(f"{host} is not a public address")
+        return found
+
+    async def close(self) -> None:
+        await self._resolver.close()
