@@ -161,10 +161,10 @@ async def credentials_of(accounts: Accounts | None, account: str | None, provide
     if accounts is None:
         message = f"account {account!r} was asked for, and the client knows no accounts"
         raise ConfigError(message, code="account.unknown", hint="BatchClient(accounts={name: key})")
-    found = await _look_up(accounts, account)
+    found: Credentials | None = hide(await _look_up(accounts, account))
     if isinstance(found, Mapping) and provider in found:  # a tenant with keys for several providers
         found = found[provider]
-    config = {"api_key": found} if isinstance(found, str) else found
+    config: Mapping[str, Any] | None = hide({"api_key": found} if isinstance(found, str) else found)
     if not config or not config.get("api_key"):
         # The environment's key is somebody else's: it never pays for an account that has none.
         message = f"account {account!r} has no API key for {provider}"
@@ -210,4 +210,4 @@ def webhook_secrets(
 
 
 def _texts(given: Any) -> list[Any]:
-    return [hide(text) for text in ([given] if isinstance(given, str) else given)]
+    return [hide(text) for text in ([given] if given is None or isinstance(given, str) else given)]

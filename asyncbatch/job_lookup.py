@@ -23,6 +23,8 @@ async def find_row(run: JobRun, desk: Desk, request_id: str) -> ProviderResultRo
     """
     run = desk.runs.get(run.record.job_id, run)
     run.check_readable()
+    if run.is_over:  # another process may have sent some of it again since, or discarded it
+        run = await desk.attach(run.record.job_id)
     found = await _by_number(run, request_id) or await _by_name(run, request_id)
     if found is None:
         raise ConfigError(f"job {run.record.job_id} has no request {request_id!r}", code="request.unknown")

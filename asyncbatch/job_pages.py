@@ -68,12 +68,10 @@ class JobPage(Awaitable[list[ProviderResultRow]]):
         desk, job_id = self._desk, self._run.record.job_id
         run = desk.runs.get(job_id, self._run)
         run.check_readable()
+        if run.is_over:  # another process may have sent some of it again since, or discarded it
+            run = await desk.attach(job_id)
         if _has_seen(run, self._place_in(run), self._after):
             return run
-        if run.is_over:  # another process may have sent some of it again since
-            run = await desk.attach(job_id)
-            if _has_seen(run, self._place_in(run), self._after):
-                return run
         if job_id in desk.followed and not run.is_over:
             return None
         raise beyond(self._after, job_id)
@@ -111,7 +109,12 @@ class _Walk:
         self._run = run
         self._left = limit
         self._room = _ROOM_BYTES
-        self._final = run.final()
+        # Rows that are about to be sent again by hand would come twice under a cursor of the new epoch.
+        self._final = {
+            source: until
+            for source, until in run.final().items()
+            if source == REJECTS or not run.parts[source].is_reopening
+        }
         self._whole = frozenset(source for source in self._final if run.is_settled(source))
         self.cursor = cursor
         self.rows: list[ProviderResultRow] = []

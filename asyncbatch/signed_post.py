@@ -33,7 +33,8 @@ class SignedPost:
 
     Args:
         url: Where to; or a function of the job that gives it, None for nowhere.
-        secret: What it is signed with, `whsec_…`.
+        secret: What it is signed with, `whsec_…`; or a function of the job that gives it. One secret for several customers lets
+            each of them forge what another one is told.
         allow_private: Also post to addresses that are not public, and by plain http. Leave it off for addresses that your
             users give you: they could reach into your own network.
         timeout_s: For the whole exchange, in seconds.
@@ -47,13 +48,13 @@ class SignedPost:
         self,
         url: str | Callable[[Job], str | None],
         *,
-        secret: str,
+        secret: str | Callable[[Job], str],
         allow_private: bool = False,
         timeout_s: float = _TIMEOUT_S,
         now: Callable[[], float] | None = None,
     ) -> None:
-        if not is_secret(secret):
-            raise ConfigError("the secret is none", code="webhook.secret", hint="it looks like whsec_MfKQ…")
+        if isinstance(secret, str):
+            _check_secret(secret)
         if isinstance(url, str):
             check_address(url, allow_private=allow_private)
         self._url = url
@@ -71,10 +72,12 @@ class SignedPost:
         if url is None:
             return
         check_address(url, allow_private=self._allow_private)
+        secret = self._secret(job) if callable(self._secret) else self._secret
+        _check_secret(secret)
         status, at = job.status(), int(self._now())
         name = f"{job.id}.{sum(batch.round for batch in status.batches)}"
         body = msgspec.json.encode({"type": "job.ended", "timestamp": at, "data": _told(status)})
-        headers = {"content-type": "application/json", **sign(self._secret, name, at, body)}
+        headers = {"content-type": "application/json", **sign(secret, name, at, body)}
         answer = await self._post(url, headers, body)
         if answer != _GONE and not 200 <= answer < _FULL:
             raise NotTakenError(f"{url} answered {answer}", code="webhook.not_taken")
@@ -90,6 +93,11 @@ class SignedPost:
                 return response.status
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise NotTakenError(f"{url} cannot be reached: {error!r}", code="webhook.not_taken") from error
+
+
+def _check_secret(secret: str) -> None:
+    if not is_secret(secret):
+        raise ConfigError("the secret is none", code="webhook.secret", hint="it looks like whsec_MfKQ…")
 
 
 def _told(status: JobStatus) -> dict[str, Any]:

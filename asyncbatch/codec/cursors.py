@@ -115,10 +115,13 @@ def _bytes_of(text: Any) -> bytes:
 def _cursor_of(data: bytes) -> Cursor | None:
     try:
         cursor = msgspec.msgpack.decode(data, type=Cursor)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, RecursionError):  # what is behind the fields is read past, however deep it goes
         return None
-    # Runs that overlap are none of ours, and would take long to walk through.
-    return cursor if all(a[1] < b[0] for a, b in pairwise(cursor.done)) else None
+    # Runs that overlap or go backwards are none of ours, and would take long to walk through.
+    is_ascending = all(first <= last for first, last in cursor.done) and all(
+        a[1] < b[0] for a, b in pairwise(cursor.done)
+    )
+    return cursor if is_ascending else None
 
 
 def _bad(text: Any, what: str) -> ConfigError:

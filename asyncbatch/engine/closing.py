@@ -53,7 +53,11 @@ class Closing(Sending):
             is_by_hand=is_by_hand,
         )
         await self._move(event)
-        await tools.runtime.offload(part.ledger.reopen, sent)
+        part.is_reopening = is_by_hand  # the epoch is the new one from here on, and the rows are still the old ones
+        try:
+            await tools.runtime.offload(part.ledger.reopen, sent)
+        finally:
+            part.is_reopening = False
         former = part.submission.spool
         part.begin_round(submission, sent)
         if self.shared.place is None and former is not None and former is not part.whole.spool:

@@ -5,6 +5,7 @@ import logging
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from functools import partial
+from weakref import WeakValueDictionary
 
 import anyio
 
@@ -15,7 +16,7 @@ from asyncbatch.engine.rejects import Rejects
 from asyncbatch.engine.run import JobRun
 from asyncbatch.engine.telling import Tell, Teller
 from asyncbatch.engine.tools import Tools
-from asyncbatch.engine.wishes import Wishes
+from asyncbatch.engine.wishes import Wishes, wake_of
 from asyncbatch.exceptions import AsyncBatchError, ClientClosedError, ConfigError, JournalError
 from asyncbatch.journal import CANCEL, TELL, TIDY, WAKE, JobRecord, SubmissionState
 from asyncbatch.planning.rounds import RetryRows, Wanted
@@ -46,11 +47,11 @@ class Desk:
         self._tools = tools
         self._owner = owner
         self._provider_of = provider_of
-        self._attaching = anyio.Lock()
+        self._attaching: WeakValueDictionary[str, anyio.Lock] = WeakValueDictionary()
         self._handing = anyio.Lock()
         self._busy: Counter[str] = Counter()
         self._wishes = Wishes(tools, self.runs, self.followed)
-        self.teller = Teller(tools, owner)
+        self.teller = Teller(tools, owner, self._hand)
         self._is_closed = False
 
     async def accept(
@@ -81,7 +82,8 @@ class Desk:
 
     async def attach(self, job_id: str) -> JobRun:
         """Give a job of the journal, and go on with it as soon as no other process does."""
-        async with self._attaching:  # of tasks that want one job, the first takes it up
+        # Of tasks that want one job, the first takes it up; a tenant whose key is slow to come keeps no other waiting.
+        async with self._attaching.setdefault(job_id, anyio.Lock()):
             if await self._is_behind(job_id):
                 del self.runs[job_id]
             if job_id not in self.runs:
@@ -97,6 +99,8 @@ class Desk:
         if run is None or not run.is_over or job_id in self.followed or not journal.is_shared:
             return False
         known = [record.round for record in await journal.submissions(job_id)]
+        if not known:  # discarded, or every request of it was refused
+            return await journal.job(job_id) is None
         # A round of our own is in the journal before it is in `run`.
         return not self._busy[job_id] and known != [part.record.round for part in run.parts]
 
@@ -169,13 +173,17 @@ class Desk:
     async def wake(self, job_id: str, batch_id: str) -> bool:
         """Ask about a batch of a job now, or ask whoever has the job to; False if nobody waits for it."""
         run, journal = self.runs.get(job_id), self._tools.journal
-        if run is not None and job_id not in self.followed:
+        is_stale = (
+            run is not None and run.is_over and journal.is_shared
+        )  # another process may have sent some of it again
+        if run is not None and job_id not in self.followed and not is_stale:
             return run.wake(batch_id)
         parts = await journal.submissions(job_id) if journal.is_shared else ()
         if not any(item.provider_batch_id == batch_id and item.state is SubmissionState.SUBMITTED for item in parts):
             return False
-        if not any(wish.job_id == job_id and wish.word == WAKE for wish in await journal.wishes()):
-            await journal.wish(job_id, WAKE)
+        word = wake_of(batch_id)
+        if not any(wish.job_id == job_id and wish.word == word for wish in await journal.wishes()):
+            await journal.wish(job_id, word)
         return True
 
     async def same(self, record: JobRecord) -> JobRun | None:
@@ -215,7 +223,6 @@ class Desk:
         """Hear from now on what other processes ask of the jobs that we have."""
         if self._tools.journal.is_shared:
             self._owner.spawn(self._wishes.listen, name="asyncbatch wishes")
-        self._owner.spawn(partial(self.teller.listen, self._hand), name="asyncbatch ends of jobs")
 
     async def forget(self, run: JobRun) -> None:
         """Drop a job that is over, its rows too, whatever cancels us meanwhile."""
@@ -256,7 +263,10 @@ class Desk:
         self.runs[job_id] = run
         if is_ours and not run.is_over:
             await self._wishes.heed(run)
-        if run.is_over or is_ours:
+        if run.is_over:
+            if is_ours:  # it was only read
+                await tools.journal.release(job_id)
+        elif is_ours:
             self._drive(run)
         else:
             self.followed.add(job_id)
@@ -293,6 +303,8 @@ class Desk:
             name = f"asyncbatch job {run.record.job_id[:8]} part {index}"
             self._busy[run.record.job_id] += 1
             self._owner.spawn(partial(self._driven, run, drive), name=name)
+        if not run.parts:  # every request was refused: nothing is driven, and the job is anybody's
+            self._owner.spawn(partial(self._let_go, run), name=f"asyncbatch job {run.record.job_id[:8]}")
 
     async def _driven(self, run: JobRun, drive: Callable[[], Awaitable[None]]) -> None:
         """Take a part to its end; a job that is settled is anybody's."""

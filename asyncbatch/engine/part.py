@@ -31,6 +31,7 @@ class Part:
         losses: How many of its creates were lost and proved not to have arrived.
         is_uncancelled: Whether its cancel was refused, and has to be asked for again.
         is_woken: Whether its batch is to be asked about as soon as it is watched.
+        is_reopening: Whether some of it is about to be sent again by hand, and its rows do not say so yet.
         is_stopped: Whether a fault ended its way before every request had an outcome; `error` says which.
     """
 
@@ -49,6 +50,7 @@ class Part:
         self.losses = 0
         self.is_uncancelled = False
         self.is_woken = False
+        self.is_reopening = False
         self.is_stopped = False
 
     def wake(self) -> bool:

@@ -1,22 +1,74 @@
 """The providers of a client: one object for each key, shared by all jobs that it pays for."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from inspect import isawaitable
 from typing import Any
 from weakref import WeakValueDictionary
 
-from asyncbatch.accounts import Accounts, credentials_of, hide
+import anyio
+
+from asyncbatch.accounts import Accounts, Credentials, credentials_of, hide
 from asyncbatch.base_provider import BaseBatchProvider
+from asyncbatch.exceptions import ConfigError
 from asyncbatch.journal import JobRecord
 from asyncbatch.registry import RegistryScope
 from asyncbatch.runtime import Runtime
+
+KEPT_S = 60.0
+"""How long the answer of an `accounts=` function counts: a burst of submits asks once, a new key is taken within a minute."""
+
+
+class KeptKeys:
+    """An `accounts=` function, asked once for all who want an account's key at about the same time; it is one itself.
+
+    Answers are in memory alone, and hidden there. An error is nobody's answer, and neither is nothing: the next one asks anew.
+
+    Args:
+        ask: The function of the application's.
+        runtime: The clock.
+    """
+
+    def __init__(
+        self, ask: Callable[[str], Awaitable[Credentials | None] | Credentials | None], runtime: Runtime
+    ) -> None:
+        self._ask = ask
+        self._runtime = runtime
+        self._kept: dict[str, tuple[float, Credentials]] = {}  # the oldest first, since all are kept for as long
+        self._asking: WeakValueDictionary[str, anyio.Lock] = WeakValueDictionary()
+
+    async def __call__(self, account: str) -> Credentials | None:
+        """Give the credentials of an account; whoever comes while they are looked up waits, and for no other account."""
+        lock = self._asking.setdefault(account, anyio.Lock())
+        async with lock:
+            since = self._runtime.now()
+            self._drop_old(since)
+            if account in self._kept:
+                return self._kept[account][1]
+            answer = hide(self._ask(account))
+            found: Credentials | None = hide(await answer) if isawaitable(answer) else answer
+            if found:
+                self._kept[account] = since + KEPT_S, found
+            return found
+
+    def forget(self, account: str) -> None:
+        """Ask anew, however recent the answer is."""
+        self._kept.pop(account, None)
+
+    def _drop_old(self, now: float) -> None:
+        while self._kept:
+            account = next(iter(self._kept))
+            if now < self._kept[account][0]:
+                return
+            del self._kept[account]
 
 
 class Payers:
     """Who pays for what. Jobs keep their provider alive; a tenant whose jobs are over costs nothing."""
 
     def __init__(self, accounts: Accounts | None, scope: RegistryScope, runtime: Runtime) -> None:
-        self._accounts = hide(accounts)
+        self._kept = KeptKeys(accounts, runtime) if callable(accounts) else None
+        self._accounts: Accounts | None = self._kept or hide(accounts)
         self._scope = scope
         self._runtime = runtime
         self._providers: WeakValueDictionary[tuple[type[BaseBatchProvider], str, bool], BaseBatchProvider] = (
@@ -29,6 +81,14 @@ class Payers:
         Raises:
             ConfigError: The provider or the account is not known, or there is no key.
         """
+        try:
+            return await self._of(name, account, allow_unknown_model=allow_unknown_model)
+        except ConfigError:
+            if self._kept is not None and account is not None:  # what cannot be used may have been put right by now
+                self._kept.forget(account)
+            raise
+
+    async def _of(self, name: str, account: str | None, *, allow_unknown_model: bool) -> BaseBatchProvider:
         config = hide(await credentials_of(self._accounts, account, name) or {})
         if allow_unknown_model:
             config["allow_unknown_model"] = True

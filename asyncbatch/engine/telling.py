@@ -27,6 +27,7 @@ _LATER_S = 10.0
 _AGAIN = Polling(first_s=1.0, factor=2.0, max_s=600.0)
 
 Tell: TypeAlias = Callable[[JobRun], Awaitable[object]]
+Hand: TypeAlias = Callable[[str, Tell], Awaitable[bool]]
 
 
 class Teller:
@@ -35,11 +36,14 @@ class Teller:
     Args:
         tools: What all jobs share.
         owner: Whose tasks call the handlers.
+        hand: Calls the second with the job of this name while nobody else does anything with it; False if it is not over, or
+            another process has it.
     """
 
-    def __init__(self, tools: Tools, owner: Owner) -> None:
+    def __init__(self, tools: Tools, owner: Owner, hand: Hand) -> None:
         self._tools = tools
         self._owner = owner
+        self._hand = hand
         self._wanted: list[Tell] = []
         self._limit = anyio.CapacityLimiter(_AT_ONCE)
         self._ended = anyio.Event()
@@ -47,12 +51,10 @@ class Teller:
         self._failures: dict[str, tuple[int, float]] = {}
         self._told: dict[str, list[Tell]] = {}
 
-    @property
-    def has_listeners(self) -> bool:
-        return bool(self._wanted)
-
     def add(self, tell: Tell) -> None:
         """Call this at the end of each job from now on, and of those that ended without anybody hearing of it."""
+        if not self._wanted:
+            self._owner.spawn(self._listen, name="asyncbatch ends of jobs")
         self._wanted.append(tell)
         self.notify()
 
@@ -60,40 +62,35 @@ class Teller:
         """Look at once: a job has ended, or there is somebody new to tell."""
         self._ended.set()
 
-    async def listen(self, hand: Callable[[str, Tell], Awaitable[bool]]) -> None:
-        """Tell of the jobs that ended, for as long as the client is open.
-
-        Args:
-            hand: Calls the second with the job of this name while nobody else does anything with it; False if it is not
-                over, or another process has it.
-        """
-        seen = -1
+    async def _listen(self) -> None:
+        seen, journal = -1, self._tools.journal
         while True:
-            await sleep_or(self._tools.runtime, LISTENED_S, self._ended)
+            if journal.is_shared or self._failures:
+                await sleep_or(self._tools.runtime, LISTENED_S, self._ended)
+            else:  # nobody else brings jobs to their ends
+                await self._ended.wait()
             is_new, self._ended = self._ended.is_set(), anyio.Event()
-            if not self._wanted:
-                continue
             try:
-                version = await self._tools.journal.version()
+                version = await journal.version()
                 if is_new or version != seen or self._failures:
-                    await self._look(hand)
+                    await self._look()
                     seen = version
             except AsyncBatchError as error:
                 _log.warning("nobody can be told of the end of jobs for now: %s", error)
 
-    async def _look(self, hand: Callable[[str, Tell], Awaitable[bool]]) -> None:
+    async def _look(self) -> None:
         now = self._tools.runtime.now()
         wishes = await self._tools.journal.wishes()
         for job_id in dict.fromkeys(wish.job_id for wish in wishes if wish.word == TELL):
             _, due = self._failures.get(job_id, (0, 0.0))
             if job_id not in self._under_way and due <= now:
                 self._under_way.add(job_id)
-                self._owner.spawn(partial(self._one, job_id, hand), name=f"asyncbatch end of job {job_id[:8]}")
+                self._owner.spawn(partial(self._one, job_id), name=f"asyncbatch end of job {job_id[:8]}")
 
-    async def _one(self, job_id: str, hand: Callable[[str, Tell], Awaitable[bool]]) -> None:
+    async def _one(self, job_id: str) -> None:
         try:
             async with self._limit:
-                if await hand(job_id, self._call):
+                if await self._hand(job_id, self._call):
                     self._failures.pop(job_id, None)
                 else:  # whoever has it may tell, or die before it does
                     self._failures[job_id] = (0, self._tools.runtime.now() + _LATER_S)
@@ -104,6 +101,8 @@ class Teller:
             _log.warning("job %s: a handler of its end failed, and is called again: %r", job_id, error)
         finally:
             self._under_way.discard(job_id)
+            if job_id in self._failures:
+                self.notify()
 
     async def _call(self, run: JobRun) -> None:
         """Call every handler; one that has returned is not called again over another that failed, while we live."""

@@ -1,7 +1,7 @@
 """What a webhook does: it wakes, and no more. Where its batch stands is read from the provider, as without it."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -70,7 +70,7 @@ class Webhooks:
             ConfigError: There is no secret at all.
         """
         facts = await self._known(catalog)
-        secrets = webhook_secrets(self._given, facts)
+        secrets = _secrets(self._given, facts)
         if not secrets:
             raise _no_secret(facts)
         found = verify(headers, body, secrets, self._runtime.now())
@@ -100,6 +100,23 @@ class Webhooks:
         if self._facts is None:
             self._facts = await self._runtime.offload(_webhook_facts, catalog)  # it may open files
         return self._facts
+
+
+def _secrets(given: WebhookSecrets | None, facts: Mapping[str, WebhookFacts]) -> Mapping[str, Sequence[str]]:
+    """Give the secrets by provider; a variable that holds none silences its own provider, and no other."""
+    found: dict[str, Sequence[str]] = {}
+    errors: list[ConfigError] = []
+    for name, item in facts.items():
+        ours: WebhookSecrets | None = hide({name: given[name]}) if given is not None and name in given else None
+        try:
+            found |= webhook_secrets(ours, {name: item})
+        except ConfigError as error:
+            errors.append(error)
+    if errors and not found:
+        raise errors[0]
+    for problem in errors:
+        _log.error("webhooks of one provider cannot be checked: %s", problem)
+    return found
 
 
 def _webhook_facts(catalog: Catalog) -> Mapping[str, WebhookFacts]:

@@ -14,6 +14,16 @@ LISTENED_S = 1.0
 """How often a process asks whether another one wants something of its jobs; it costs one word of the database's header."""
 
 
+def wake_of(batch_id: str) -> str:
+    """Give the word by which a batch is asked about at once."""
+    return f"{WAKE}:{batch_id}"
+
+
+def kind_of(wish: Wish) -> str:
+    """Say what is asked for, without for which batch."""
+    return wish.word.partition(":")[0]
+
+
 class Wishes:
     """The wishes in a journal, heard by one client.
 
@@ -58,9 +68,9 @@ class Wishes:
                 except Exception as error:  # noqa: BLE001 the code of a provider; its parts ask again at each reading
                     _log.warning("job %s: its end was asked for: %s", wish.job_id, error)
                 await self._tools.journal.grant(wish)
-            elif wish.word == WAKE:
+            elif kind_of(wish) == WAKE:
                 await self._tools.journal.grant(wish)  # first: one that is there stands for all webhooks until now
-                run.wake()
+                run.wake(wish.word.partition(":")[2] or None)
 
     async def heed(self, run: JobRun) -> None:
         """Before a job is gone on with: what was asked of a process that had it and is gone."""
@@ -75,7 +85,7 @@ class Wishes:
     async def note_done(self, job_id: str, *words: str) -> None:
         """Take down what was asked of a job, now that it is done or means nothing any more."""
         for wish in await self._tools.journal.wishes():
-            if wish.job_id == job_id and wish.word in words:
+            if wish.job_id == job_id and kind_of(wish) in words:
                 await self._tools.journal.grant(wish)
 
     async def tidy_left(self, tidy: Callable[[str], Awaitable[object]]) -> None:

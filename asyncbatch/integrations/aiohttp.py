@@ -15,6 +15,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 from aiohttp import web
+from aiohttp.http_exceptions import ContentEncodingError
 
 from asyncbatch import BatchClient
 from asyncbatch.integrations._shared import answer_to, opened, options_of
@@ -49,6 +50,7 @@ async def _receive(request: web.Request) -> web.Response:
     client = opened(request.config_dict.get(BATCHES), "give it `app.cleanup_ctx.append(batches_context())`")
     try:
         status = await answer_to(request.headers, request.content.iter_chunked(_SLICE_BYTES), client)
-    except ConnectionError:  # the sender left in the middle of its body; nobody hears the answer
+    except (ConnectionError, web.RequestPayloadError, ContentEncodingError):
+        # The sender left in the middle of its body, and nobody hears the answer; or the body is not what its header says.
         status = 400
     return web.Response(status=status)

@@ -19,8 +19,8 @@ class Wish(NamedTuple):
     Attributes:
         seq: Its number.
         job_id: Whose job.
-        word: What is asked for: `CANCEL`; `WAKE`, to ask about its batches now; and of a job that is over, `TIDY`, to delete
-            what it left at its provider, and `TELL`, to call the application's handlers of its end.
+        word: What is asked for: `CANCEL`; `WAKE`, a colon and the name of a batch, to ask about it now; and of a job that is
+            over, `TIDY`, to delete what it left at its provider, and `TELL`, to call the application's handlers of its end.
     """
 
     seq: int

@@ -92,8 +92,10 @@ def sign(secret: str, webhook_id: str, sent_at: int, body: bytes) -> dict[str, s
     return {"webhook-id": webhook_id, "webhook-timestamp": str(sent_at), "webhook-signature": signature}
 
 
-def _header(headers: Mapping[str, str], name: str) -> str:
-    return next((value.strip() for key, value in headers.items() if key.lower() == name), "")
+def _header(headers: Mapping[Any, Any], name: str) -> str:
+    """Find a header; one that is no text, as some servers give them, is none."""
+    found = (value for key, value in headers.items() if isinstance(key, str) and key.lower() == name)
+    return next((value.strip() for value in found if isinstance(value, str)), "")
 
 
 def _malformed(webhook_id: str, sent_at: str, signatures: str) -> str | None:

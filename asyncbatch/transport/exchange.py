@@ -35,6 +35,9 @@ class Exchange:
         self._origin = origin
         self._retry = retry
         self._budget = RetryBudget()
+        # An account waits for its own calls here, and only then for a connection, which it shares with all others.
+        limit = sessions.http.limit_per_account
+        self._shares = {profile: anyio.Semaphore(limit, fast_acquire=True) for profile in Profile}
         self.lead_s = 0.0
         """Seconds by which our clock was ahead of the server's at its last answer; never negative."""
         self.lag_s = 0.0
@@ -53,12 +56,13 @@ class Exchange:
         silence_s: float | None = None,
     ) -> Answer:
         """Send a call and read its answer, whatever it says; `silence_s` limits each silence instead of the whole."""
-        session = self._sessions.get(profile)
         options = self._sessions.options(profile, silence_s=silence_s)
-        asked = session.request(call.method, call.url, data=body, headers=call.headers, **options)
-        async with Opened(await asked) as opened:
-            self._set_clock(call, opened.response.headers)
-            return Answer(opened.response.status, opened.response.headers, await self._read(opened))
+        async with self._shares[profile]:
+            session = self._sessions.get(profile)
+            asked = session.request(call.method, call.url, data=body, headers=call.headers, **options)
+            async with Opened(await asked) as opened:
+                self._set_clock(call, opened.response.headers)
+                return Answer(opened.response.status, opened.response.headers, await self._read(opened))
 
     async def asked(
         self,
@@ -91,12 +95,15 @@ class Exchange:
 
     async def peek(self, call: Call, size: int) -> Answer:
         """Read no more of an answer than its beginning, and hang up."""
-        session, options = self._sessions.get(Profile.CONTROL), self._sessions.options(Profile.CONTROL)
-        async with Opened(await session.request(call.method, call.url, headers=call.headers, **options)) as opened:
-            self._set_clock(call, opened.response.headers)
-            beginning = await self._read(opened, size)
-            opened.response.close()  # the rest is not waited for
-            return Answer(opened.response.status, opened.response.headers, beginning)
+        options = self._sessions.options(Profile.CONTROL)
+        async with self._shares[Profile.CONTROL]:
+            session = self._sessions.get(Profile.CONTROL)
+            asked = session.request(call.method, call.url, headers=call.headers, **options)
+            async with Opened(await asked) as opened:
+                self._set_clock(call, opened.response.headers)
+                beginning = await self._read(opened, size)
+                opened.response.close()  # the rest is not waited for
+                return Answer(opened.response.status, opened.response.headers, beginning)
 
     async def repeated(self, send: Callable[[], Awaitable[T]], *, retry: bool = True) -> T:
         """Repeat what may be repeated while its errors are transient and the budget lasts."""
@@ -122,7 +129,8 @@ class Exchange:
         await self._runtime.offload(sink.clear)
 
         async def send() -> Answer:
-            answer = await download(self._sessions, self._runtime, call, sink, profile=profile, is_lines=is_lines)
+            async with self._shares[profile]:
+                answer = await download(self._sessions, self._runtime, call, sink, profile=profile, is_lines=is_lines)
             if not is_lines:  # a file may come from elsewhere, by a redirect
                 self._set_clock(call, answer.headers)
             return answer

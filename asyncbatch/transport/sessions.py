@@ -85,6 +85,8 @@ class Http(msgspec.Struct, frozen=True, kw_only=True):
         connect_s: Longest wait for a connection.
         header_s: Longest wait for the beginning of a download, with the wait for a free connection.
         read_s: Longest silence in an upload or download.
+        limit_per_account: Calls of one account under way, for each profile: a customer whose calls all hang keeps no other
+            from a connection.
         limit_per_host: Connections to one host, for each profile.
         answer_bytes: Largest JSON answer that is read.
         file_bytes: Largest download.
@@ -101,7 +103,8 @@ class Http(msgspec.Struct, frozen=True, kw_only=True):
     connect_s: float = 15.0
     header_s: float = 900.0
     read_s: float = 60.0
-    limit_per_host: int = 8
+    limit_per_account: int = 8
+    limit_per_host: int = 64
     answer_bytes: int = 8 * 1024 * 1024
     file_bytes: int = 4 * 1024 * 1024 * 1024
     slowest_bytes: int = 16 * 1024
@@ -109,6 +112,11 @@ class Http(msgspec.Struct, frozen=True, kw_only=True):
     redirects: int = 3
     proxy: str | None = None
     ca_file: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.limit_per_account < 1:
+            message = f"limit_per_account is {self.limit_per_account}: nothing could be sent"
+            raise ConfigError(message, code="config.value", hint="it is 1 or more")
 
     def __repr__(self) -> str:
         return f"Http({', '.join(f'{name}={value!r}' for name, value in self.__rich_repr__())})"

@@ -46,10 +46,10 @@ async def find(request: web.Request) -> Job:
 async def submit(request: web.Request) -> web.Response:
     try:
         work = msgspec.json.decode(await request.read(), type=Work)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise web.HTTPBadRequest(text=str(error)) from None
     tenant = tenant_of(request)
-    key = None if work.key is None else f"{tenant}/{work.key}"
+    key = None if work.key is None else f"{tenant!r}/{work.key}"
     try:
         job = await request.app[BATCHES].submit(work.prompts, model="openai/gpt-4.1-mini", key=key, account=tenant)
     except InvalidRequestsError as error:

@@ -46,7 +46,7 @@ Found = Annotated[Job, Depends(find)]
 
 @app.post("/jobs", status_code=202)
 async def submit(work: Work, batches: Batches, tenant: Tenant = None) -> dict[str, str]:
-    key = None if work.key is None else f"{tenant}/{work.key}"
+    key = None if work.key is None else f"{tenant!r}/{work.key}"
     try:
         job = await batches.submit(work.prompts, model="openai/gpt-4.1-mini", key=key, account=tenant)
     except InvalidRequestsError as error:

@@ -6,7 +6,7 @@ ASYNCBATCH_HOME=state uvicorn litestar_app:app --workers 4 --timeout-graceful-sh
 import os
 from typing import Annotated, Any
 
-from litestar import Litestar, Response, get, post
+from litestar import Litestar, Request, Response, get, post
 from litestar.di import Provide
 from litestar.exceptions import HTTPException
 from litestar.params import Parameter
@@ -42,7 +42,7 @@ async def find(job_id: str, batches: BatchClient, tenant: Tenant = None) -> Job:
 
 @post("/jobs", status_code=202)
 async def submit(data: Work, batches: BatchClient, tenant: Tenant = None) -> Response[dict[str, Any]]:
-    key = None if data.key is None else f"{tenant}/{data.key}"
+    key = None if data.key is None else f"{tenant!r}/{data.key}"
     try:
         job = await batches.submit(data.prompts, model="openai/gpt-4.1-mini", key=key, account=tenant)
     except InvalidRequestsError as error:
@@ -79,8 +79,14 @@ async def events(job: Job, seen: Annotated[str | None, Parameter(header="Last-Ev
     return Stream(stream, media_type="text/event-stream", headers={"cache-control": "no-store"})
 
 
+def unreadable(_request: Request[Any, Any, Any], _error: Exception) -> Response[dict[str, str]]:
+    """Answer a body that the decoder stumbles over in a way that Litestar takes for our fault."""
+    return Response({"detail": "the body is no JSON"}, status_code=400)
+
+
 app = Litestar(
     [submit, status, results, events, webhook_route("/webhooks/batches")],
+    exception_handlers={UnicodeDecodeError: unreadable, RecursionError: unreadable},
     dependencies={"job": Provide(find)},
     plugins=[BatchesPlugin(accounts=key_of)],
 )

@@ -47,10 +47,10 @@ async def find(job_id: str) -> Job:
 async def submit() -> tuple[dict[str, Any], int]:
     try:
         work = msgspec.json.decode(await request.get_data(), type=Work)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         return {"detail": str(error)}, 400
     tenant = tenant_now()
-    key = None if work.key is None else f"{tenant}/{work.key}"
+    key = None if work.key is None else f"{tenant!r}/{work.key}"
     try:
         job = await current_batches().submit(work.prompts, model="openai/gpt-4.1-mini", key=key, account=tenant)
     except InvalidRequestsError as error:

@@ -45,10 +45,10 @@ async def find(request: Request) -> Job:
 async def submit(request: Request) -> Response:
     try:
         work = msgspec.json.decode(await request.body(), type=Work)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise HTTPException(400, str(error)) from None
     tenant = tenant_of(request)
-    key = None if work.key is None else f"{tenant}/{work.key}"
+    key = None if work.key is None else f"{tenant!r}/{work.key}"
     try:
         job = await get_client(request).submit(work.prompts, model="openai/gpt-4.1-mini", key=key, account=tenant)
     except InvalidRequestsError as error:

@@ -3,14 +3,17 @@
 import random
 import threading
 
+import anyio
 import anyio.lowlevel
 import pytest
+from msgspec.structs import replace
 
 from asyncbatch import BatchClient, ClientClosedError, ConfigError, JournalError, ProviderError, ResultStatus, job_pages
 from asyncbatch.codec.cursors import Cursor, encode_cursor
 from asyncbatch.emulator import Emulator, faults
 from asyncbatch.spool import SpoolSpace
 from asyncbatch.testing.runtime import virtual_runtime
+from tests.engine.gates import until_anybodys
 from tests.engine.journals import Blind, Slow
 from tests.engine.waiting import until
 
@@ -504,3 +507,53 @@ def test_a_body_is_read_by_one_thread_while_another_writes_on(tmp_path):
     file.flush()
 
     assert file.read(1 << 21) == b"y" * 300_000
+
+
+async def test_a_page_in_the_middle_of_a_retry_by_hand_gives_no_row_that_comes_again(open_client, runtime):
+    reached, may = anyio.Event(), anyio.Event()
+
+    async def offload(func, /, *args):
+        if getattr(func, "__name__", "") == "reopen":
+            reached.set()
+            await may.wait()
+        return await runtime.offload(func, *args)
+
+    async with open_client(runtime=replace(runtime, offload=offload)) as client:
+        job = await client.submit(rows("a", "b fails 1", "c"), model=CHAT)
+        await job.wait()
+        page = job.results(limit=10)
+        async with anyio.create_task_group() as group:
+            group.start_soon(lambda: job.retry(only="errored"))
+            await reached.wait()
+            early = await page
+            may.set()
+        await job.wait()
+        late = await job.results(after=page.cursor, limit=10)
+
+    assert sorted(row.request_id for row in [*early, *late]) == ["r0", "r1", "r2"]
+
+
+async def test_a_job_that_was_discarded_elsewhere_is_not_served_on(open_client, runtime, tmp_path):
+    async with open_client() as one, open_client() as other:
+        job = await one.submit(rows("a", "b", "c"), model=CHAT)
+        await job.wait()
+        await until_anybodys(tmp_path / "state", runtime, job.id)
+        old = await other.job(job.id)
+        await old.results(limit=1)
+        await job.discard()
+        for ask in (old.results(limit=10), old.result("r1"), other.job(job.id)):
+            with pytest.raises(ConfigError, match="there is no job"):
+                await ask
+
+
+async def test_a_job_of_which_every_request_was_refused_is_anybodys(open_client, runtime, tmp_path):
+    async with open_client() as one:
+        job = await one.submit([NAN, NAN], model=CHAT, on_bad_row="reject")
+        await job.wait()
+        await until_anybodys(tmp_path / "state", runtime, job.id)
+        async with open_client() as other:
+            page = (await other.job(job.id)).results(limit=5)
+            found = await page
+
+    assert [row.status for row in found] == [S.REJECTED] * 2
+    assert page.is_over

@@ -1,8 +1,11 @@
 """A webhook reaches one process, and the job is another one's: word of it goes through the journal they share."""
 
+import anyio.lowlevel
 import pytest
 
+from asyncbatch import load_catalog
 from asyncbatch.engine.wishes import LISTENED_S
+from tests.engine.gates import until_anybodys
 from tests.engine.waiting import until
 from tests.webhooks.signing import event
 from tests.webhooks.test_receipts import CHAT, ENDED_S, sent_job
@@ -38,8 +41,8 @@ async def test_the_process_that_has_the_job_hears_of_it(shared, clock, sent, pol
 
 
 async def test_one_that_came_to_one_process_is_known_to_every_other_and_after_a_restart(shared, sent):
-    headers, body = sent(event("batch_x"), webhook_id="msg_1")
     async with shared() as one, shared() as other:
+        headers, body = sent(event("batch_x"), webhook_id="msg_1")
         seen = [(await one.webhook(headers, body)).is_new, (await other.webhook(headers, body)).is_new]
     async with shared() as later:
         seen.append((await later.webhook(headers, body)).is_new)
@@ -55,7 +58,7 @@ async def test_many_webhooks_of_one_job_are_one_word_in_the_journal(shared, sent
         left = await wishes(other)
 
     assert all(receipt.woke and receipt.job_id == job.id for receipt in receipts)
-    assert left == ["wake"]
+    assert [word.partition(":")[0] for word in left] == ["wake"]
 
 
 async def test_what_nobody_was_there_to_hear_does_no_harm(shared, sent, clock):
@@ -100,3 +103,41 @@ async def test_a_word_that_comes_when_the_job_has_just_ended_does_not_stay(share
         await until(lambda: job._run.parts[0].is_settled)
         while await wishes(owner):
             await owner.records()
+
+
+async def test_a_batch_that_another_process_sent_again_wakes_that_process(shared, sent, clock, runtime, tmp_path):
+    async with shared() as one, shared() as other:
+        job, batch_id = await sent_job(one, rows=("[[error:500]] one", "two"))
+        clock.advance(ENDED_S)
+        await one.webhook(*sent(event(batch_id)))
+        await job.wait()
+        await until_anybodys(tmp_path / "state", runtime, job.id)
+        assert (await other.job(job.id)).status().is_over
+        await until_anybodys(tmp_path / "state", runtime, job.id)
+        await job.retry(only="errored")
+        await until(lambda: job.status().batches[0].provider_batch_id not in (None, batch_id))
+        again = job.status().batches[0].provider_batch_id
+        receipt = await other.webhook(*sent(event(again)))
+
+    assert again != batch_id
+    assert receipt.woke
+
+
+async def test_one_webhook_asks_about_its_own_batch_alone(shared, sent, polls, emulator, catalog_of_small_batches):
+    async with shared(catalog=catalog_of_small_batches) as owner:
+        job = await owner.submit([f"row {n}" for n in range(8)], model=CHAT)
+        batches = await job.submitted()
+        async with shared(resume=False, catalog=catalog_of_small_batches) as other:
+            before = polls()
+            await other.webhook(*sent(event(batches[3])))
+            await until(lambda: polls() > before)
+            while await wishes(other):
+                await anyio.lowlevel.checkpoint()
+
+    asked = {record.path.rpartition("/")[2] for record in emulator.history if record.operation == "poll"}
+    assert asked == {batches[3]}
+
+
+@pytest.fixture
+def catalog_of_small_batches():
+    return load_catalog({"providers": {"openai": {"limits": {"requests": 1}}}})

@@ -11,7 +11,7 @@ from asyncbatch.planning.webhooks import Genuine, verify
 from asyncbatch.signed_post import NotTakenError, _Public
 from tests.engine.conftest import catalog, clock, emulator, limits, pace, runtime  # noqa: F401 fixtures
 from tests.engine.waiting import until
-from tests.webhooks.signing import NOW, SECRET
+from tests.webhooks.signing import NOW, OTHER, SECRET
 
 CHAT = "openai/gpt-4.1-mini"
 
@@ -44,7 +44,7 @@ def open_client(runtime, catalog, emulator, tmp_path):  # noqa: F811
 
 
 def post_to(url, **options):
-    return SignedPost(url, secret=SECRET, **{"allow_private": True, "now": lambda: NOW, **options})
+    return SignedPost(url, **{"secret": SECRET, "allow_private": True, "now": lambda: NOW, **options})
 
 
 async def test_it_is_signed_and_says_how_the_job_ended(open_client, receiver):
@@ -126,6 +126,18 @@ async def test_a_private_receiver_is_not_reached_by_a_name_of_its_own(open_clien
         await job.wait()
         with pytest.raises(NotTakenError, match="not a public address"):
             await SignedPost("https://localhost/hook", secret=SECRET)(job)
+
+
+async def test_each_customer_may_have_a_secret_of_his_own(open_client, receiver):
+    async with open_client() as client:
+        job = await client.submit(["a"], model=CHAT)
+        await job.wait()
+        await post_to(receiver.url, secret=lambda job: OTHER)(job)
+        with pytest.raises(ConfigError, match="the secret is none"):
+            await post_to(receiver.url, secret=lambda job: "whsec_")(job)
+    ((headers, body),) = receiver.got
+
+    assert isinstance(verify(headers, body, {"us": [OTHER]}, NOW), Genuine)
 
 
 async def test_what_is_no_secret_is_refused():
