@@ -430,7 +430,8 @@ class TestAtOnce:
         _, err = process.communicate()
 
         assert process.returncode == 0
-        assert b": the end of 1 batch was asked for\n" in err
+        # On a busy machine the batch may have come to its end before it is looked at.
+        assert b": the end of 1 batch was asked for\n" in err or b" is over: 1 cancelled\n" in err
         assert "cancel" in [record.kind for record in asyncbatch_emulator.history]
 
 

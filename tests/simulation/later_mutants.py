@@ -29,8 +29,8 @@ WISHED = CANCELLED | {"clients": 2, "cancels_at": 30.0, "asks": 1}
 def all_again(patch: pytest.MonkeyPatch) -> None:
     worth_it = closing.worth_it
 
-    def greedy(ledger: Any, wanted: Any) -> Any:
-        return range(len(ledger)) if worth_it(ledger, wanted) else ()
+    def greedy(ledger: Any, wanted: Any, among: Any = None) -> Any:
+        return range(len(ledger)) if worth_it(ledger, wanted, among) else ()
 
     patch.setattr(closing, "worth_it", greedy)
 
@@ -47,7 +47,7 @@ def round_not_read(patch: pytest.MonkeyPatch) -> None:
 @mutant("of the requests that are worth another try only the first has one", word=NOT_WORTH_IT, **ROUNDS)
 def one_again(patch: pytest.MonkeyPatch) -> None:
     worth_it = closing.worth_it
-    patch.setattr(closing, "worth_it", lambda ledger, wanted: worth_it(ledger, wanted)[:1])
+    patch.setattr(closing, "worth_it", lambda ledger, wanted, among=None: worth_it(ledger, wanted, among)[:1])
 
 
 @mutant("the second try is the last, however many were asked for", word=FORGOTTEN, **ROUNDS)

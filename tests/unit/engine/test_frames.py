@@ -1,0 +1,27 @@
+"""Rows on disk that are not what was written there are told, and never taken for others."""
+
+import pytest
+
+from asyncbatch.engine.frames import read_at
+from asyncbatch.exceptions import JournalError
+from asyncbatch.spool import SpoolSpace
+from asyncbatch.testing.runtime import virtual_runtime
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"", "they are cut off"),
+        (b"\x05\x00", "they are cut off"),
+        (b"\x05\x00\x00\x00", "are damaged"),
+        (b"\x05\x00\x00\x00noise", "are damaged"),
+    ],
+)
+def test_a_frame_that_is_cut_or_is_none_is_damage(data, words):
+    body = SpoolSpace(virtual_runtime()).new()
+    body.append(data)
+
+    with body.reader() as reader, pytest.raises(JournalError, match=words) as caught:
+        read_at(reader, 0)
+
+    assert caught.value.code == "ledger.damaged"
