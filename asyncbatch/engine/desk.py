@@ -77,6 +77,8 @@ class Desk:
             await finish(partial(provider.discard, submissions), *([rejects.discard] if rejects is not None else []))
             return known
         self.runs[record.job_id] = run
+        if not run.parts and run.notifies:  # it is over by now: no part of it will say so
+            await finish(partial(journal.wish, record.job_id, TELL))
         self._drive(run)
         return run
 
@@ -173,11 +175,9 @@ class Desk:
     async def wake(self, job_id: str, batch_id: str) -> bool:
         """Ask about a batch of a job now, or ask whoever has the job to; False if nobody waits for it."""
         run, journal = self.runs.get(job_id), self._tools.journal
-        is_stale = (
-            run is not None and run.is_over and journal.is_shared
-        )  # another process may have sent some of it again
-        if run is not None and job_id not in self.followed and not is_stale:
+        if run is not None and job_id not in self.followed and not (run.is_over and journal.is_shared):
             return run.wake(batch_id)
+        # Another process has it, or may have sent some of it again since we saw its end.
         parts = await journal.submissions(job_id) if journal.is_shared else ()
         if not any(item.provider_batch_id == batch_id and item.state is SubmissionState.SUBMITTED for item in parts):
             return False
@@ -333,9 +333,11 @@ class Desk:
         if not run.is_over or job_id in self.followed or not await journal.claim(job_id):
             return False
         async with self._held(run):
-            if any(wish.job_id == job_id and wish.word == TELL for wish in await journal.wishes()):
+            owed = [wish for wish in await journal.wishes() if wish.job_id == job_id and wish.word == TELL]
+            if owed:
                 await tell(run)
-                await self._wishes.note_done(job_id, TELL)
+            for wish in owed:  # and no other: a handler that sends the job again hears of its next end too
+                await journal.grant(wish)
         return True
 
     def _check_open(self) -> None:

@@ -118,6 +118,11 @@ class JobRun:
         return self._shared.cleanup
 
     @property
+    def notifies(self) -> bool:
+        """Whether the application's handlers hear of its end."""
+        return self._shared.notifies
+
+    @property
     def is_tidied(self) -> bool:
         """Whether something was to be deleted at the provider, and is."""
         return TIDY in self._shared.owed and not self._shared.is_untidy

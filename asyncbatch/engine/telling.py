@@ -80,12 +80,19 @@ class Teller:
 
     async def _look(self) -> None:
         now = self._tools.runtime.now()
-        wishes = await self._tools.journal.wishes()
-        for job_id in dict.fromkeys(wish.job_id for wish in wishes if wish.word == TELL):
+        owed = dict.fromkeys(wish.job_id for wish in await self._tools.journal.wishes() if wish.word == TELL)
+        self._forget_all_but({*owed, *self._under_way})
+        for job_id in owed:
             _, due = self._failures.get(job_id, (0, 0.0))
             if job_id not in self._under_way and due <= now:
                 self._under_way.add(job_id)
                 self._owner.spawn(partial(self._one, job_id), name=f"asyncbatch end of job {job_id[:8]}")
+
+    def _forget_all_but(self, jobs: set[str]) -> None:
+        """Keep no account of jobs that another process has told of, or that are gone."""
+        for job_id in (self._failures.keys() | self._told.keys()) - jobs:
+            self._failures.pop(job_id, None)
+            self._told.pop(job_id, None)
 
     async def _one(self, job_id: str) -> None:
         try:

@@ -1,8 +1,10 @@
 """The application's own handlers hear of the end of jobs, at least once of each, whoever brings it about."""
 
+import anyio.lowlevel
 import pytest
 
 from asyncbatch import BatchClient, ConfigError, ResultStatus
+from asyncbatch.journal.sqlite import SqliteJournal
 from tests.engine.waiting import TURNS, until
 
 CHAT = "openai/gpt-4.1-mini"
@@ -42,6 +44,7 @@ async def nothing_left_to_tell(client):
     for _ in range(TURNS):
         if not any(wish.word == "tell" for wish in await client._journal.wishes()):
             return
+        await anyio.lowlevel.checkpoint()
     raise AssertionError("somebody still has to hear of something")
 
 
@@ -157,6 +160,77 @@ async def test_a_job_that_is_sent_again_by_hand_ends_once_more(open_client):
 
     assert [name for name, _, _ in heard.jobs] == [job.id, job.id]
     assert job.status().outcomes == {ResultStatus.SUCCEEDED: 1, ResultStatus.ERRORED: 1}
+
+
+async def test_the_end_of_a_job_of_which_every_request_was_refused_is_told(open_client, journal):
+    heard = Heard()
+    nan = {"messages": [{"role": "user", "content": "hot?"}], "temperature": float("nan")}
+    async with open_client(journal=journal) as client:
+        client.on("job_ended", heard)
+        job = await client.submit([nan, nan], model=CHAT, on_bad_row="reject")
+        await until(lambda: heard.jobs)
+        await nothing_left_to_tell(client)
+
+    assert heard.jobs == [(job.id, 2, True)]
+
+
+async def test_a_handler_may_discard_the_job_that_it_hears_of(open_client, journal, caplog):
+    heard = []
+
+    async def keep(job):
+        heard.append(job.id)
+        await job.discard()
+
+    async with open_client(journal=journal) as client:
+        client.on("job_ended", keep)
+        job = await client.submit(["a"], model=CHAT)
+        await until(lambda: heard)
+        await nothing_left_to_tell(client)
+        left = await client.records()
+
+    assert heard == [job.id]
+    assert left == []
+    assert "failed" not in caplog.text
+
+
+async def test_a_handler_that_sends_a_job_again_and_waits_hears_of_its_second_end(open_client):
+    heard = []
+
+    async def insist(job):
+        heard.append(job.status().batches[0].round)
+        if len(heard) == 1:
+            await job.retry(only="errored")
+            await job.wait()
+
+    async with open_client() as client:
+        client.on("job_ended", insist)
+        await client.submit(["[[error:500]]"], model=CHAT)
+        await until(lambda: len(heard) == 2)
+        await nothing_left_to_tell(client)
+
+    assert heard == [0, 1]
+
+
+async def test_what_another_process_told_is_not_looked_for_for_ever(open_client, runtime, tmp_path):
+    async with open_client() as first:
+        first.on("job_ended", Heard(failures=10**9))
+        job = await first.submit(["a"], model=CHAT)
+        await job.wait()
+    other = SqliteJournal(tmp_path / "state", runtime)
+    await other.open()
+    assert await other.claim(job.id)
+
+    heard = Heard()
+    async with open_client() as second:
+        second.on("job_ended", heard)
+        teller = second._desk.teller
+        await until(lambda: teller._failures)
+        for wish in await other.wishes():
+            await other.grant(wish)
+        await until(lambda: not teller._failures)
+    await other.close()
+
+    assert heard.jobs == []
 
 
 @pytest.mark.parametrize(
