@@ -5,6 +5,7 @@ import pytest
 from asyncbatch import BatchClient, load_catalog
 from asyncbatch.emulator import Emulator
 from asyncbatch.testing.runtime import VirtualClock, virtual_runtime
+from tests.engine.flaky import Flaky
 
 
 @pytest.fixture
@@ -30,8 +31,19 @@ def pace():
 
 
 @pytest.fixture
-def emulator(clock, pace, monkeypatch):
-    with Emulator(clock=clock.now, pace=pace) as emulator:
+def flaky():
+    return Flaky()
+
+
+@pytest.fixture
+def answer():
+    """Who answers, where a test wants it to be somebody else than the echo: `flaky`."""
+    return None
+
+
+@pytest.fixture
+def emulator(clock, pace, answer, monkeypatch):
+    with Emulator(clock=clock.now, pace=pace, answer=answer) as emulator:
         for name, value in emulator.env("openai").items():
             monkeypatch.setenv(name, value)
         yield emulator

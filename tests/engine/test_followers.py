@@ -3,10 +3,10 @@
 import pytest
 
 from asyncbatch import BatchClient, ConfigError, JournalError, ResultStatus
-from asyncbatch.emulator import Emulator, faults
+from asyncbatch.emulator import faults
 from asyncbatch.journal.sqlite import SqliteJournal
+from tests.engine.flaky import creates, outcomes, rows
 from tests.engine.gates import hold
-from tests.engine.test_rounds import Flaky, creates, outcomes, rows
 from tests.engine.waiting import until
 
 CHAT = "openai/gpt-4.1-mini"
@@ -19,16 +19,8 @@ def limits():
 
 
 @pytest.fixture
-def flaky():
-    return Flaky()
-
-
-@pytest.fixture
-def emulator(clock, flaky, monkeypatch):
-    with Emulator(clock=clock.now, answer=flaky) as emulator:
-        for name, value in emulator.env("openai").items():
-            monkeypatch.setenv(name, value)
-        yield emulator
+def answer(flaky):
+    return flaky
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ from asyncbatch.engine.tidying import _Sweep
 from asyncbatch.journal import Retried
 from asyncbatch.registry import BatchProviderRegistry
 from asyncbatch.testing.runtime import VirtualClock
+from tests.engine.flaky import creates, outcomes, rows
 from tests.engine.gates import Gate, hold, hold_after, until_anybodys, until_told
-from tests.engine.test_rounds import Flaky, creates, outcomes, rows
 from tests.engine.waiting import until
 
 CHAT = "openai/gpt-4.1-mini"
@@ -28,16 +28,8 @@ def limits():
 
 
 @pytest.fixture
-def flaky():
-    return Flaky()
-
-
-@pytest.fixture
-def emulator(clock, flaky, monkeypatch):
-    with Emulator(clock=clock.now, answer=flaky) as emulator:
-        for name, value in emulator.env("openai").items():
-            monkeypatch.setenv(name, value)
-        yield emulator
+def answer(flaky):
+    return flaky
 
 
 @pytest.fixture

@@ -3,9 +3,8 @@
 import pytest
 
 from asyncbatch import BatchClient, ConfigError, JournalError, ResultStatus
-from asyncbatch.emulator import Emulator
+from tests.engine.flaky import creates, outcomes, rows
 from tests.engine.gates import hold, until_anybodys, until_told
-from tests.engine.test_rounds import Flaky, creates, outcomes, rows
 from tests.engine.waiting import until
 
 CHAT = "openai/gpt-4.1-mini"
@@ -14,16 +13,8 @@ BEHIND = "since this one looked at it"
 
 
 @pytest.fixture
-def flaky():
-    return Flaky()
-
-
-@pytest.fixture
-def emulator(clock, flaky, monkeypatch):
-    with Emulator(clock=clock.now, answer=flaky) as emulator:
-        for name, value in emulator.env("openai").items():
-            monkeypatch.setenv(name, value)
-        yield emulator
+def answer(flaky):
+    return flaky
 
 
 @pytest.fixture

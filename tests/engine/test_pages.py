@@ -10,9 +10,10 @@ from msgspec.structs import replace
 
 from asyncbatch import BatchClient, ClientClosedError, ConfigError, JournalError, ProviderError, ResultStatus, job_pages
 from asyncbatch.codec.cursors import Cursor, encode_cursor
-from asyncbatch.emulator import Emulator, faults
+from asyncbatch.emulator import faults
 from asyncbatch.spool import SpoolSpace
 from asyncbatch.testing.runtime import virtual_runtime
+from tests.engine.flaky import rows
 from tests.engine.gates import until_anybodys
 from tests.engine.journals import Blind, Slow
 from tests.engine.waiting import until
@@ -22,31 +23,9 @@ NAN = {"messages": [{"role": "user", "content": "hot?"}], "temperature": float("
 S = ResultStatus
 
 
-class Flaky:
-    """Answers a prompt that says `fails N` only when it is asked for the N+1st time."""
-
-    def __init__(self):
-        self.asked = []
-
-    def __call__(self, ask):
-        self.asked.append(ask.prompt)
-        name, _, times = ask.prompt.partition(" fails ")
-        if times and self.asked.count(ask.prompt) <= int(times):
-            raise RuntimeError("overloaded")
-        return f"echo: {name}"
-
-
 @pytest.fixture
-def flaky():
-    return Flaky()
-
-
-@pytest.fixture
-def emulator(clock, flaky, monkeypatch):
-    with Emulator(clock=clock.now, answer=flaky) as emulator:
-        for name, value in emulator.env("openai").items():
-            monkeypatch.setenv(name, value)
-        yield emulator
+def answer(flaky):
+    return flaky
 
 
 @pytest.fixture
@@ -60,13 +39,6 @@ def open_client(emulator, runtime, catalog, tmp_path):
         return BatchClient(**{"runtime": runtime, "catalog": catalog, "journal": tmp_path / "state"} | options)
 
     return make
-
-
-def rows(*prompts):
-    return [
-        {"custom_id": f"r{n}", "body": {"messages": [{"role": "user", "content": prompt}]}}
-        for n, prompt in enumerate(prompts)
-    ]
 
 
 def short(row):

@@ -7,7 +7,7 @@ import pytest
 
 from asyncbatch import BatchClient, ResultStatus, spool
 from asyncbatch.emulator import Emulator
-from tests.engine.test_rounds import Flaky, rows
+from tests.engine.flaky import Flaky, rows
 
 CHAT = "openai/gpt-4.1-mini"
 PAD, REQUESTS = "x" * 30_000, 50

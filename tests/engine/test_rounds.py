@@ -5,37 +5,16 @@ import pytest
 
 from asyncbatch import BatchClient, ConfigError, JournalError, ResultStatus
 from asyncbatch.emulator import Emulator, faults
+from tests.engine.flaky import creates, outcomes, rows
 from tests.engine.waiting import until
 
 CHAT = "openai/gpt-4.1-mini"
 S = ResultStatus
 
 
-class Flaky:
-    """Answers a prompt that says `fails N` only when it is asked for the N+1st time."""
-
-    def __init__(self):
-        self.asked = []
-
-    def __call__(self, ask):
-        self.asked.append(ask.prompt)
-        name, _, times = ask.prompt.partition(" fails ")
-        if times and self.asked.count(ask.prompt) <= int(times):
-            raise RuntimeError("overloaded")
-        return f"echo: {name}"
-
-
 @pytest.fixture
-def flaky():
-    return Flaky()
-
-
-@pytest.fixture
-def emulator(clock, flaky, monkeypatch):
-    with Emulator(clock=clock.now, answer=flaky) as emulator:
-        for name, value in emulator.env("openai").items():
-            monkeypatch.setenv(name, value)
-        yield emulator
+def answer(flaky):
+    return flaky
 
 
 @pytest.fixture(params=["memory", "on disk"])
@@ -52,21 +31,6 @@ def open_client(runtime, catalog, journal, emulator):
 async def client(open_client):
     async with open_client() as client:
         yield client
-
-
-def rows(*prompts):
-    return [
-        {"custom_id": f"r{n}", "body": {"messages": [{"role": "user", "content": prompt}]}}
-        for n, prompt in enumerate(prompts)
-    ]
-
-
-async def outcomes(job, **how):
-    return [(row.request_id, row.status, row.text) async for row in job.results(**how)]
-
-
-def creates(emulator):
-    return [record for record in emulator.history if record.kind == "create"]
 
 
 async def test_requests_that_failed_for_now_are_sent_again_alone(client, emulator, flaky):
