@@ -36,14 +36,14 @@ def flaky():
 
 
 @pytest.fixture
-def answer():
+def answered_by():
     """Who answers, where a test wants it to be somebody else than the echo: `flaky`."""
     return None
 
 
 @pytest.fixture
-def emulator(clock, pace, answer, monkeypatch):
-    with Emulator(clock=clock.now, pace=pace, answer=answer) as emulator:
+def emulator(clock, pace, answered_by, monkeypatch):
+    with Emulator(clock=clock.now, pace=pace, answer=answered_by) as emulator:
         for name, value in emulator.env("openai").items():
             monkeypatch.setenv(name, value)
         yield emulator

@@ -19,7 +19,7 @@ def limits():
 
 
 @pytest.fixture
-def answer(flaky):
+def answered_by(flaky):
     return flaky
 
 

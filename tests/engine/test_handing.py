@@ -28,7 +28,7 @@ def limits():
 
 
 @pytest.fixture
-def answer(flaky):
+def answered_by(flaky):
     return flaky
 
 

@@ -13,7 +13,7 @@ BEHIND = "since this one looked at it"
 
 
 @pytest.fixture
-def answer(flaky):
+def answered_by(flaky):
     return flaky
 
 

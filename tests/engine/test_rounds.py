@@ -13,7 +13,7 @@ S = ResultStatus
 
 
 @pytest.fixture
-def answer(flaky):
+def answered_by(flaky):
     return flaky
 
 

@@ -9,7 +9,7 @@ from aiohttp.test_utils import TestServer
 from asyncbatch import BatchClient, ConfigError, SignedPost
 from asyncbatch.planning.webhooks import Genuine, verify
 from asyncbatch.signed_post import NotTakenError, _Public
-from tests.engine.conftest import answer, catalog, clock, emulator, limits, pace, runtime  # noqa: F401 fixtures
+from tests.engine.conftest import answered_by, catalog, clock, emulator, limits, pace, runtime  # noqa: F401 fixtures
 from tests.engine.waiting import until
 from tests.webhooks.signing import NOW, OTHER, SECRET
 
