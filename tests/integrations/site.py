@@ -8,6 +8,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import NamedTuple
 
@@ -149,15 +150,23 @@ class Site:
     def creates(self):
         return [record for record in self.emulator.history if record.kind == "create"]
 
+    def batches(self):
+        """Count the batches that the journal knows: a create is seen by the service before its answer is noted."""
+        return self._journal("SELECT count(*) FROM submission WHERE state = 'submitted'")
+
     def is_in_order(self):
         """Whether the last one out closed its client, and found nothing amiss with the journal."""
+        return self._journal("SELECT value FROM meta WHERE key = 'clean'") == "yes"
+
+    def _journal(self, question):
         with contextlib.closing(sqlite3.connect(Path(self.env["ASYNCBATCH_HOME"]) / "journal.sqlite3")) as tables:
-            return tables.execute("SELECT value FROM meta WHERE key = 'clean'").fetchone() == ("yes",)
+            return tables.execute(question).fetchone()[0]
 
 
-def until(test, attempts=2000):
+def until(test):
     """Ask again until it is so. Every question is a call across the wire, which takes its time."""
-    for _ in range(attempts):
+    gone_at = time.monotonic() + PATIENCE_S
+    while time.monotonic() < gone_at:
         found = test()
         if found:
             return found

@@ -28,7 +28,9 @@ def submit(worker, prompts=PROMPTS, headers=None, **more):
 
 def sent(site, worker, count=1):
     """Wait until the worker's jobs have their batches."""
-    return until(lambda: worker.ask("GET", "/") and len(site.creates()) == count and site.creates())
+    assert until(lambda: worker.ask("GET", "/") and site.batches() == count)
+    assert len(site.creates()) == count
+    return site.creates()
 
 
 def page_by_page(worker, job, limit):
