@@ -26,11 +26,13 @@ class Downloaded(msgspec.Struct, frozen=True, kw_only=True):
         files: Every file that could be had; owned by whoever gets them.
         decode: Reads one line; never raises: what cannot be read becomes an UNDECODABLE row.
         lost: Why another file that the provider named cannot be had, now or later; None when all came.
+        is_verified: Whether each of them proved itself whole; otherwise it came twice alike, and may be cut all the same.
     """
 
     files: tuple[SpoolFile, ...]
     decode: Callable[[bytes], ProviderResultRow]
     lost: ProviderPermanentError | None = None
+    is_verified: bool = True
 
 
 class ResultStream(AsyncIterable[ProviderResultRow]):
@@ -53,6 +55,8 @@ class ResultStream(AsyncIterable[ProviderResultRow]):
         self._fetch = fetch
         self._runtime = runtime
         self._downloaded: Downloaded | None = None
+        self.is_verified = True
+        """Whether what was fetched proved itself whole; see `Downloaded`."""
         self._is_held = False
         self._readers = 0
         self._unwanted: list[SpoolFile] = []
@@ -114,6 +118,7 @@ class ResultStream(AsyncIterable[ProviderResultRow]):
         async with self._fetching:
             if self._downloaded is None:
                 self._downloaded = await self._fetch()
+                self.is_verified = self._downloaded.is_verified
             return self._downloaded
 
 

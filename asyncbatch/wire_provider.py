@@ -292,10 +292,11 @@ class WireProvider(BaseBatchProvider):
         """Download files by their paths below the base URL; one that is gone takes no other with it."""
         files: list[SpoolFile] = []
         lost: ProviderPermanentError | None = None
+        is_verified = True
         try:
             for place in places:
                 try:
-                    await self._download_file(place, files)
+                    is_verified &= await self._download_file(place, files)
                 except ProviderPermanentError as error:
                     if error.is_auth:  # a key may be mended, and then every file is there
                         raise
@@ -303,17 +304,20 @@ class WireProvider(BaseBatchProvider):
         except BaseException:
             await finish(*(file.discard for file in files))
             raise
-        return Downloaded(files=tuple(files), decode=decode, lost=lost)
+        return Downloaded(files=tuple(files), decode=decode, lost=lost, is_verified=is_verified)
 
-    async def _download_file(self, place: str, files: list[SpoolFile]) -> None:
-        """Add a file to those that are there whole."""
+    async def _download_file(self, place: str, files: list[SpoolFile]) -> bool:
+        """Add a file to those that are there; gives whether it proved itself whole."""
         file = self.new_file()
         try:
-            await self.transport.download(place, file)
+            is_verified = await self.transport.download(place, file)
         except BaseException:
             await finish(file.discard)
             raise
         files.append(file)
+        if not is_verified and file.size:
+            _log.warning("%s: nothing proves that GET %s came whole; it came twice alike", self.PROVIDER_NAME, place)
+        return is_verified or not file.size
 
     async def settled_status(self, ask: Callable[[], Any]) -> ProviderStatus:
         """Give the status once its answers are named: a completed batch may show them some seconds late.

@@ -17,6 +17,7 @@ from asyncbatch.exceptions import (
     SubmissionUnknownError,
 )
 from asyncbatch.journal import Confirmed, Disowned, Ended, Indeterminate, SubmissionState, Voided
+from asyncbatch.planning.looking import next_reading
 from asyncbatch.planning.schedule import Again, GaveUp, PollState, after_error, after_not_found
 from asyncbatch.poller import BatchHandle
 
@@ -70,7 +71,7 @@ class Collecting(Closing):
         if self.part.record.state is SubmissionState.SUBMITTED:  # or a process that died has said so before
             await self._move(Ended(status=status.status))
         gone = await self._fetch(status)
-        fill = outcomes.unanswered(status, self.provider.classify_error)
+        fill = outcomes.unanswered(status, self.provider.classify_error, is_verified=self.part.is_verified)
         await self.close_ledger(
             outcomes.in_round(fill, self.part.sent) if gone is None else outcomes.lost(status, gone)
         )
@@ -138,17 +139,25 @@ class Collecting(Closing):
                 await self.shared.changed.wait()
         return await handle.wait()
 
+    @property
+    def _answers(self) -> int:
+        """How many requests of the present round have an answer."""
+        part = self.part
+        earlier = 0 if part.sent is None else part.record.request_count - len(part.sent)
+        return sum(part.ledger.counts().values()) - earlier
+
     async def _fetch(self, status: ProviderStatus) -> ProviderError | None:
         """Fetch the answers, as often as it takes; gives the error if they cannot be had any more.
 
-        A refusal is believed only when it has lasted: providers lose sight of files and batches for a while.
+        A refusal is believed only when it has lasted: providers lose sight of files and batches for a while. Fewer answers than
+        the provider counts are believed at the third reading.
         """
-        tools, state = self.tools, PollState()
+        tools, state, readings = self.tools, PollState(), 0
         while True:
             try:
                 async with tools.lines_of(self.provider).settling:
                     self._tell("fetching answers")
-                    await enter_answers(
+                    self.part.is_verified = await enter_answers(
                         self.provider, status, self.part.whole, self.part.sent, self.part.ledger, tools.runtime
                     )
             except ProviderTransientError as error:
@@ -162,7 +171,14 @@ class Collecting(Closing):
                 step = after_not_found(tools.polling, state, tools.runtime.now(), tools.runtime.random())
                 failure = error
             else:
-                return None
+                wait = next_reading(readings, status.progress.completed, self._answers, tools.runtime.random())
+                if wait is None:
+                    return None
+                _log.warning("batch %s has fewer answers than its provider counts", status.provider_batch_id)
+                self._tell("fewer answers than the provider counts: looking again")
+                readings += 1
+                await tools.runtime.sleep(wait)
+                continue
             if isinstance(step, GaveUp):
                 if isinstance(failure, StorageError):  # our disk is no reason to call an answer lost
                     raise failure

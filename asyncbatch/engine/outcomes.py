@@ -16,8 +16,10 @@ def rejected(problem: RowProblem, request_id: str) -> ProviderResultRow:
     return _without_answer(request_id, ResultStatus.REJECTED, problem.code, problem.message)
 
 
-def unanswered(status: ProviderStatus, classify: Callable[[str | None], ErrorClass]) -> Fill:
-    """Say how a request without an answer ended in a batch that is over."""
+def unanswered(
+    status: ProviderStatus, classify: Callable[[str | None], ErrorClass], *, is_verified: bool = True
+) -> Fill:
+    """Say how a request without an answer ended in a batch that is over, whose answers proved themselves whole or not."""
     if status.status is BatchStatus.FAILED:
         return _failed(status, classify)
     how, code, retryable = {
@@ -27,6 +29,9 @@ def unanswered(status: ProviderStatus, classify: Callable[[str | None], ErrorCla
     message = (
         f"batch {status.provider_batch_id} ended {status.raw_status or status.status.value} without an answer to it"
     )
+    if not is_verified:
+        code = "unverified" if how is ResultStatus.MISSING else code
+        message += ", and nothing proves that its answers came whole: they came twice alike"
     return lambda _, request_id: _without_answer(request_id, how, code, message, retryable=retryable)
 
 

@@ -32,6 +32,7 @@ class Part:
         is_uncancelled: Whether its cancel was refused, and has to be asked for again.
         is_woken: Whether its batch is to be asked about as soon as it is watched.
         is_reopening: Whether some of it is about to be sent again by hand, and its rows do not say so yet.
+        is_verified: Whether the answers that were fetched last proved themselves whole.
         is_stopped: Whether a fault ended its way before every request had an outcome; `error` says which.
     """
 
@@ -51,6 +52,7 @@ class Part:
         self.is_uncancelled = False
         self.is_woken = False
         self.is_reopening = False
+        self.is_verified = True
         self.is_stopped = False
 
     def wake(self) -> bool:

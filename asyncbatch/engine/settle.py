@@ -20,8 +20,10 @@ async def enter_answers(
     sent: Sequence[int] | None,
     ledger: Ledger,
     runtime: Runtime,
-) -> None:
+) -> bool:
     """Read every answer of the batch; those that came before, in a try that failed, are the same and count once.
+
+    Gives whether what was read proved itself whole.
 
     Args:
         provider: Whose batch.
@@ -37,6 +39,7 @@ async def enter_answers(
     async for rows in slices(stream):
         for stray in await runtime.offload(ledger.add, rows, place, ids):
             _log.debug("batch %s answers %r, which is not ours", status.provider_batch_id, stray)
+    return not isinstance(stream, ResultStream) or stream.is_verified
 
 
 async def slices(stream: AsyncIterable[ProviderResultRow]) -> AsyncGenerator[list[ProviderResultRow], None]:

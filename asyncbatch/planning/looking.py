@@ -1,6 +1,7 @@
-"""How long to look for the result files of a batch that is over: some providers name them a few seconds late."""
+"""How long to look for the answers of a batch that is over: some files are named a few seconds late, or filled later."""
 
 PATIENCE_S = 60.0
+_SHORT_S = (5.0, 30.0)
 _FIRST_S, _FACTOR, _LONGEST_S = 1.0, 2.0, 15.0
 
 
@@ -11,3 +12,17 @@ def next_look(looks: int, waited_s: float, u: float) -> float | None:
     step = min(_LONGEST_S, _FIRST_S * _FACTOR**looks)
     # A quarter of spread, and never past the end of our patience: the last look is made exactly there.
     return min(step * (0.75 + 0.5 * u), PATIENCE_S - waited_s)
+
+
+def next_reading(looks: int, counted: int, answered: int, u: float) -> float | None:
+    """Give the seconds until answers are fetched once more, of which there were fewer than the provider counts; None: no more.
+
+    Args:
+        looks: How often they were fetched once more.
+        counted: Successes that the provider counts.
+        answered: Requests whose answers we have.
+        u: A number from 0 to 1.
+    """
+    if answered >= counted or looks >= len(_SHORT_S):
+        return None
+    return _SHORT_S[looks] * (0.75 + 0.5 * u)

@@ -8,10 +8,11 @@ from asyncbatch.planning.retry import Retry
 from asyncbatch.runtime import Runtime
 from asyncbatch.transport.bodies import Body, Streamed, StreamedPayload, multipart
 from asyncbatch.transport.creates import send_create
-from asyncbatch.transport.downloads import Answer, Sink
+from asyncbatch.transport.downloads import Answer
 from asyncbatch.transport.exchange import Exchange
 from asyncbatch.transport.origin import Call, Origin, call_to_origin
 from asyncbatch.transport.sessions import Headers, Profile, Sessions
+from asyncbatch.transport.transfers import Sink, Transfer
 
 _JSON = "application/json"
 
@@ -189,10 +190,15 @@ class Transport:
         *,
         params: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
-    ) -> None:
-        """Fetch a file of lines into a sink: whole, or made again from its start."""
-        call = self._call("GET", path, params, headers)
-        await self._exchange.repeated(lambda: self._exchange.pour(call, sink, profile=Profile.BULK, is_lines=True))
+    ) -> bool:
+        """Fetch a file of lines into an empty sink: whole, or made again, from where it broke off if the server can do that.
+
+        Gives whether it proved itself whole: by a length, by chunks or by the end of its coding. What did not, and what is
+        empty, came twice alike.
+        """
+        call, transfer = self._call("GET", path, params, headers), Transfer(sink, is_lines=True)
+        await self._exchange.repeated(lambda: self._exchange.pour(call, transfer, profile=Profile.BULK))
+        return transfer.is_verified
 
     async def fetch(
         self,
@@ -209,9 +215,9 @@ class Transport:
         That it is whole is known for certain only once it has been parsed: a body without a length ends where its connection
         ends. On the poll profile only its beginning has to come as fast as a poll's answer.
         """
-        call = self._call("GET", path, params, headers)
+        call, transfer = self._call("GET", path, params, headers), Transfer(sink, is_lines=False)
         return await self._exchange.repeated(
-            lambda: self._exchange.pour(call, sink, profile=profile, is_lines=False),
+            lambda: self._exchange.pour(call, transfer, profile=profile),
             retry=retry and profile is not Profile.POLL,
         )
 

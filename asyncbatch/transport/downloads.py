@@ -1,7 +1,7 @@
 """Large bodies into a sink: nothing decoded on the way, redirects by hand without the key, and no silent truncation."""
 
 from collections.abc import Mapping
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import anyio
 import msgspec
@@ -10,11 +10,15 @@ from yarl import URL
 from asyncbatch.runtime import Runtime
 from asyncbatch.transport.errors import RefusedAnswerError, UnfitAnswerError
 from asyncbatch.transport.origin import Call
-from asyncbatch.transport.sessions import USER_AGENT, Headers, Opened, Profile, Sessions
+from asyncbatch.transport.sessions import USER_AGENT, Headers, Http, Opened, Profile, Sessions
+from asyncbatch.transport.transfers import Pouring, Transfer
 
 _PIECE = 256 * 1024
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_NO_SUCH_RANGE = 416
 _ERROR_BYTES = 64 * 1024
+_READINGS = 3
+"""Of a file that nothing proves whole: two of them have to be alike, one after the other."""
 
 
 class Answer(NamedTuple):
@@ -28,40 +32,39 @@ class Answer(NamedTuple):
         return f"<Answer {self.status}, {len(self.body)} bytes>"
 
 
-class Sink(Protocol):
-    """Where a download goes; every call blocks and is made in a thread."""
+async def download(sessions: Sessions, runtime: Runtime, call: Call, transfer: Transfer, *, profile: Profile) -> Answer:
+    """Fetch a file, or the rest of it; gives the answer without its body, or the answer that refuses it.
 
-    @property
-    def size(self) -> int: ...
-    def append(self, data: bytes) -> None: ...
-    def flush(self) -> None: ...
-    def clear(self) -> None: ...
-
-
-async def download(
-    sessions: Sessions, runtime: Runtime, call: Call, sink: Sink, *, profile: Profile, is_lines: bool
-) -> Answer:
-    """Fetch a body into an empty sink; gives the answer without it, or the answer that refuses it.
+    One that nothing proves whole is fetched until it came twice alike.
 
     Args:
         sessions: Where the connections are.
         runtime: The clock, and the hop to a thread.
         call: What to fetch.
-        sink: Where to.
+        transfer: What is known of it, and where it goes.
         profile: Whose connections; the limits are those of a bulk transfer, and on any other profile its beginning has to come
             within the total of that profile.
-        is_lines: Whether it is a file of lines, whose last byte is a newline.
 
     Raises:
         aiohttp.ClientError, OSError, TimeoutError: The wire failed, or the body is not whole; it may be fetched again, unless
             it is a `RefusedAnswerError`.
         StorageError: The sink cannot be written.
     """
+    for _ in range(_READINGS):
+        answer, is_done = await _read_once(sessions, runtime, call, transfer, profile)
+        if is_done:
+            return answer
+    raise UnfitAnswerError("the file came differently each time, and nothing says where it ends")
+
+
+async def _read_once(
+    sessions: Sessions, runtime: Runtime, call: Call, transfer: Transfer, profile: Profile
+) -> tuple[Answer, bool]:
     http, session = sessions.http, sessions.get(profile)
     options = sessions.options(profile, silence_s=http.read_s)
     # Identity is asked for; and what was decoded on the way would have no length to compare.
     options["auto_decompress"] = False
-    asked = Headers.merged({"Accept": "*/*"}, call.headers, {"Accept-Encoding": "identity"})
+    asked = Headers.merged({"Accept": "*/*"}, call.headers, {"Accept-Encoding": "identity"}, transfer.headers())
     hop = msgspec.structs.replace(call, headers=asked)  # an address that a redirect names may be a secret, too
     for _ in range(http.redirects + 1):
         with anyio.fail_after(http.header_limit_s(profile)):  # early hints without end are no silence
@@ -71,11 +74,13 @@ async def download(
             if status in _REDIRECTS:
                 hop = _next_hop(hop, opened)
                 continue
+            if status == _NO_SUCH_RANGE and transfer.forget():
+                raise UnfitAnswerError("the rest of the file cannot be had alone")
             if not 200 <= status < 300:
-                return Answer(status, opened.response.headers, await _read_refusal(opened, http.control_total_s))
-            last = await _pour(opened, sink, sessions, runtime)
-            _check_whole(opened, sink.size, last, is_lines=is_lines)
-            return Answer(status, opened.response.headers, b"")
+                return Answer(status, opened.response.headers, await _read_refusal(opened, http.control_total_s)), True
+            pouring = await runtime.offload(transfer.begin, status, opened.response.headers, http)
+            await _pour(opened, pouring, http, runtime)
+            return Answer(status, opened.response.headers, b""), await runtime.offload(transfer.end, pouring)
     raise RefusedAnswerError(f"more than {http.redirects} redirects")
 
 
@@ -93,7 +98,8 @@ def _next_hop(hop: Call, opened: Opened) -> Call:
         raise RefusedAnswerError("a redirect that brings credentials of its own, which is not followed")
     asked = hop.headers
     if target.origin() != hop.url.origin():
-        asked = Headers({"User-Agent": USER_AGENT, "Accept-Encoding": "identity", "Accept": "*/*"})
+        harmless = {name: asked[name] for name in ("Range", "If-Range") if name in asked}
+        asked = Headers({"User-Agent": USER_AGENT, "Accept-Encoding": "identity", "Accept": "*/*", **harmless})
     return msgspec.structs.replace(hop, url=target, headers=asked)
 
 
@@ -107,25 +113,18 @@ async def _read_refusal(opened: Opened, limit_s: float) -> bytes:
     return body
 
 
-async def _pour(opened: Opened, sink: Sink, sessions: Sessions, runtime: Runtime) -> bytes:
-    """Move a body into a sink, and give its last piece."""
-    coding = opened.response.headers.get("Content-Encoding", "identity").lower()
-    if coding != "identity":
-        raise RefusedAnswerError(f"the file came in the coding {coding[:40]!r} though identity was asked for")
-    http, pieces, held = sessions.http, list[bytes](), 0
-    since, moved, last = runtime.now(), 0, b""
+async def _pour(opened: Opened, pouring: Pouring, http: Http, runtime: Runtime) -> None:
+    """Move a body into its sink."""
+    pieces, held = list[bytes](), 0
+    since, moved = runtime.now(), 0
     async for piece in opened.response.content.iter_any():
         pieces.append(piece)
-        held, moved, last = held + len(piece), moved + len(piece), piece
+        held, moved = held + len(piece), moved + len(piece)
         if held >= _PIECE:
-            await runtime.offload(sink.append, b"".join(pieces))
+            await runtime.offload(pouring.take, b"".join(pieces))
             pieces, held = [], 0
-        if sink.size + held > http.file_bytes:
-            raise RefusedAnswerError(f"the file is larger than {http.file_bytes} bytes, the cap of Http(file_bytes=…)")
         since, moved = _keep_pace(http.slowest_bytes, http.slowest_s, runtime.now(), since, moved)
-    await runtime.offload(sink.append, b"".join(pieces))
-    await runtime.offload(sink.flush)
-    return last
+    await runtime.offload(pouring.take, b"".join(pieces))
 
 
 def _keep_pace(least: int, window_s: float, now: float, since: float, moved: int) -> tuple[float, int]:
@@ -135,16 +134,3 @@ def _keep_pace(least: int, window_s: float, now: float, since: float, moved: int
     if moved < least:
         raise TimeoutError(f"less than {least} bytes in {window_s:.0f} s")
     return now, 0
-
-
-def _check_whole(opened: Opened, size: int, last: bytes, *, is_lines: bool) -> None:
-    declared = opened.response.headers.get("Content-Length")
-    if declared is not None:
-        if declared.isdigit() and int(declared) != size:
-            raise UnfitAnswerError(f"{size} bytes came of {declared}")
-        return
-    is_chunked = "chunked" in opened.response.headers.get("Transfer-Encoding", "").lower()
-    if is_lines and not is_chunked and not last.endswith(b"\n"):
-        # A body that ends with the connection carries no proof that it is whole; a JSONL file ends with a newline,
-        # and a provider names no empty one. That a JSON document is whole says its last bracket, to whoever parses it.
-        raise UnfitAnswerError("the connection ended in the middle of a line")

@@ -10,10 +10,11 @@ from asyncbatch.exceptions import ProviderError, ProviderPermanentError, Provide
 from asyncbatch.planning.retry import Retry, RetryBudget, decode_lag, decode_lead, decode_retry_after, next_delay
 from asyncbatch.runtime import Runtime
 from asyncbatch.transport.bodies import StreamedPayload
-from asyncbatch.transport.downloads import Answer, Sink, download
+from asyncbatch.transport.downloads import Answer, download
 from asyncbatch.transport.errors import WIRE_ERRORS, UnfitAnswerError, from_answer, from_wire, ours_behind
 from asyncbatch.transport.origin import Call, Origin, call_to_server_url
 from asyncbatch.transport.sessions import Http, Opened, Profile, Sessions
+from asyncbatch.transport.transfers import Transfer
 
 T = TypeVar("T")
 
@@ -124,14 +125,13 @@ class Exchange:
                 self._budget.give(paid)
                 return result
 
-    async def pour(self, call: Call, sink: Sink, *, profile: Profile, is_lines: bool) -> Answer:
-        """Fetch a body into a sink, from its start."""
-        await self._runtime.offload(sink.clear)
+    async def pour(self, call: Call, transfer: Transfer, *, profile: Profile) -> Answer:
+        """Fetch a body into its sink: from its start, or the rest of what broke off."""
 
         async def send() -> Answer:
             async with self._shares[profile]:
-                answer = await download(self._sessions, self._runtime, call, sink, profile=profile, is_lines=is_lines)
-            if not is_lines:  # a file may come from elsewhere, by a redirect
+                answer = await download(self._sessions, self._runtime, call, transfer, profile=profile)
+            if not transfer.is_lines:  # a file may come from elsewhere, by a redirect
                 self._set_clock(call, answer.headers)
             return answer
 

@@ -90,6 +90,7 @@ class Http(msgspec.Struct, frozen=True, kw_only=True):
         limit_per_host: Connections to one host, for each profile.
         answer_bytes: Largest JSON answer that is read.
         file_bytes: Largest download.
+        inflation: Bytes that one byte of a compressed download may become, beyond its first 16 MiB.
         slowest_bytes: A transfer that moves less than this ...
         slowest_s: ... in this many seconds is given up and made again.
         redirects: Hops followed by hand, for downloads only.
@@ -107,6 +108,7 @@ class Http(msgspec.Struct, frozen=True, kw_only=True):
     limit_per_host: int = 64
     answer_bytes: int = 8 * 1024 * 1024
     file_bytes: int = 4 * 1024 * 1024 * 1024
+    inflation: int = 200
     slowest_bytes: int = 16 * 1024
     slowest_s: float = 30.0
     redirects: int = 3

@@ -4,9 +4,7 @@ Truncation follows the matrix of reliability.md, section 9 (T9); hostile servers
 """
 
 import asyncio
-import gzip
 import json
-import zlib
 
 import anyio
 import pytest
@@ -95,24 +93,10 @@ async def test_a_file_that_stays_cut_is_an_error_and_never_a_shorter_file(framed
     assert server.count("GET") == 3
 
 
-CODED = {
-    "gzip": gzip.compress(LINES),
-    "a cut gzip": gzip.compress(LINES)[:-2000],
-    "gzip in two members": gzip.compress(LINES[:100]) + gzip.compress(LINES[100:]),
-    "deflate": zlib.compress(LINES),
-    "a cut deflate": zlib.compress(LINES)[:-500],
-    "br": LINES,
-    "x-own": LINES,
-    "a bomb": gzip.compress(b"\n" * 50_000_000),
-}
-
-
-@pytest.mark.parametrize("coding", CODED)
-async def test_a_coding_that_was_not_asked_for_is_refused_rather_than_decoded(coding):
-    name = {"a bomb": "gzip"}.get(coding, coding.removeprefix("a cut ").partition(" ")[0])
-    coded = answer(CODED[coding], 200, f"Content-Encoding: {name}")
-    async with serve(coded) as server, here(server.url) as client:
-        with pytest.raises(ProviderPermanentError, match=f"coding '{name}'") as caught:
+@pytest.mark.parametrize("coding", ["br", "zstd", "x-own", "gzip, gzip"])
+async def test_a_coding_that_we_do_not_know_is_refused(coding):
+    async with serve(answer(LINES, 200, f"Content-Encoding: {coding}")) as server, here(server.url) as client:
+        with pytest.raises(ProviderPermanentError, match=f"coding '{coding}'") as caught:
             await client.fetch()
 
     assert caught.value.code == "unfit_answer"
@@ -152,7 +136,7 @@ async def test_a_file_that_drips_is_given_up_by_the_clock():
 
     assert got == LINES
     assert server.count("GET") == 2
-    assert spent < 60
+    assert spent <= 60
 
 
 async def test_a_file_that_is_slow_but_moves_is_waited_for():

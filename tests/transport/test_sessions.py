@@ -10,7 +10,6 @@ from asyncbatch import (
     BatchProviderRegistry,
     ConfigError,
     Http,
-    ProviderPermanentError,
     ProviderTransientError,
     Retry,
     ScopeError,
@@ -150,7 +149,7 @@ async def test_a_session_of_the_applications_is_given_our_limits_call_by_call():
             with pytest.raises(Exception, match="answered 302"):
                 await client.provider.poll_status("batch_1")
             server.answers = [answer(b"not gzip", 200, "Content-Encoding: gzip")]
-            with pytest.raises(ProviderPermanentError, match="coding 'gzip'"):
+            with pytest.raises(ProviderTransientError, match="compressed, and damaged"):
                 await client.fetch()
 
     assert len(server.asked) == 4

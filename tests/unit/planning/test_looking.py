@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asyncbatch.planning.looking import PATIENCE_S, next_look
+from asyncbatch.planning.looking import PATIENCE_S, next_look, next_reading
 
 
 @pytest.mark.parametrize(("looks", "step"), [(0, 1.0), (1, 2.0), (2, 4.0), (3, 8.0), (4, 15.0), (20, 15.0)])
@@ -27,3 +27,11 @@ def test_the_last_look_is_made_exactly_at_the_end_of_our_patience(dice):
 
     assert waited == pytest.approx(PATIENCE_S)
     assert looks <= 12
+
+
+@pytest.mark.parametrize(
+    ("looks", "counted", "answered", "wait"),
+    [(0, 3, 3, None), (0, 3, 4, None), (0, 0, 0, None), (0, 3, 2, 5.0), (1, 3, 0, 30.0), (2, 3, 0, None)],
+)
+def test_fewer_answers_than_the_provider_counts_are_fetched_twice_more(looks, counted, answered, wait):
+    assert next_reading(looks, counted, answered, 0.5) == wait
