@@ -1,8 +1,8 @@
 """Pages of rows and single rows, for whoever comes back: to this process, to another one, or after a restart."""
 
 import random
-import time
 import threading
+import time
 
 import anyio
 import anyio.lowlevel
