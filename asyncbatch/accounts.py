@@ -9,6 +9,7 @@ import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from inspect import isawaitable
 from typing import Any, TypeAlias, cast
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -16,8 +17,10 @@ from asyncbatch.catalog import Hidden, ProviderFacts, ProviderSettings, Secret, 
 from asyncbatch.exceptions import ConfigError, MissingCredentialsError
 from asyncbatch.planning.webhooks import is_secret
 from asyncbatch.transport import Origin
+from asyncbatch.transport.addresses import is_loopback
 
-_KNOWN = ("api_key", "base_url", "headers", "allow_unknown_model")
+_SWITCHES = {"allow_unknown_model": bool, "allow_http": bool}
+_KNOWN = ("api_key", "base_url", "headers", *_SWITCHES)
 _PRINTABLE = re.compile(r"[\x21-\x7e]+(?: [\x21-\x7e]+)*")
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
@@ -55,7 +58,7 @@ def hide(config: Any) -> Any:
 
 
 def settings_from_config(config: object, facts: ProviderFacts) -> ProviderSettings:
-    """Read a provider's `config=` argument: api_key, base_url, headers, allow_unknown_model, and the provider's own options.
+    """Read a provider's `config=` argument: api_key, base_url, headers, allow_unknown_model, allow_http, its own options.
 
     Raises:
         ConfigError: A key that nobody reads, or a value of the wrong type; the value of a key is never shown.
@@ -68,7 +71,7 @@ def settings_from_config(config: object, facts: ProviderFacts) -> ProviderSettin
         if key not in (*_KNOWN, *facts.options):
             known = ", ".join((*_KNOWN, *facts.options))
             raise ConfigError(f"{facts.name}: config has no {key!r}", code="config.unknown", hint=f"it knows {known}")
-        wanted = {"headers": Mapping, "allow_unknown_model": bool}.get(key, str)
+        wanted = {"headers": Mapping, **_SWITCHES}.get(key, str)
         if given[key] is not None and not isinstance(given[key], wanted):
             message = f"{facts.name}: config {key} is {type(given[key]).__name__}, not {wanted.__name__.lower()}"
             raise ConfigError(message, code="config.type")
@@ -81,7 +84,7 @@ def settings_from_config(config: object, facts: ProviderFacts) -> ProviderSettin
         base_url=(given.get("base_url") or "").rstrip("/") or None,
         headers=dict(cast("Mapping[str, str]", headers)),
         options={name: given[name] for name in facts.options if given.get(name)},
-        allow_unknown_model=bool(given.get("allow_unknown_model", False)),
+        **{name: bool(given.get(name)) for name in _SWITCHES},
     )
 
 
@@ -113,6 +116,7 @@ def resolve_account(
             f"the API key for {facts.name} ({mask(key)}) is no header value", code="auth.malformed", hint=hint
         )
     base_url = _checked_url(facts, Secret(argument.base_url or found.base_url or facts.base_url))
+    _check_encrypted(facts, base_url, is_allowed=argument.allow_http or found.allow_http)
     credentials = facts.credentials
     scheme = f"{credentials.scheme} " if credentials.scheme else ""
     defaults = {name: option.default for name, option in facts.options.items() if option.default}
@@ -135,6 +139,15 @@ def _checked_url(facts: ProviderFacts, url: str) -> str:
         hint = "it looks like https://host/v1, without user, query or fragment"
         raise ConfigError(f"{facts.name}: the base URL {shown!r} is no address", code="config.base_url", hint=hint)
     return str(url).rstrip("/")
+
+
+def _check_encrypted(facts: ProviderFacts, url: str, *, is_allowed: bool) -> None:
+    """Refuse to send a key in clear to another machine, unless somebody answers for the wire between."""
+    host = urlsplit(url).hostname or ""
+    if url.startswith("http://") and not is_allowed and not is_loopback(host):
+        message = f"{facts.name}: the base URL {url!r} is not encrypted, and the key would travel in clear"
+        hint = "use https; for a gateway in a network of your own set allow_http: true beside base_url"
+        raise ConfigError(message, code="config.plain_http", hint=hint)
 
 
 def _check_headers(facts: ProviderFacts, headers: Mapping[str, str]) -> None:

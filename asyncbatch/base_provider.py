@@ -53,7 +53,7 @@ class BaseBatchProvider(ProviderKit, ABC):
     """One provider, one account.
 
     Args:
-        config: `api_key`, `base_url`, `headers`, `allow_unknown_model`, and the provider's own options, such as
+        config: `api_key`, `base_url`, `headers`, `allow_unknown_model`, `allow_http`, and the provider's own options, such as
             `organization`. What is absent comes from the environment, then from the catalog.
         catalog: Facts other than the built-in ones; see `load_catalog`.
         session: An aiohttp session of the application's, used when the provider is entered on its own.

@@ -1,19 +1,17 @@
 """Tell somebody's web server of the end of a job: a signed POST, as Standard Webhooks says, to addresses that are public."""
 
-import ipaddress
-import socket
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
 import msgspec
-from aiohttp.abc import AbstractResolver, ResolveResult
 
 from asyncbatch.exceptions import AsyncBatchError, ConfigError
 from asyncbatch.job import Job, JobStatus
 from asyncbatch.planning.webhooks import is_secret, sign
 from asyncbatch.runtime import Runtime
+from asyncbatch.transport.addresses import PublicResolver, is_public
 
 _TIMEOUT_S = 15.0
 _GONE = 410
@@ -83,7 +81,7 @@ class SignedPost:
             raise NotTakenError(f"{url} answered {answer}", code="webhook.not_taken")
 
     async def _post(self, url: str, headers: dict[str, str], body: bytes) -> int:
-        resolver = None if self._allow_private else _Public()
+        resolver = None if self._allow_private else PublicResolver()
         connector = aiohttp.TCPConnector(resolver=resolver, force_close=True)
         try:
             async with (
@@ -121,33 +119,6 @@ def check_address(url: str, *, allow_private: bool) -> None:
     if parts.scheme != "https":
         hint = "give an https address, or allow_private=True for one of your own"
         raise ConfigError(f"{url!r} is not https", code="webhook.url", hint=hint)
-    if not _is_public(parts.hostname):
+    if not is_public(parts.hostname):
         hint = "allow_private=True, if it is one of your own"
         raise ConfigError(f"{url!r} is not a public address", code="webhook.private", hint=hint)
-
-
-def _is_public(host: str) -> bool:
-    """Whether an address is one of the whole Internet's; a name may be."""
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return not host.replace(".", "").isdecimal()  # 127.1 is connected to without being looked up
-    return address.is_global and not address.is_multicast
-
-
-class _Public(AbstractResolver):
-    """Looks names up, and gives none whose addresses are not all public: nobody reaches inside by a name of his own."""
-
-    def __init__(self) -> None:
-        self._resolver = aiohttp.ThreadedResolver()
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
-    ) -> list[ResolveResult]:
-        found = await self._resolver.resolve(host, port, family)
-        if not all(_is_public(item["host"]) for item in found):
-            raise OSError(f"{host} is not a public address")
-        return found
-
-    async def close(self) -> None:
-        await self._resolver.close()

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from asyncbatch.catalog._facts import ProviderFacts, is_url
-from asyncbatch.catalog._settings import VARIABLE, mask
+from asyncbatch.catalog._settings import SWITCHES, VARIABLE, mask
 from asyncbatch.catalog._yaml import Node, join, leaves
 
 
@@ -27,9 +27,9 @@ def describe(
     if "headers" in settings:
         for where, node in leaves(settings["headers"], "headers"):
             yield Origin(where, _shown("headers", str(node.value)), str(node.place))
-    if "allow_unknown_model" in settings:
-        node = settings["allow_unknown_model"]
-        yield Origin("allow_unknown_model", str(node.value), str(node.place))
+    for name in SWITCHES:
+        if name in settings:
+            yield Origin(name, str(settings[name].value), str(settings[name].place))
     for where, node in _flat(tree):
         if not where.startswith("sources.") and (where != "base_url" or not told["base_url"].value):
             yield Origin(where, _inline(node), str(node.place))

@@ -17,7 +17,10 @@ _KINDS: Mapping[str, Any] = {
     "base_url": str | None,
     "headers": dict[str, str] | None,
     "allow_unknown_model": bool,
+    "allow_http": bool,
 }
+SWITCHES = ("allow_unknown_model", "allow_http")
+"""Settings that are no secret and no text."""
 VARIABLE = re.compile(r"\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}]*))?\}")
 
 
@@ -51,6 +54,7 @@ class ProviderSettings(Struct, frozen=True, kw_only=True):
         headers: Sent with every call.
         options: The provider's further settings of an account, such as `organization` and `project`.
         allow_unknown_model: Send models that no pattern of the catalog fits.
+        allow_http: Send the key over plain http to another machine too.
     """
 
     api_key: str | None = None
@@ -58,6 +62,7 @@ class ProviderSettings(Struct, frozen=True, kw_only=True):
     headers: dict[str, str] = field(default_factory=dict[str, str])
     options: dict[str, str] = field(default_factory=dict[str, str])
     allow_unknown_model: bool = False
+    allow_http: bool = False
 
     def with_environment(self, facts: ProviderFacts, env: Mapping[str, str]) -> "ProviderSettings":
         """Lay the provider's own variables over the file. What the caller passes as an argument comes over both.
@@ -75,6 +80,7 @@ class ProviderSettings(Struct, frozen=True, kw_only=True):
             headers=self.headers,
             options={**self.options, **options},
             allow_unknown_model=self.allow_unknown_model,
+            allow_http=self.allow_http,
         )
 
     def __repr__(self) -> str:
@@ -87,6 +93,7 @@ class ProviderSettings(Struct, frozen=True, kw_only=True):
         yield "headers", {name: mask(value) for name, value in self.headers.items()}
         yield "options", self.options
         yield "allow_unknown_model", self.allow_unknown_model
+        yield "allow_http", self.allow_http
 
 
 def _first(env: Mapping[str, str], names: Iterable[str]) -> str:
@@ -120,7 +127,7 @@ def check_settings(settings: Mapping[str, Node], path: str, mistakes: list[Mista
     """Find what is wrong without looking at any variable."""
     for key, node in settings.items():
         where = join(path, key)
-        read(node, _KINDS.get(key, str | None), where, mistakes, secret=key != "allow_unknown_model")
+        read(node, _KINDS.get(key, str | None), where, mistakes, secret=key not in SWITCHES)
         for leaf_path, leaf in leaves(node, where):
             if isinstance(leaf.value, str) and "${" in VARIABLE.sub("", leaf.value):
                 mistakes.append(Mistake(leaf.place, leaf_path, "${ begins no ${VARIABLE} and no ${VARIABLE:-default}"))
@@ -149,7 +156,7 @@ def read_settings(settings: Mapping[str, Node], path: str, env: Mapping[str, str
         base_url=url and url.rstrip("/"),
         headers={name[8:]: texts.pop(name) for name in list(texts) if name.startswith("headers.")},
         options=dict(texts),
-        allow_unknown_model="allow_unknown_model" in settings and settings["allow_unknown_model"].value is True,
+        **{name: name in settings and settings[name].value is True for name in SWITCHES},
     )
 
 

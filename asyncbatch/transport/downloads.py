@@ -8,6 +8,7 @@ import msgspec
 from yarl import URL
 
 from asyncbatch.runtime import Runtime
+from asyncbatch.transport.addresses import is_public
 from asyncbatch.transport.errors import RefusedAnswerError, UnfitAnswerError
 from asyncbatch.transport.origin import Call
 from asyncbatch.transport.sessions import USER_AGENT, Headers, Http, Opened, Profile, Sessions
@@ -72,7 +73,10 @@ async def _read_once(
         async with opened:
             status = opened.response.status
             if status in _REDIRECTS:
-                hop = _next_hop(hop, opened)
+                hop = _next_hop(
+                    hop, opened, is_inside=sessions.http.allow_private or not is_public(call.url.host or "")
+                )
+                session = sessions.get(profile) if hop.url.origin() == call.url.origin() else sessions.abroad(call.url)
                 continue
             if status == _NO_SUCH_RANGE and transfer.forget():
                 raise UnfitAnswerError("the rest of the file cannot be had alone")
@@ -84,8 +88,11 @@ async def _read_once(
     raise RefusedAnswerError(f"more than {http.redirects} redirects")
 
 
-def _next_hop(hop: Call, opened: Opened) -> Call:
-    """Follow a redirect: to another origin go only headers that carry nothing, and never from https to http."""
+def _next_hop(hop: Call, opened: Opened, *, is_inside: bool) -> Call:
+    """Follow a redirect: to another origin go only headers that carry nothing, and never from https to http.
+
+    Nor from outside to an address of the network that we stand in.
+    """
     try:
         target = hop.url.join(URL(opened.response.headers["Location"], encoded=True))
         has_user = target.user is not None or target.password is not None  # ValueError: a port that is none …
@@ -94,6 +101,8 @@ def _next_hop(hop: Call, opened: Opened) -> Call:
         raise RefusedAnswerError("a redirect to nowhere") from None
     if target.scheme not in ("http", "https") or (hop.url.scheme == "https" and target.scheme != "https"):
         raise RefusedAnswerError(f"a redirect to {target.scheme}, which is not followed")
+    if not is_inside and not is_public(target.host or ""):
+        raise RefusedAnswerError("a redirect to an address that is not public, which is not followed")
     if has_user:
         raise RefusedAnswerError("a redirect that brings credentials of its own, which is not followed")
     asked = hop.headers

@@ -1,12 +1,12 @@
 """Where calls go and what they carry: an account's own address, and addresses that a server hands out."""
 
-import ipaddress
 import re
 from collections.abc import Iterator, Mapping
 
 import msgspec
 from yarl import URL
 
+from asyncbatch.transport.addresses import is_loopback
 from asyncbatch.transport.sessions import SECRET_CHARS, USER_AGENT, Headers
 
 _PRINTABLE = re.compile(r"[!-~]+")
@@ -114,17 +114,11 @@ def _server_url(text: str, *, is_plain_allowed: bool) -> URL:
         raise ValueError("it is no address") from None
     if has_user:
         raise ValueError("it brings credentials of its own")
-    if not url.host or not (url.scheme == "https" or (is_plain_allowed and _is_plain_loopback(url))):
+    if not url.host or not (
+        url.scheme == "https" or (is_plain_allowed and url.scheme == "http" and is_loopback(url.host))
+    ):
         raise ValueError("it is no https address")
     return url
-
-
-def _is_plain_loopback(url: URL) -> bool:
-    host = url.host or ""
-    try:
-        return url.scheme == "http" and (host == "localhost" or ipaddress.ip_address(host).is_loopback)
-    except ValueError:  # a name
-        return False
 
 
 def _longest_first(values: Iterator[str] | list[str] | tuple[str, ...]) -> tuple[str, ...]:

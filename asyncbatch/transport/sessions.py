@@ -16,14 +16,18 @@ from urllib.parse import unquote
 
 import aiohttp
 import msgspec
+from aiohttp.abc import AbstractResolver
+from yarl import URL
 
 from asyncbatch._version import __version__
 from asyncbatch.exceptions import ConfigError
 from asyncbatch.runtime import LoopBound, finish
+from asyncbatch.transport.addresses import PublicResolver, is_public
 
 USER_AGENT = f"asyncbatch/{__version__}"
 SECRET_CHARS = 6
 """What is shorter is no secret, and taking every `1` or `on` out of a message would only garble it."""
+_ABROAD = "abroad"
 _HINT = "open it first: `async with registry.open() as scope`, or `async with provider`"
 
 
@@ -94,6 +98,7 @@ class Http(msgspec.Struct, frozen=True, kw_only=True):
         slowest_bytes: A transfer that moves less than this ...
         slowest_s: ... in this many seconds is given up and made again.
         redirects: Hops followed by hand, for downloads only.
+        allow_private: Follow them from a public host to addresses that are not public, too.
         proxy: A proxy for everything; the environment is not asked. What stands before its `@` is not shown anywhere.
         ca_file: A file of certificate authorities to trust instead of the system's.
     """
@@ -112,6 +117,7 @@ class Http(msgspec.Struct, frozen=True, kw_only=True):
     slowest_bytes: int = 16 * 1024
     slowest_s: float = 30.0
     redirects: int = 3
+    allow_private: bool = False
     proxy: str | None = None
     ca_file: str | None = None
 
@@ -164,12 +170,14 @@ class Sessions(LoopBound):
         super().__init__("the registry scope")
         self.http = http or Http()
         self._given = session
-        self._sessions: dict[Profile, aiohttp.ClientSession] = {}
+        self._sessions: dict[str, aiohttp.ClientSession] = {}
 
     async def open(self) -> None:
         if self._given is None:
             context = self._ssl_context()
             self._sessions = {profile: self._make(profile, context) for profile in Profile}
+            if not self.http.allow_private and self.http.proxy is None:  # a proxy looks names up by itself
+                self._sessions[_ABROAD] = self._make(Profile.BULK, context, resolver=PublicResolver())
         self.bind()
 
     async def close(self) -> None:
@@ -177,7 +185,7 @@ class Sessions(LoopBound):
         self.release()
         await finish(*(partial(self._close, profile) for profile in self._sessions))
 
-    async def _close(self, profile: Profile) -> None:
+    async def _close(self, profile: str) -> None:
         session = self._sessions.get(profile)
         if session is not None:
             await session.close()
@@ -187,6 +195,12 @@ class Sessions(LoopBound):
         """Give the session of a profile, or say clearly why there is none."""
         self.check(_HINT)
         return self._given or self._sessions[profile]
+
+    def abroad(self, home: URL) -> aiohttp.ClientSession:
+        """Give the session for where a redirect of a host leads: a public one leads to no address of our own network."""
+        self.check(_HINT)
+        guarded = self._sessions.get(_ABROAD) if is_public(home.host or "") else None
+        return guarded or self.get(Profile.BULK)
 
     def options(self, profile: Profile, *, silence_s: float | None = None) -> Options:
         """Give what is set on each call, so that a session of the application's behaves like ours.
@@ -207,8 +221,13 @@ class Sessions(LoopBound):
         except (OSError, ssl.SSLError) as error:
             raise ConfigError(f"the certificate file {self.http.ca_file} cannot be used: {error}") from error
 
-    def _make(self, profile: Profile, context: ssl.SSLContext | bool) -> aiohttp.ClientSession:
+    def _make(
+        self, profile: Profile, context: ssl.SSLContext | bool, resolver: AbstractResolver | None = None
+    ) -> aiohttp.ClientSession:
         connector = aiohttp.TCPConnector(
-            limit_per_host=self.http.limit_per_host, force_close=profile is Profile.CONTROL, ssl=context
+            limit_per_host=self.http.limit_per_host,
+            force_close=profile is Profile.CONTROL,
+            ssl=context,
+            resolver=resolver,
         )
         return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False)

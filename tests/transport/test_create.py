@@ -214,7 +214,7 @@ class NoSuchHost(AbstractResolver):
 async def test_an_unknown_host_is_transient_for_nothing_was_sent():
     connector = aiohttp.TCPConnector(resolver=NoSuchHost())
     async with aiohttp.ClientSession(connector=connector) as session:
-        async with here("http://nowhere.invalid", session=session) as client:
+        async with here("http://nowhere.invalid", session=session, config={"allow_http": True}) as client:
             with pytest.raises(ProviderTransientError, match=r"no such host \(http://nowhere\.invalid\)") as caught:
                 await client.create()
 
@@ -223,7 +223,7 @@ async def test_an_unknown_host_is_transient_for_nothing_was_sent():
 
 @pytest.mark.parametrize("host", ["a..b", "a" * 64, "2130706433", "1.2.3"])
 async def test_a_host_that_cannot_be_one_is_permanent_for_nothing_was_sent(host):
-    async with here(f"http://{host}") as client:
+    async with here(f"http://{host}", config={"allow_http": True}) as client:
         with pytest.raises(ProviderPermanentError, match="is no address") as caught:
             await client.create()
 

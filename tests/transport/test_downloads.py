@@ -5,12 +5,16 @@ Truncation follows the matrix of reliability.md, section 9 (T9); hostile servers
 
 import asyncio
 import json
+import socket
 
+import aiohttp
 import anyio
 import pytest
 from aioresponses import aioresponses
+from yarl import URL
 
 from asyncbatch import Http, ProviderPermanentError, ProviderTransientError, Retry, StorageError
+from asyncbatch.transport.sessions import Sessions
 from tests.transport.wire import KEY, answer, closing, hang_up, here, reset, serve, silence
 
 LINES = b"".join(b'{"custom_id":"row-%d","text":"%s"}\n' % (n, b"x" * 100) for n in range(400))
@@ -474,3 +478,64 @@ async def test_a_cursor_is_a_value_and_not_a_part_of_the_address():
         await client.provider.list_statuses(cursor="a&limit=9/../?#é")
 
     assert server.asked[0].target == "/v1/batches?limit=100&after=a%26limit%3D9/../?%23%C3%A9"
+
+
+# Where a redirect may lead
+
+
+class Names(aiohttp.abc.AbstractResolver):
+    """Every name is this machine: so a server here can have the name of a public host."""
+
+    async def resolve(self, host, port=0, family=socket.AF_INET):
+        return [{"hostname": host, "host": "127.0.0.1", "port": port, "family": family, "proto": 0, "flags": 0}]
+
+    async def close(self):
+        pass
+
+
+def public(url):
+    return url.replace("127.0.0.1", "api.example")
+
+
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1", "localhost", "a.localhost", "[::1]", "10.0.0.1", "169.254.169.254", "127.1"]
+)
+async def test_a_redirect_from_a_public_host_to_an_address_inside_is_not_followed(host):
+    async with serve(answer(LINES)) as inside, serve(b"") as server:
+        server.answers = [answer(b"", 302, f"Location: {inside.url.replace('127.0.0.1', host)}/latest/meta-data")]
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(resolver=Names())) as session:
+            config = {"allow_http": True}
+            async with here(public(server.url), session=session, config=config) as client:
+                with pytest.raises(ProviderPermanentError, match="an address that is not public"):
+                    await client.fetch()
+
+    assert inside.asked == []
+
+
+async def test_it_is_followed_where_that_is_allowed_and_from_a_host_that_is_inside_itself():
+    async with serve(answer(LINES)) as inside, serve(answer(b"", 302, f"Location: {inside.url}/file")) as server:
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(resolver=Names())) as session:
+            options = {"session": session, "config": {"allow_http": True}, "http": Http(allow_private=True)}
+            async with here(public(server.url), **options) as client:
+                assert await client.fetch() == LINES
+        async with here(server.url) as client:
+            assert await client.fetch() == LINES
+
+
+async def test_a_name_that_resolves_to_an_address_inside_leads_nowhere():
+    sessions = Sessions()
+    await sessions.open()
+    try:
+        async with serve(answer(LINES)) as inside:
+            for home, is_reached in (("https://api.example", False), (inside.url, True)):
+                session = sessions.abroad(URL(home))
+                try:
+                    async with session.get(inside.url.replace("127.0.0.1", "localhost")) as got:
+                        assert got.status == 200
+                    assert is_reached
+                except aiohttp.ClientConnectorError:
+                    assert not is_reached
+    finally:
+        await sessions.close()
+
+    assert len(inside.asked) == 1

@@ -216,3 +216,25 @@ def test_a_variable_of_the_file_need_not_be_set_where_an_argument_is_given(monke
 def test_a_variable_of_the_file_that_is_needed_and_not_set_is_named():
     with pytest.raises(ConfigError, match="TEAM_KEY is not set"):
         load_catalog(TEAM, env={}).settings("openai")
+
+
+# A key is not sent in clear
+
+
+@pytest.mark.parametrize(
+    "url", ["http://127.0.0.1:8000/v1", "http://localhost/v1", "http://[::1]:8000/v1", "https://a.b/v1"]
+)
+def test_plain_http_is_for_this_machine(url):
+    assert account({"api_key": KEY, "base_url": url}).origin.base_url == url
+
+
+@pytest.mark.parametrize(
+    "url", ["http://gateway.internal:8000/v1", "http://10.0.0.7/v1", "http://localhost.evil.com/v1"]
+)
+def test_to_another_machine_it_is_refused_unless_somebody_answers_for_the_wire(url):
+    with pytest.raises(ConfigError, match="the key would travel in clear") as caught:
+        account({"api_key": KEY, "base_url": url})
+    assert caught.value.code == "config.plain_http"
+    assert "allow_http" in str(caught.value.hint)
+    assert account({"api_key": KEY, "base_url": url, "allow_http": True}).origin.base_url == url
+    assert account({"api_key": KEY}, file=ProviderSettings(base_url=url, allow_http=True)).origin.base_url == url

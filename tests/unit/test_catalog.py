@@ -789,7 +789,7 @@ def test_settings_never_show_the_key_or_a_header():
         assert "sk-…9f2c" in text
     assert "hidden" not in repr(ProviderSettings(base_url="https://u:hidden-password@h"))
     assert repr(load_catalog().settings("openai")) == (
-        "ProviderSettings(api_key=None, base_url=None, headers={}, options={}, allow_unknown_model=False)"
+        "ProviderSettings(api_key=None, base_url=None, headers={}, options={}, allow_unknown_model=False, allow_http=False)"
     )
 
 

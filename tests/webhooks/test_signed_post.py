@@ -1,14 +1,17 @@
 """The end of a job told to a web server: signed, repeated until it is taken, and never to an address inside."""
 
 import json
+import socket
 
+import aiohttp
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from asyncbatch import BatchClient, ConfigError, SignedPost
 from asyncbatch.planning.webhooks import Genuine, verify
-from asyncbatch.signed_post import NotTakenError, _Public
+from asyncbatch.signed_post import NotTakenError
+from asyncbatch.transport.addresses import PublicResolver
 from tests.engine.conftest import answered_by, catalog, clock, emulator, limits, pace, runtime  # noqa: F401 fixtures
 from tests.engine.waiting import until
 from tests.webhooks.signing import NOW, OTHER, SECRET
@@ -114,18 +117,26 @@ async def test_an_address_that_leads_inside_or_nowhere_is_refused(url, words):
 
 
 async def test_a_name_that_resolves_to_an_address_inside_is_refused_when_it_is_looked_up():
-    resolver = _Public()
+    resolver = PublicResolver()
     with pytest.raises(OSError, match="localhost is not a public address"):
         await resolver.resolve("localhost", 443)
     await resolver.close()
 
 
-async def test_a_private_receiver_is_not_reached_by_a_name_of_its_own(open_client):
+async def inside(self, host, port=0, family=socket.AF_INET):
+    return [{"hostname": host, "host": "10.0.0.7", "port": port, "family": family, "proto": 0, "flags": 0}]
+
+
+async def test_a_private_receiver_is_not_reached_by_a_name_of_its_own(open_client, monkeypatch):
     async with open_client() as client:
         job = await client.submit(["a"], model=CHAT)
         await job.wait()
+        with pytest.raises(ConfigError, match="not a public address"):
+            SignedPost("https://localhost/hook", secret=SECRET)
+        post = SignedPost("https://hooks.example/hook", secret=SECRET)
+        monkeypatch.setattr(aiohttp.ThreadedResolver, "resolve", inside)  # as its owner's name server may answer
         with pytest.raises(NotTakenError, match="not a public address"):
-            await SignedPost("https://localhost/hook", secret=SECRET)(job)
+            await post(job)
 
 
 async def test_each_customer_may_have_a_secret_of_his_own(open_client, receiver):
