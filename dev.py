@@ -165,6 +165,7 @@ def check(_args: list[str]) -> int:
             "pyright": lambda: quietly("-m", "pyright", "--pythonpath", PYTHON),
             "dev.py test --cov": lambda: test(["--cov"]),
             "conformance": lambda: call("-m", "pytest", "-m", "conformance"),
+            "wheel, oldest, Pythons": lambda: call("-m", "tests.tiers"),
             "docs": lambda: quietly("-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", site),
         }
         lines = [timed(name, step) for name, step in steps.items()]
@@ -184,7 +185,7 @@ def quietly(*args: str) -> int:
 def timed(name: str, step: Callable[[], int]) -> str:
     started = time.perf_counter()
     word = "FAILED" if step() else "ok"
-    line = f"{word:<8}{name:<20}{time.perf_counter() - started:7.1f} s"
+    line = f"{word:<8}{name:<24}{time.perf_counter() - started:7.1f} s"
     print(line, flush=True)
     return line
 

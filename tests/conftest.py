@@ -7,11 +7,13 @@ import inspect
 import ipaddress
 import os
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
 import aioresponses.core
+import pytest
 from hypothesis import HealthCheck, settings
 
 # A property says what is true of values, not how soon: the first draw of a text in a fresh checkout builds Unicode's tables,
@@ -25,6 +27,21 @@ SERVICES = ("ASYNCBATCH_", "OPENAI_", "ANTHROPIC_", "GEMINI_", "GOOGLE_", "MISTR
 for name in list(os.environ):
     if name.upper().endswith(("_API_KEY", "_PROXY")) or name.startswith(SERVICES):
         del os.environ[name]
+
+
+HEAVY = {
+    *("architecture", "docs", "typing"),  # look at the source tree
+    *("cli", "integrations"),  # need what the package only offers
+    *("cancel", "conformance", "emulator", "journal", "kill", "providers", "simulation"),  # take long
+}
+"""What is not in the fast tier, `-m "not heavy"`, which runs on several Pythons and on the wheel alone (tests/tiers.py)."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    here = Path(__file__).parent
+    for item in items:
+        if item.path.relative_to(here).parts[0] in HEAVY:
+            item.add_marker("heavy")
 
 
 def _stay_on_loopback(event: str, args: tuple[Any, ...]) -> None:

@@ -920,6 +920,7 @@ def test_no_value_of_any_section_makes_anything_but_a_config_error(key, value):
 # --- the page ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.heavy  # it reads the page
 def test_the_example_of_the_configuration_page_loads(tmp_path):
     page = (ROOT / "docs/configuration.md").read_text(encoding="utf-8")
     text = page.split("```yaml\n", 1)[1].split("```", 1)[0]
