@@ -39,7 +39,7 @@ from asyncbatch.planning.schedule import Polling
 from asyncbatch.planning.tidying import OLD_S, Cleanup, Orphans, Tidied, check_cleanup
 from asyncbatch.poller import BatchPoller
 from asyncbatch.registry import BatchProviderRegistry, RegistryScope, batch_provider_registry
-from asyncbatch.runtime import LoopBound, Owner, Runtime, finish
+from asyncbatch.runtime import LoopBound, Owner, Runtime, finish, working_for
 from asyncbatch.transport import Http
 
 _log = logging.getLogger("asyncbatch.client")
@@ -255,14 +255,15 @@ class BatchClient(LoopBound):
         words = {**(options or {}), **({"metadata": dict(metadata)} if metadata else {})}
         submissions: list[PreparedSubmission] = []
         try:
-            submissions = await provider.prepare_payloads(
-                batch_id=job_id,
-                model=model_name,
-                mode=wanted,
-                requests=requests,
-                wire_ids="minted",
-                **asked_for(endpoint, rejects, words, on_unsupported, input_mode, replace_model=replace_model),
-            )
+            with working_for(account):
+                submissions = await provider.prepare_payloads(
+                    batch_id=job_id,
+                    model=model_name,
+                    mode=wanted,
+                    requests=requests,
+                    wire_ids="minted",
+                    **asked_for(endpoint, rejects, words, on_unsupported, input_mode, replace_model=replace_model),
+                )
             submissions = complete(submissions)
             refused = len(rejects) if rejects is not None else 0
             record = job_record(
@@ -327,7 +328,10 @@ class BatchClient(LoopBound):
 
     def jobs(self) -> list[Job]:
         """Give the jobs of this client, oldest first."""
-        return [Job(run, self._desk) for run in self._desk.runs.values()] if self._desk else []
+        desk = self._desk
+        if desk is None:
+            return []
+        return [Job(run, desk) for run in sorted(desk.runs.values(), key=lambda run: run.record.created_at)]
 
     def follows(self, job_id: str) -> bool:
         """Whether another process has this job, and we only watch it; nobody has one that is over."""
