@@ -262,14 +262,14 @@ class Desk:
         tools, job_id = self._tools, record.job_id
         is_ours = await tools.journal.claim(job_id)
         try:
-            run = await old_run(record, provider, tools)
-        except BaseException:
+            run = self.runs[job_id] = await old_run(record, provider, tools)
+            if is_ours and not run.is_over:
+                await self._wishes.heed(run)
+        except BaseException:  # nobody would drive what is half taken up
+            self.runs.pop(job_id, None)
             if is_ours:
                 await finish(partial(tools.journal.release, job_id))
             raise
-        self.runs[job_id] = run
-        if is_ours and not run.is_over:
-            await self._wishes.heed(run)
         if run.is_over:
             if is_ours:  # it was only read
                 await tools.journal.release(job_id)

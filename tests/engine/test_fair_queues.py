@@ -9,7 +9,7 @@ from asyncbatch import BatchClient, ConfigError, Recovery, ResultStatus
 from asyncbatch.emulator import faults
 from asyncbatch.engine import resuming
 from asyncbatch.exceptions import JournalError
-from tests.engine.gates import Gate
+from tests.engine.gates import Gate, hold
 from tests.engine.test_tidying import as_if_it_died_after_its_outcomes
 from tests.engine.waiting import until
 
@@ -243,3 +243,20 @@ async def test_no_key_at_all_is_told_for_the_job_that_is_asked_for(open_client):
     async with open_client(accounts=lambda name: None) as client:
         with pytest.raises(ConfigError, match="'acme' has no API key"):
             await client.job(job.id)
+
+
+async def test_whoever_leaves_while_a_job_is_taken_up_leaves_it_to_the_next(open_client):
+    (left,) = await left_unfinished(open_client, "acme")
+    async with open_client(resume=False) as client:
+        gate = hold(client._desk._wishes, "heed")
+        async with anyio.create_task_group() as group:
+            group.start_soon(client.job, left.id)
+            await gate.met_by(1)
+            group.cancel_scope.cancel()
+        half = client.jobs()
+        gate.open()
+        with anyio.fail_after(20):
+            status = await (await client.job(left.id)).wait()
+
+    assert half == []
+    assert status.is_over
