@@ -12,7 +12,7 @@ from weakref import WeakKeyDictionary
 import aiohttp
 from msgspec.structs import replace
 
-from asyncbatch.accounts import Accounts, WebhookSecrets
+from asyncbatch.accounts import Accounts, WebhookAudiences, WebhookSecrets
 from asyncbatch.base_provider import InputChoice, OnUnsupported, Requests
 from asyncbatch.catalog import Catalog
 from asyncbatch.dto import PreparedSubmission
@@ -74,6 +74,8 @@ class BatchClient(LoopBound):
         patience: How long a submission that is refused for now is tried again.
         webhook_secrets: By provider, what its webhooks are signed with, `whsec_…`; several while one takes the place of
             another. By default what the variable holds that the provider's facts name, such as `OPENAI_WEBHOOK_SECRET`.
+        webhook_audiences: By provider, for whom the tokens are made out that vouch for webhooks of single batches. By default
+            what a variable holds, such as `GEMINI_WEBHOOK_AUDIENCE`; without any, no token is believed.
         runtime: Clock, sleep, randomness and threads; for tests.
     """
 
@@ -93,6 +95,7 @@ class BatchClient(LoopBound):
         recovery: Recovery | None = None,
         patience: Patience | None = None,
         webhook_secrets: WebhookSecrets | None = None,
+        webhook_audiences: WebhookAudiences | None = None,
         runtime: Runtime | None = None,
     ) -> None:
         super().__init__("the client")
@@ -107,7 +110,7 @@ class BatchClient(LoopBound):
         self._resumes = resume
         check_cleanup(cleanup, is_durable=self._journal.is_shared)
         self._cleanup: Cleanup = cleanup
-        self._webhooks = Webhooks(webhook_secrets, self._journal, self._runtime)
+        self._webhooks = Webhooks(webhook_secrets, webhook_audiences, self._journal, self._scope, self._runtime)
         self._payers = Payers(accounts, self._scope, self._runtime)
         self._handlers: list[Callable[[Job], Awaitable[object]]] = []
         self._grace = Grace()
