@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
+
 import msgspec
 
 from asyncbatch.accounts import WebhookAudiences, WebhookSecrets, hide, webhook_audiences, webhook_secrets
