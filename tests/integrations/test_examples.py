@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from asyncbatch.codec.cursors import Cursor, encode_cursor
 from asyncbatch.emulator import paid_twice
 from tests.integrations.site import DONE_S, PATIENCE_S, SECRET, SERVED, Site, until
 
@@ -95,6 +96,8 @@ def test_what_is_asked_wrongly_is_refused_and_a_tenant_sees_its_own_jobs_alone(s
     assert worker.get(f"/jobs/{theirs['job']}", **ACME)["job"] == theirs["job"] != ours["job"]
     for bad in ("limit=0", "limit=many", "after=nowhere"):
         assert worker.ask("GET", f"/jobs/{ours['job']}/results?{bad}")[0] in (400, 422), (bad, worker.said())
+    outdated = encode_cursor(Cursor.at_start(ours["job"], epoch=7, is_ordered=False))
+    assert worker.ask("GET", f"/jobs/{ours['job']}/results?after={outdated}")[0] == 410, worker.said()
     assert len({record.account for record in sent(site, worker, count=2)}) == 2
     worker.stop()
     assert worker.said() == ""
