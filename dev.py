@@ -43,6 +43,7 @@ NEEDS = {  # what each verb needs beyond the core: extras of the package and dep
 FLOOR = 95  # per cent of branches over the whole package …
 # … and all of them where the code is pure, or keeps account of what was paid for.
 EXACT = ("codec/*", "answers/*", "planning/*", "journal/*", "engine/ledger.py", "engine/frames.py")
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 FLAKES = 3
 """So many tests may fail in the whole suite and pass alone; more are no accident."""
 flaky: list[str] = []
@@ -170,6 +171,8 @@ def check(_args: list[str]) -> int:
         }
         lines = [timed(name, step) for name, step in steps.items()]
     lines += [f"FLAKY   {name} failed among the others, and passed alone" for name in flaky]
+    if not any(map(shutil.which, BROWSERS)):
+        lines.append(f"NOT RUN the browser tests: none of {', '.join(BROWSERS)} is on the path")
     print("", *lines, sep="\n", flush=True)
     return int(any(line.startswith("FAILED") for line in lines))
 

@@ -35,6 +35,9 @@ Accounts: TypeAlias = Mapping[str, Credentials] | Callable[[str], Awaitable[Cred
 WebhookSecrets: TypeAlias = Mapping[str, str | Sequence[str]]
 """The secret of a provider's webhooks by its name, or several while one takes the place of another."""
 
+WebhookAudiences: TypeAlias = Mapping[str, str | Sequence[str]]
+"""For whom the tokens of a provider's webhooks are made out, by its name."""
+
 
 class Account(msgspec.Struct, frozen=True, kw_only=True):
     """An account, resolved; its repr shows no secret.
@@ -220,6 +223,40 @@ def webhook_secrets(
             hint = f"it looks like whsec_MfKQ…, and comes from webhook_secrets or {facts[name].env}"
             raise ConfigError(f"the webhook secret of {name} is none", code="webhook.secret", hint=hint)
     return Hidden((name, found[name]) for name in found if found[name])
+
+
+def webhook_audiences(
+    given: object, facts: Mapping[str, WebhookFacts], env: Mapping[str, str] | None = None
+) -> Mapping[str, Sequence[str]]:
+    """Say for whom tokens may be made out, by provider: what was given, and of the others what their variable has.
+
+    Raises:
+        ConfigError: One is no text, or is of a provider whose webhooks no token vouches for.
+    """
+    if not isinstance(given, Mapping | None):
+        message = f"webhook_audiences is {type(given).__name__}, not a mapping"
+        raise ConfigError(message, code="webhook.audiences", hint='webhook_audiences={"provider": "…"}')
+    named, variables = dict(cast("Mapping[str, Any]", given or {})), os.environ if env is None else env
+    tokens = {name: item.tokens for name, item in facts.items() if item.tokens is not None}
+    for name in named:
+        if name not in tokens:
+            message = f"webhook_audiences has {name!r}, which signs webhooks with no key of its own"
+            hint = f"known are those of: {', '.join(tokens) or 'none'}"
+            raise ConfigError(message, code="webhook.provider", hint=hint)
+    found = {
+        name: _texts(named[name]) if name in named else variables.get(item.audience_env, "").split()
+        for name, item in tokens.items()
+    }
+    for name, texts in found.items():
+        if not all(isinstance(text, str) and text for text in texts):
+            raise ConfigError(f"the webhook audience of {name} is no text", code="webhook.audience")
+    return {name: tuple(texts) for name, texts in found.items() if texts}
+
+
+def public_origin(facts: ProviderFacts, file: ProviderSettings, *, env: Mapping[str, str] | None = None) -> Origin:
+    """Give where a provider's public things stand: its address, as the file or the environment has it, and no key."""
+    found = file.with_environment(facts, Hidden(os.environ if env is None else env))
+    return Origin(base_url=_checked_url(facts, found.base_url or facts.base_url))
 
 
 def _texts(given: Any) -> list[Any]:

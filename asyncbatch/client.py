@@ -12,7 +12,7 @@ from weakref import WeakKeyDictionary
 import aiohttp
 from msgspec.structs import replace
 
-from asyncbatch.accounts import Accounts, WebhookSecrets
+from asyncbatch.accounts import Accounts, WebhookAudiences, WebhookSecrets
 from asyncbatch.base_provider import InputChoice, OnUnsupported, Requests
 from asyncbatch.catalog import Catalog
 from asyncbatch.dto import PreparedSubmission
@@ -39,7 +39,7 @@ from asyncbatch.planning.schedule import Polling
 from asyncbatch.planning.tidying import OLD_S, Cleanup, Orphans, Tidied, check_cleanup
 from asyncbatch.poller import BatchPoller
 from asyncbatch.registry import BatchProviderRegistry, RegistryScope, batch_provider_registry
-from asyncbatch.runtime import LoopBound, Owner, Runtime, finish
+from asyncbatch.runtime import LoopBound, Owner, Runtime, finish, working_for
 from asyncbatch.transport import Http
 
 _log = logging.getLogger("asyncbatch.client")
@@ -74,6 +74,8 @@ class BatchClient(LoopBound):
         patience: How long a submission that is refused for now is tried again.
         webhook_secrets: By provider, what its webhooks are signed with, `whsec_…`; several while one takes the place of
             another. By default what the variable holds that the provider's facts name, such as `OPENAI_WEBHOOK_SECRET`.
+        webhook_audiences: By provider, for whom the tokens are made out that vouch for webhooks of single batches. By default
+            what a variable holds, such as `GEMINI_WEBHOOK_AUDIENCE`; without any, no token is believed.
         runtime: Clock, sleep, randomness and threads; for tests.
     """
 
@@ -93,6 +95,7 @@ class BatchClient(LoopBound):
         recovery: Recovery | None = None,
         patience: Patience | None = None,
         webhook_secrets: WebhookSecrets | None = None,
+        webhook_audiences: WebhookAudiences | None = None,
         runtime: Runtime | None = None,
     ) -> None:
         super().__init__("the client")
@@ -107,7 +110,7 @@ class BatchClient(LoopBound):
         self._resumes = resume
         check_cleanup(cleanup, is_durable=self._journal.is_shared)
         self._cleanup: Cleanup = cleanup
-        self._webhooks = Webhooks(webhook_secrets, self._journal, self._runtime)
+        self._webhooks = Webhooks(webhook_secrets, webhook_audiences, self._journal, self._scope, self._runtime)
         self._payers = Payers(accounts, self._scope, self._runtime)
         self._handlers: list[Callable[[Job], Awaitable[object]]] = []
         self._grace = Grace()
@@ -255,14 +258,15 @@ class BatchClient(LoopBound):
         words = {**(options or {}), **({"metadata": dict(metadata)} if metadata else {})}
         submissions: list[PreparedSubmission] = []
         try:
-            submissions = await provider.prepare_payloads(
-                batch_id=job_id,
-                model=model_name,
-                mode=wanted,
-                requests=requests,
-                wire_ids="minted",
-                **asked_for(endpoint, rejects, words, on_unsupported, input_mode, replace_model=replace_model),
-            )
+            with working_for(account):
+                submissions = await provider.prepare_payloads(
+                    batch_id=job_id,
+                    model=model_name,
+                    mode=wanted,
+                    requests=requests,
+                    wire_ids="minted",
+                    **asked_for(endpoint, rejects, words, on_unsupported, input_mode, replace_model=replace_model),
+                )
             submissions = complete(submissions)
             refused = len(rejects) if rejects is not None else 0
             record = job_record(
@@ -327,7 +331,10 @@ class BatchClient(LoopBound):
 
     def jobs(self) -> list[Job]:
         """Give the jobs of this client, oldest first."""
-        return [Job(run, self._desk) for run in self._desk.runs.values()] if self._desk else []
+        desk = self._desk
+        if desk is None:
+            return []
+        return [Job(run, desk) for run in sorted(desk.runs.values(), key=lambda run: run.record.created_at)]
 
     def follows(self, job_id: str) -> bool:
         """Whether another process has this job, and we only watch it; nobody has one that is over."""

@@ -9,7 +9,9 @@ import functools
 import logging
 import random
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar
 
@@ -19,15 +21,41 @@ import anyio.to_thread
 import msgspec
 
 from asyncbatch.exceptions import ScopeError
+from asyncbatch.turns import Turns
 
 T = TypeVar("T")
 
 _log = logging.getLogger("asyncbatch.runtime")
 
 OFFLOAD_THREADS = 4
-"""Threads for our slices of work, apart from the application's own pool: neither can starve the other."""
+"""Threads for our slices of work, apart from the application's own pool: neither can starve the other.
 
-_limiter: anyio.lowlevel.RunVar[anyio.CapacityLimiter] = anyio.lowlevel.RunVar("asyncbatch_offload_limiter")
+One account has no more of them, and there is one more: what an account with a large job does to disk takes seconds, and
+another one's line is not to wait for it. Beyond that they take turns.
+"""
+
+_paying: ContextVar[str | None] = ContextVar("asyncbatch_paying", default=None)
+
+
+@contextmanager
+def working_for(account: str | None) -> Generator[None]:
+    """Have the block, and tasks that it starts, take their turns as this account's."""
+    token = _paying.set(account)
+    try:
+        yield
+    finally:
+        _paying.reset(token)
+
+
+class _Threads:
+    """The threads of one event loop, and whose turn it is."""
+
+    def __init__(self) -> None:
+        self.turns = Turns(OFFLOAD_THREADS + 1, most=OFFLOAD_THREADS)
+        self.limiter = anyio.CapacityLimiter(OFFLOAD_THREADS + 1)  # never reached; anyio's own is the application's
+
+
+_threads: anyio.lowlevel.RunVar[_Threads] = anyio.lowlevel.RunVar("asyncbatch_threads")
 
 
 class Offload(Protocol):
@@ -38,11 +66,12 @@ class Offload(Protocol):
 
 async def _offload(func: Callable[..., T], /, *args: Any) -> T:
     try:
-        limiter = _limiter.get()
-    except LookupError:  # one limiter for each event loop, made on its first use
-        limiter = anyio.CapacityLimiter(OFFLOAD_THREADS)
-        _limiter.set(limiter)
-    return await anyio.to_thread.run_sync(func, *args, limiter=limiter)
+        threads = _threads.get()
+    except LookupError:  # some for each event loop, made on their first use
+        threads = _Threads()
+        _threads.set(threads)
+    async with threads.turns.place(_paying.get()):
+        return await anyio.to_thread.run_sync(func, *args, limiter=threads.limiter)
 
 
 async def to_its_end(work: Callable[[], Coroutine[Any, Any, T]]) -> T:

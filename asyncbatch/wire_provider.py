@@ -25,7 +25,7 @@ from asyncbatch.base_provider import (
     ResultStream,
     WireIds,
 )
-from asyncbatch.codec.options import INPUT_EXPIRES, check_expiry, check_metadata, plan_input_expiry
+from asyncbatch.codec.options import INPUT_EXPIRES, check_expiry, check_metadata, check_webhook, plan_input_expiry
 from asyncbatch.codec.rows import RowRules, encode_row
 from asyncbatch.dto import (
     Match,
@@ -203,6 +203,7 @@ class WireProvider(BaseBatchProvider):
         """Refuse words for the create that the provider would refuse once everything is uploaded."""
         self.check_metadata(options.get("metadata"))
         check_expiry(self.facts, options, self.window_of(options))
+        check_webhook(self.facts, options)
 
     def check_metadata(self, metadata: Any) -> None:
         """Refuse metadata that the provider would refuse, leaving room for our tag."""

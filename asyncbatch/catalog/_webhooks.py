@@ -10,6 +10,25 @@ from asyncbatch.enums import BatchStatus
 _Text: TypeAlias = Annotated[str, Meta(min_length=1)]
 
 
+class TokenFacts(Struct, frozen=True, kw_only=True):
+    """How webhooks of a single batch are vouched for: by a JSON Web Token in place of the signature, signed by RS256.
+
+    Attributes:
+        keys: The path below the provider's address at which its public keys stand, as a JWKS.
+        audience_env: The variable that says for whom tokens are made out.
+        url: Where a create names the address that is to be told, as a dotted path to a list.
+    """
+
+    keys: Annotated[str, Meta(pattern=r"^/[!-~]+$")]
+    audience_env: _Text
+    url: _Text
+    source: _Text | None = None
+
+    def __post_init__(self) -> None:
+        if not all(self.url.split(".")):
+            raise FieldError("url", "expected names with dots between them, such as webhookConfig.uris")
+
+
 class WebhookFacts(Struct, frozen=True, kw_only=True):
     """How the provider tells that a batch has ended. Its webhooks are signed as Standard Webhooks says.
 
@@ -18,12 +37,14 @@ class WebhookFacts(Struct, frozen=True, kw_only=True):
         event: Where the event's name stands in the body, as a dotted path.
         batch_id: Where the batch's id stands.
         events: The events of batches, and the end that each of them tells.
+        tokens: How those of a single batch are vouched for, where a create may ask for some.
     """
 
     env: _Text
     event: _Text = "type"
     batch_id: _Text
     events: dict[str, BatchStatus]
+    tokens: TokenFacts | None = None
     source: _Text | None = None
 
     def __post_init__(self) -> None:

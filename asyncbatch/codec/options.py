@@ -2,9 +2,11 @@
 
 `input_expires_s` and `output_expires_s` are ours: how long what we upload, and what the provider writes, may stay there. They
 say at most, so a provider that deletes sooner by itself keeps them without being told. One that cannot is named in an error:
-a wish is never passed over. `input_expires_s=None` asks for nothing, whatever the facts would ask for.
+a wish is never passed over. `input_expires_s=None` asks for nothing, whatever the facts would ask for. `webhook_url` is ours as
+well: whom the provider tells of the end of this batch.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,12 +17,41 @@ from asyncbatch.enums import InputMode
 from asyncbatch.exceptions import ConfigError
 
 INPUT_EXPIRES, OUTPUT_EXPIRES = "input_expires_s", "output_expires_s"
-_OURS = frozenset({INPUT_EXPIRES, OUTPUT_EXPIRES})
+WEBHOOK_URL = "webhook_url"
+_OURS = frozenset({INPUT_EXPIRES, OUTPUT_EXPIRES, WEBHOOK_URL})
+
+_WEB_ADDRESS = re.compile(r"https?://[!-~]+")
 
 
 def wire_options(options: Mapping[str, Any]) -> dict[str, Any]:
     """Give the words that are the provider's, and travel in the create."""
     return {word: value for word, value in options.items() if word not in _OURS}
+
+
+def check_webhook(facts: ProviderFacts, options: Mapping[str, Any]) -> None:
+    """Refuse an address that is none, or that this provider cannot be given for a single batch."""
+    url = options.get(WEBHOOK_URL)
+    if url is None:
+        return
+    if facts.webhooks is None or facts.webhooks.tokens is None:
+        hint = "leave it out: the batch is asked about anyway"
+        message = f"{facts.name} cannot be told whom to tell of the end of a single batch"
+        raise ConfigError(message, code="webhook.unsupported", hint=hint)
+    if not isinstance(url, str) or not _WEB_ADDRESS.fullmatch(url):
+        hint = "it looks like https://hooks.example/batches"
+        raise ConfigError(f"{facts.name}: {WEBHOOK_URL} is {url!r}", code="config.value", hint=hint)
+
+
+def encode_webhook(facts: ProviderFacts, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the words of a create that say whom to tell of the end of its batch, if anybody."""
+    url, tokens = options.get(WEBHOOK_URL), facts.webhooks.tokens if facts.webhooks else None
+    if url is None or tokens is None:
+        return {}
+    first, *within = tokens.url.split(".")
+    value: Any = [url]
+    for name in reversed(within):
+        value = {name: value}
+    return {first: value}
 
 
 def check_metadata(facts: ProviderFacts, metadata: Any) -> None:

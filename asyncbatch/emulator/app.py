@@ -26,6 +26,7 @@ from asyncbatch.emulator.history import Record, encode_history
 from asyncbatch.emulator.hooks import Hooks, Target
 from asyncbatch.emulator.routes import RouteTable
 from asyncbatch.emulator.script import Script
+from asyncbatch.emulator.tokens import AUDIENCE, Signer
 from asyncbatch.emulator.work import Work
 
 JSON_BYTES = 4 * 1024 * 1024  # no control call comes near it; creates that carry rows read their body themselves
@@ -59,6 +60,7 @@ class Service:
         elsewhere: Elsewhere | None = None,
         data_dir: str | os.PathLike[str] | None = None,
         target: Target | None = None,
+        audience: str = AUDIENCE,
     ) -> None:
         self.clock = clock
         self._data_dir = data_dir
@@ -68,10 +70,12 @@ class Service:
         self._seed = seed
         self.script = Script(self._faults, seed=seed)
         self.families: dict[str, Family] = {}
+        signer = Signer(audience)
         for dialect in load_dialects().values():
             desk = Desk(dialect, clock, change(dialect.pace, pace), change(dialect.limits, limits), models, seed)
+            desk.signer = signer
             self.families[dialect.name] = open_family(dialect.family, desk)
-        self._hooks = Hooks(target, clock, lambda: self.script) if target is not None else None
+        self._hooks = Hooks(target, clock, lambda: self.script)
 
     @property
     def desks(self) -> list[Desk]:
@@ -86,8 +90,7 @@ class Service:
                 batch.stop_asking()
         self.clock.restart()
         self.script = Script(self._faults, seed=self._seed)
-        if self._hooks is not None:
-            self._hooks.forget()
+        self._hooks.forget()
         for desk in self.desks:
             desk.ghosts.forget()
             desk.restart()
@@ -129,11 +132,9 @@ class Service:
             ask = functools.partial(family.open_asking, elsewhere=self._elsewhere) if self._elsewhere else None
             desk.work = Work(tasks, self.clock.now, family.examine, family.write, ask, desk.keep)
             desk.ghosts = Ghosts(tasks, self.clock)
-            if self._hooks is not None:
-                desk.on_batch = functools.partial(self._hooks.watch, family)
+            desk.on_batch = functools.partial(self._hooks.watch, family)
             desk.resume()
-        if self._hooks is not None:
-            tasks.start_soon(self._hooks.run)
+        tasks.start_soon(self._hooks.run)
 
     def _close(self) -> None:
         for desk in self.desks:

@@ -21,6 +21,7 @@ from asyncbatch.emulator.history import Record
 from asyncbatch.emulator.life import Pace
 from asyncbatch.emulator.routes import OPERATION
 from asyncbatch.emulator.store import ClosedError, Problem, Store, StoredBatch, StoredFile
+from asyncbatch.emulator.tokens import Signer
 from asyncbatch.emulator.work import Work
 
 HISTORY_S = 30.0  # real seconds that a reader of the history waits for validation; it takes one or two at most
@@ -77,11 +78,13 @@ class Desk:
 
     Attributes:
         data: Where it writes down what it has; None if that is forgotten at the end.
+        signer: Signs tokens for webhooks of single batches.
         on_batch: Hears of every batch that begins, or goes on in another life and was not told of yet.
     """
 
     work: Work
     ghosts: Ghosts
+    signer: Signer
     data: DataDir | None = None
 
     def __init__(

@@ -24,6 +24,7 @@ from asyncbatch.emulator.elsewhere import AnswerFunction, Elsewhere, FunctionMod
 from asyncbatch.emulator.faults import Fault
 from asyncbatch.emulator.history import Record
 from asyncbatch.emulator.hooks import read_target
+from asyncbatch.emulator.tokens import AUDIENCE
 from asyncbatch.emulator.upstream import Upstream
 
 KEY = "emulator-key"  # what `env` hands out; any other key is an account as well
@@ -53,6 +54,7 @@ class Emulator:
             kill, has the same files, batches and history, and the clock has gone on meanwhile. One emulator at a time.
         webhook_url: Where it tells of the end of each batch, in the dialects whose services do so.
         webhook_secret: What it signs that with: `whsec_` and base64.
+        webhook_audience: For whom the tokens are made out that vouch for webhooks of single batches.
     """
 
     def __init__(  # noqa: PLR0913  each is a setting of its own, and none is needed
@@ -74,9 +76,11 @@ class Emulator:
         data_dir: str | os.PathLike[str] | None = None,
         webhook_url: str | None = None,
         webhook_secret: str | None = None,
+        webhook_audience: str = AUDIENCE,
     ) -> None:
         self._data_dir = data_dir
         self._target = read_target(webhook_url, webhook_secret)
+        self._audience = webhook_audience
         self._elsewhere = _choose(answer, upstream, upstream_key, upstream_model)
         self._host = host
         self._port = port
@@ -147,6 +151,7 @@ class Emulator:
             elsewhere=self._elsewhere,
             data_dir=self._data_dir,
             target=self._target,
+            audience=self._audience,
         )
         with ExitStack() as stack:
             portal = stack.enter_context(start_blocking_portal(name="asyncbatch-emulator"))
@@ -220,6 +225,7 @@ async def serve(  # noqa: PLR0913  the settings of `Emulator`
     data_dir: str | os.PathLike[str] | None = None,
     webhook_url: str | None = None,
     webhook_secret: str | None = None,
+    webhook_audience: str = AUDIENCE,
     on_ready: Callable[[str, dict[str, dict[str, str]]], None] | None = None,
 ) -> None:
     """Serve every dialect on the running loop, until cancelled.
@@ -237,6 +243,7 @@ async def serve(  # noqa: PLR0913  the settings of `Emulator`
         elsewhere=_choose(answer, upstream, upstream_key, upstream_model),
         data_dir=data_dir,
         target=read_target(webhook_url, webhook_secret),
+        audience=webhook_audience,
     )
 
     def tell(url: str) -> None:

@@ -94,6 +94,10 @@ class Family(Looks, ABC):
         """Give the body of the webhook that tells of the end of a batch, with its name as `type`; None where none is sent."""
         return None
 
+    def addresses_of(self, batch: StoredBatch) -> Sequence[str]:  # noqa: ARG002  most services know none
+        """Give the addresses that came with the batch, which are told in place of the emulator's own."""
+        return ()
+
     # The work behind a batch, in threads
 
     def examine(self, batch: StoredBatch) -> Examined:

@@ -1,7 +1,8 @@
 """Webhooks: when a batch has ended, its service tells a URL, signed, until somebody there says that it was heard.
 
-The signature is that of Standard Webhooks: HMAC-SHA256, in base64, over id, timestamp and body with dots between, by the key
-that the secret holds in base64 after `whsec_`. Source: https://www.standardwebhooks.com
+It is the emulator's URL, or those that came with the batch, which some services know: a token vouches for what goes there.
+Elsewhere the signature is that of Standard Webhooks: HMAC-SHA256, in base64, over id, timestamp and body with dots between, by
+the key that the secret holds in base64 after `whsec_`. Source: https://www.standardwebhooks.com
 """
 
 import base64
@@ -9,10 +10,12 @@ import binascii
 import hashlib
 import hmac
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any
 
 import aiohttp
 import anyio
+import anyio.to_thread
 import msgspec
 from anyio.abc import TaskGroup
 from msgspec import Struct
@@ -69,6 +72,7 @@ class _Letter(Struct, kw_only=True, eq=False):
 
     family: Family
     batch: StoredBatch
+    url: str
     event: str
     id: str
     body: bytes
@@ -83,16 +87,19 @@ class _Letter(Struct, kw_only=True, eq=False):
 class Hooks:
     """Tells of the ends of batches, of every dialect that does so."""
 
-    def __init__(self, target: Target, clock: Clock, script: Callable[[], Script]) -> None:
+    def __init__(self, target: Target | None, clock: Clock, script: Callable[[], Script]) -> None:
         self._target = target
         self._clock = clock
         self._script = script
         self._waiting: list[tuple[Family, StoredBatch]] = []
         self._held: list[_Letter] = []
+        self._watched = anyio.Event()
 
     def watch(self, family: Family, batch: StoredBatch) -> None:
-        """Tell of the end of this batch, when it comes."""
-        self._waiting.append((family, batch))
+        """Tell of the end of this batch, when it comes, if anybody is to be told."""
+        if self._target is not None or family.addresses_of(batch):
+            self._waiting.append((family, batch))
+            self._watched.set()
 
     def forget(self) -> None:
         """Tell of nothing that there was until now."""
@@ -104,6 +111,9 @@ class Hooks:
         timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
         async with aiohttp.ClientSession(timeout=timeout) as session, anyio.create_task_group() as tasks:
             while True:
+                if not self._waiting:
+                    self._watched = anyio.Event()
+                    await self._watched.wait()
                 await anyio.sleep(TICK_S)
                 for item in list(self._waiting):
                     await self._look(*item, tasks, session)
@@ -128,19 +138,21 @@ class Hooks:
         call = Call(dialect=dialect, operation="webhook", method="POST", path=event)
         struck = [armed.fault for armed in self._script().strike(call, now)]
         effects = [fault.effect for fault in struck if isinstance(fault.effect, Deliver)]
-        letter = _Letter(
-            family=family,
-            batch=batch,
-            event=event,
-            id=family.desk.store.new_id("msg_"),
-            body=msgspec.json.encode(document),
-            faults=tuple(fault.kind for fault in struck),
-            **_changes(effects),
-        )
-        if letter.behind:
-            self._held.append(letter)
-        else:
-            tasks.start_soon(self._deliver, letter, tasks, session)
+        for url in family.addresses_of(batch) or ([self._target.url] if self._target is not None else []):
+            letter = _Letter(
+                family=family,
+                batch=batch,
+                url=url,
+                event=event,
+                id=family.desk.store.new_id("msg_"),
+                body=msgspec.json.encode(document),
+                faults=tuple(fault.kind for fault in struck),
+                **_changes(effects),
+            )
+            if letter.behind:
+                self._held.append(letter)
+            else:
+                tasks.start_soon(self._deliver, letter, tasks, session)
 
     async def _deliver(self, letter: _Letter, tasks: TaskGroup, session: aiohttp.ClientSession) -> None:
         await self._wait(letter.delay_s)
@@ -166,23 +178,29 @@ class Hooks:
         await self._clock.reach(self._clock.now() + seconds, anyio.Event())
 
     async def _post(self, letter: _Letter, session: aiohttp.ClientSession) -> int | None:
-        headers = self._headers(letter)
+        headers = await self._headers(letter)
         try:
-            call = session.post(self._target.url, data=letter.body, headers=headers, allow_redirects=False)
+            call = session.post(letter.url, data=letter.body, headers=headers, allow_redirects=False)
             async with call as answer:
                 return answer.status
         except (aiohttp.ClientError, TimeoutError):
             return None
 
-    def _headers(self, letter: _Letter) -> Mapping[str, str]:
-        sent_at = str(int(self._clock.client_wall() - letter.age_s))
-        key = self._target.key if letter.signature == "good" else b"somebody else's"
-        digest = hmac.new(key, f"{letter.id}.{sent_at}.".encode() + letter.body, hashlib.sha256).digest()
-        signature = (
-            {} if letter.signature == "missing" else {"webhook-signature": f"v1,{base64.b64encode(digest).decode()}"}
-        )
+    async def _headers(self, letter: _Letter) -> Mapping[str, str]:
+        at = self._clock.client_wall() - letter.age_s
+        sent_at = str(int(at))
+        signature = {} if letter.signature == "missing" else {"webhook-signature": await self._signature(letter, at)}
         named = {"webhook-id": letter.id, "webhook-timestamp": sent_at, **signature}
         return {"Content-Type": "application/json", "User-Agent": "asyncbatch-emulator", **named}
+
+    async def _signature(self, letter: _Letter, at: float) -> str:
+        is_good = letter.signature == "good"
+        if letter.family.addresses_of(letter.batch):
+            token = partial(letter.family.desk.signer.token, at, is_good=is_good)
+            return await anyio.to_thread.run_sync(token)
+        key = self._target.key if is_good and self._target is not None else b"somebody else's"
+        digest = hmac.new(key, f"{letter.id}.{int(at)}.".encode() + letter.body, hashlib.sha256).digest()
+        return f"v1,{base64.b64encode(digest).decode()}"
 
     def _record(self, letter: _Letter, status: int | None) -> Record:
         return Record(

@@ -13,6 +13,7 @@ from asyncbatch.base_provider import BaseBatchProvider
 from asyncbatch.dto import PreparedSubmission
 from asyncbatch.engine.opening import follow, new_run, old_run
 from asyncbatch.engine.rejects import Rejects
+from asyncbatch.engine.resuming import Resuming
 from asyncbatch.engine.run import JobRun
 from asyncbatch.engine.telling import Tell, Teller
 from asyncbatch.engine.tools import Tools
@@ -21,7 +22,7 @@ from asyncbatch.exceptions import AsyncBatchError, ClientClosedError, ConfigErro
 from asyncbatch.journal import CANCEL, TELL, TIDY, WAKE, JobRecord, SubmissionState
 from asyncbatch.planning.rounds import RetryRows, Wanted
 from asyncbatch.planning.tidying import Cleanup, Tidied, check_cleanup
-from asyncbatch.runtime import Owner, finish, to_its_end
+from asyncbatch.runtime import Owner, finish, to_its_end, working_for
 
 _log = logging.getLogger("asyncbatch.client")
 
@@ -50,7 +51,7 @@ class Desk:
         self._attaching: WeakValueDictionary[str, anyio.Lock] = WeakValueDictionary()
         self._handing = anyio.Lock()
         self._busy: Counter[str] = Counter()
-        self._wishes = Wishes(tools, self.runs, self.followed)
+        self._wishes = Wishes(tools, owner, self.runs, self.followed)
         self.teller = Teller(tools, owner, self._hand)
         self._is_closed = False
 
@@ -65,7 +66,8 @@ class Desk:
         """Promise a job: it is recorded and running, or neither. Gives the job of its key if there is one by now."""
         journal = self._tools.journal
         try:
-            run = await new_run(record, provider, submissions, rejects, self._tools, retry)
+            with working_for(record.account):
+                run = await new_run(record, provider, submissions, rejects, self._tools, retry)
             with anyio.CancelScope(shield=True):
                 await journal.accept(record, [part.record for part in run.parts])
                 self._check_open()
@@ -84,6 +86,9 @@ class Desk:
 
     async def attach(self, job_id: str) -> JobRun:
         """Give a job of the journal, and go on with it as soon as no other process does."""
+        return await self._attach(job_id, self._provider_for)
+
+    async def _attach(self, job_id: str, provider_for: Callable[[JobRecord], Awaitable[BaseBatchProvider]]) -> JobRun:
         # Of tasks that want one job, the first takes it up; a tenant whose key is slow to come keeps no other waiting.
         async with self._attaching.setdefault(job_id, anyio.Lock()):
             if await self._is_behind(job_id):
@@ -92,7 +97,7 @@ class Desk:
                 record = await self._tools.journal.job(job_id)
                 if record is None:
                     raise ConfigError(f"there is no job {job_id!r}", code="job.unknown")
-                await self._take_up(record)
+                await self._take_up(record, await provider_for(record))
             return self.runs[job_id]
 
     async def _is_behind(self, job_id: str) -> bool:
@@ -203,13 +208,16 @@ class Desk:
         for stray in await journal.strays():
             with contextlib.suppress(JournalError):  # somebody is just accepting it
                 await journal.forget(stray)
-        for record in await journal.jobs(unfinished=True):
-            try:
-                await self._take_up(record)
-            except Exception as error:  # noqa: BLE001 the caller's own accounts may fail too; no other job is left over it
-                _log.warning("job %s is left as it is: %s", record.job_id, error)
+        await Resuming(self._owner, self._provider_of, self._resume).start(await journal.jobs(unfinished=True))
         if journal.is_shared:
             self._owner.spawn(partial(self._wishes.tidy_left, self._tidy_one), name="asyncbatch tidying")
+
+    async def _resume(self, job_id: str, provider: BaseBatchProvider) -> None:
+        async def with_its_key(record: JobRecord) -> BaseBatchProvider:
+            _check_key(provider, record)
+            return provider
+
+        await self._attach(job_id, with_its_key)
 
     async def _tidy_one(self, job_id: str) -> None:
         try:
@@ -250,19 +258,18 @@ class Desk:
             closed.__cause__ = cause
             run.close(closed)
 
-    async def _take_up(self, record: JobRecord) -> None:
+    async def _take_up(self, record: JobRecord, provider: BaseBatchProvider) -> None:
         tools, job_id = self._tools, record.job_id
-        provider = await self._provider_for(record)
         is_ours = await tools.journal.claim(job_id)
         try:
-            run = await old_run(record, provider, tools)
-        except BaseException:
+            run = self.runs[job_id] = await old_run(record, provider, tools)
+            if is_ours and not run.is_over:
+                await self._wishes.heed(run)
+        except BaseException:  # nobody would drive what is half taken up
+            self.runs.pop(job_id, None)
             if is_ours:
                 await finish(partial(tools.journal.release, job_id))
             raise
-        self.runs[job_id] = run
-        if is_ours and not run.is_over:
-            await self._wishes.heed(run)
         if run.is_over:
             if is_ours:  # it was only read
                 await tools.journal.release(job_id)
@@ -309,7 +316,8 @@ class Desk:
     async def _driven(self, run: JobRun, drive: Callable[[], Awaitable[None]]) -> None:
         """Take a part to its end; a job that is settled is anybody's."""
         try:
-            await drive()
+            with working_for(run.record.account):
+                await drive()
         finally:
             self._busy -= Counter((run.record.job_id,))
         await self._let_go(run)

@@ -18,11 +18,14 @@ from asyncbatch.exceptions import AsyncBatchError, ConfigError
 from asyncbatch.journal import TELL
 from asyncbatch.planning.schedule import Polling, interval
 from asyncbatch.runtime import Owner, sleep_or
+from asyncbatch.turns import Turns
 
 _log = logging.getLogger("asyncbatch.client")
 
 JOB_ENDED = "job_ended"
-_AT_ONCE = 8
+_AT_ONCE, _OF_ONE = 8, 3
+"""Ends told at once beyond one of each account, and how many of these an account may have."""
+
 _LATER_S = 10.0
 _AGAIN = Polling(first_s=1.0, factor=2.0, max_s=600.0)
 
@@ -45,7 +48,7 @@ class Teller:
         self._owner = owner
         self._hand = hand
         self._wanted: list[Tell] = []
-        self._limit = anyio.CapacityLimiter(_AT_ONCE)
+        self._turns = Turns(_AT_ONCE, most=_OF_ONE, has_own=True)
         self._ended = anyio.Event()
         self._under_way: set[str] = set()
         self._failures: dict[str, tuple[int, float]] = {}
@@ -96,7 +99,9 @@ class Teller:
 
     async def _one(self, job_id: str) -> None:
         try:
-            async with self._limit:
+            record = await self._tools.journal.job(job_id)
+            # A customer whose handler hangs, perhaps on the customer's own server, keeps nobody else from hearing.
+            async with self._turns.place(record.account if record is not None else None):
                 if await self._hand(job_id, self._call):
                     self._failures.pop(job_id, None)
                 else:  # whoever has it may tell, or die before it does

@@ -1,17 +1,24 @@
 """What processes ask of each other: the end of a job that another one has, a look at a batch, deletions that are still owed."""
 
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from functools import partial
 
 from asyncbatch.engine.run import JobRun
 from asyncbatch.engine.tools import Tools
 from asyncbatch.exceptions import JournalError
-from asyncbatch.journal import CANCEL, TIDY, WAKE, Wish
+from asyncbatch.journal import CANCEL, TIDY, WAKE, JobRecord, Wish
+from asyncbatch.runtime import Owner
+from asyncbatch.turns import Turns
 
 _log = logging.getLogger("asyncbatch.client")
 
 LISTENED_S = 1.0
 """How often a process asks whether another one wants something of its jobs; it costs one word of the database's header."""
+
+_TIDIED_AT_ONCE = 4
+"""Jobs of dead processes whose left-overs are deleted at once, beyond one of each account."""
 
 
 def wake_of(batch_id: str) -> str:
@@ -29,14 +36,18 @@ class Wishes:
 
     Args:
         tools: What all jobs share.
+        owner: Whose tasks do what takes long.
         runs: The jobs that the client has.
         followed: Those of them that another process drives, whose wishes are not ours to grant.
     """
 
-    def __init__(self, tools: Tools, runs: Mapping[str, JobRun], followed: Collection[str]) -> None:
+    def __init__(self, tools: Tools, owner: Owner, runs: Mapping[str, JobRun], followed: Collection[str]) -> None:
         self._tools = tools
+        self._owner = owner
         self._runs = runs
         self._followed = followed
+        self._ending: set[str] = set()
+        self._is_behind = False
 
     async def listen(self) -> None:
         """Hear what other processes ask of the jobs that we have, for as long as the client is open."""
@@ -47,7 +58,8 @@ class Wishes:
                 continue
             try:
                 version = await journal.version()
-                if version != seen:
+                if version != seen or self._is_behind:
+                    self._is_behind = False
                     await self._grant(await journal.wishes())
                     seen = version
             except JournalError as error:  # a disk may be full, or the file busy, for a while
@@ -60,17 +72,30 @@ class Wishes:
             run = self._runs.get(wish.job_id)
             if run is None or wish.job_id in self._followed:
                 continue
-            if wish.word == CANCEL:
-                try:
-                    await run.cancel()
-                except JournalError:
-                    raise
-                except Exception as error:  # noqa: BLE001 the code of a provider; its parts ask again at each reading
-                    _log.warning("job %s: its end was asked for: %s", wish.job_id, error)
-                await self._tools.journal.grant(wish)
+            if wish.word == CANCEL and wish.job_id not in self._ending:
+                self._ending.add(wish.job_id)  # its provider may be long in answering, and no other wish waits for that
+                self._owner.spawn(partial(self._end, run, wish), name=f"asyncbatch end of job {wish.job_id[:8]}")
             elif kind_of(wish) == WAKE:
                 await self._tools.journal.grant(wish)  # first: one that is there stands for all webhooks until now
                 run.wake(wish.word.partition(":")[2] or None)
+
+    async def _end(self, run: JobRun, wish: Wish) -> None:
+        try:
+            with contextlib.suppress(JournalError):  # the wish stays, and so does what asks for it again
+                await self._cancel(run)
+                await self._tools.journal.grant(wish)
+                return
+            self._is_behind = True
+        finally:
+            self._ending.discard(wish.job_id)
+
+    async def _cancel(self, run: JobRun) -> None:
+        try:
+            await run.cancel()
+        except JournalError:
+            raise
+        except Exception as error:  # noqa: BLE001 the code of a provider; its parts ask again at each reading
+            _log.warning("job %s: its end was asked for: %s", run.record.job_id, error)
 
     async def heed(self, run: JobRun) -> None:
         """Before a job is gone on with: what was asked of a process that had it and is gone."""
@@ -94,13 +119,20 @@ class Wishes:
         Args:
             tidy: Does it for one job, whose lock we hold by then.
         """
-        journal = self._tools.journal
+        journal, turns = self._tools.journal, Turns(_TIDIED_AT_ONCE, most=1, has_own=True)
         try:
             for job_id in dict.fromkeys(wish.job_id for wish in await journal.wishes() if wish.word == TIDY):
-                if job_id not in self._runs and await journal.claim(job_id):  # else whoever drives it sees to it
-                    try:
-                        await tidy(job_id)
-                    except Exception as error:  # noqa: BLE001 the caller's own accounts may fail too; the others go on
-                        _log.warning("job %s: what it left at its provider stays there: %s", job_id, error)
+                record = await journal.job(job_id)
+                if record is not None and job_id not in self._runs:  # else whoever drives it sees to it
+                    work = partial(self._tidy_one, record, tidy, turns)
+                    self._owner.spawn(work, name=f"asyncbatch tidying of job {job_id[:8]}")
         except JournalError as error:
             _log.warning("what jobs left at their providers stays there: %s", error)
+
+    async def _tidy_one(self, record: JobRecord, tidy: Callable[[str], Awaitable[object]], turns: Turns) -> None:
+        async with turns.place(record.account):  # a customer whose deletions hang delays nobody else's
+            try:
+                if record.job_id not in self._runs and await self._tools.journal.claim(record.job_id):
+                    await tidy(record.job_id)
+            except Exception as error:  # noqa: BLE001 the caller's own accounts may fail too; the others go on
+                _log.warning("job %s: what it left at its provider stays there: %s", record.job_id, error)

@@ -4,6 +4,8 @@ import logging
 from collections.abc import AsyncIterable, Callable, Mapping
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
+import anyio
+
 from asyncbatch import BatchClient, ConfigError, ScopeError
 
 P = ParamSpec("P")
@@ -13,6 +15,10 @@ _log = logging.getLogger("asyncbatch.webhooks")
 
 BODY_BYTES = 1 << 20
 """Reading stops beyond this; `client.webhook` then refuses what there is as too large."""
+
+
+BODY_S = 10.0
+"""Longest wait for the whole body, in seconds; a sender has it ready, and one who drips keeps no connection of ours."""
 
 
 def options_of(_client: Callable[P, BatchClient]) -> Callable[[Callable[..., T]], Callable[P, T]]:
@@ -29,7 +35,11 @@ def initialised_with(
 
 async def answer_to(headers: Mapping[str, str], chunks: AsyncIterable[bytes], client: BatchClient) -> int:
     """Take a webhook in, and give the status to answer with, which is all that a sender is told."""
-    body = await read_capped(chunks)
+    body = None
+    with anyio.move_on_after(BODY_S):
+        body = await read_capped(chunks)
+    if body is None:
+        return 408
     try:
         return (await client.webhook(headers, body)).status
     except ConfigError as error:  # there is no secret; senders try again, and somebody may have set one by then

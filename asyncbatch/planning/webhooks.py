@@ -34,17 +34,22 @@ class Genuine(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         webhook_id: Its name; a repetition has the same.
         senders: Whose secrets verify it. Several, where several have the same secret.
+        token_id: The name of the token that vouches for it, which it is known by under any other `webhook_id` as well.
+        claims: What that token says.
     """
 
     webhook_id: str
     senders: tuple[str, ...]
+    token_id: str | None = None
+    claims: Mapping[str, Any] | None = None
 
 
 class Refusal(msgspec.Struct, frozen=True, kw_only=True):
     """A webhook that is not believed.
 
     Attributes:
-        status: What to answer: 400 for what is malformed, 401 for what is not signed, or not now, 413 for what is too large.
+        status: What to answer: 400 for what is malformed, 401 for what is not signed, or not now, 413 for what is too large,
+            503 where that cannot be found out for now.
         reason: Why, in words without anything of the body.
     """
 
@@ -71,18 +76,44 @@ def verify(
         secrets: By sender. While a secret is changed, a sender has several.
         now: Unix seconds.
     """
+    envelope = open_envelope(headers, body)
+    if isinstance(envelope, Refusal):
+        return envelope
+    senders = _senders(f"{envelope.webhook_id}.{envelope.sent_at}.".encode() + body, envelope.signatures, secrets)
+    if not senders:
+        return Refusal(status=401, reason="no signature of it is one of ours")
+    return check_time(envelope, now) or Genuine(webhook_id=envelope.webhook_id, senders=senders)
+
+
+class Envelope(msgspec.Struct, frozen=True, kw_only=True):
+    """What the headers of a webhook say, before anybody knows who wrote them.
+
+    Attributes:
+        sent_at: Unix seconds, as digits.
+    """
+
+    webhook_id: str
+    sent_at: str
+    signatures: str
+
+
+def open_envelope(headers: Mapping[str, str], body: bytes) -> Envelope | Refusal:
+    """Read the headers that every webhook has."""
     if len(body) > MOST_BYTES:
         return Refusal(status=413, reason=f"it has {len(body):,} bytes, and {MOST_BYTES:,} are read at most")
-    webhook_id, sent_at, signatures = (_header(headers, f"webhook-{name}") for name in ("id", "timestamp", "signature"))
+    webhook_id, sent_at, signatures = (header(headers, f"webhook-{name}") for name in ("id", "timestamp", "signature"))
     malformed = _malformed(webhook_id, sent_at, signatures)
     if malformed is not None:
         return Refusal(status=400, reason=malformed)
-    senders = _senders(f"{webhook_id}.{sent_at}.".encode() + body, signatures, secrets)
-    if not senders:
-        return Refusal(status=401, reason="no signature of it is one of ours")
-    if abs(now - int(sent_at)) > TOLERANCE_S:
-        return Refusal(status=401, reason=f"its timestamp is {now - int(sent_at):+,.0f} s away from our clock")
-    return Genuine(webhook_id=webhook_id, senders=senders)
+    return Envelope(webhook_id=webhook_id, sent_at=sent_at, signatures=signatures)
+
+
+def check_time(envelope: Envelope, now: float) -> Refusal | None:
+    """Refuse what was not sent in these minutes."""
+    off = now - int(envelope.sent_at)
+    if abs(off) <= TOLERANCE_S:
+        return None
+    return Refusal(status=401, reason=f"its timestamp is {off:+,.0f} s away from our clock")
 
 
 def sign(secret: str, webhook_id: str, sent_at: int, body: bytes) -> dict[str, str]:
@@ -92,7 +123,7 @@ def sign(secret: str, webhook_id: str, sent_at: int, body: bytes) -> dict[str, s
     return {"webhook-id": webhook_id, "webhook-timestamp": str(sent_at), "webhook-signature": signature}
 
 
-def _header(headers: Mapping[Any, Any], name: str) -> str:
+def header(headers: Mapping[Any, Any], name: str) -> str:
     """Find a header; one that is no text, as some servers give them, is none."""
     found = (value for key, value in headers.items() if isinstance(key, str) and key.lower() == name)
     return next((value.strip() for value in found if isinstance(value, str)), "")
@@ -134,10 +165,13 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     batch_id: str | None = None
 
 
-def read_event(body: bytes, facts: WebhookFacts) -> Event | None:
-    """Read what a webhook says; None where it says nothing that could be read."""
+def read_event(body: bytes, facts: WebhookFacts, claims: Any = None) -> Event | None:
+    """Read what a webhook says; None where it says nothing that could be read.
+
+    What a token claims about it comes over what stands in the body.
+    """
     try:
-        document = msgspec.json.decode(body)
+        document = claims if _text_at(claims, facts.event) is not None else msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     name = _text_at(document, facts.event)

@@ -171,10 +171,10 @@ class GeminiBatchProvider(WireProvider):
         # Documented as not idempotent: two creates are two batches. So it is sent once and never again by itself.
         body: bytes | JsonArrayBody
         if submission.is_inline:
-            head, tail = encode_envelope(submission)
+            head, tail = encode_envelope(submission, self.facts)
             body = JsonArrayBody(head, self.input_of(submission), tail)
         else:
-            body = encode_create(submission, {"fileName": submission.input_ref})
+            body = encode_create(submission, {"fileName": submission.input_ref}, self.facts)
         is_ours = partial(is_created, submission=submission)
         answer = await self.transport.create(self._create_path(submission), body, is_created=is_ours)
         return self.submit_result(decode_status(answer, self.facts))

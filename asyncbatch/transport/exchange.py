@@ -1,6 +1,7 @@
 """How one account's calls are sent: once, or repeated while that may help; what comes back is an answer or an error of ours."""
 
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping
+from contextlib import asynccontextmanager
 from typing import TypeVar
 
 import anyio
@@ -36,7 +37,7 @@ class Exchange:
         self._origin = origin
         self._retry = retry
         self._budget = RetryBudget()
-        # An account waits for its own calls here, and only then for a connection, which it shares with all others.
+        # An account waits for its own calls here, and only then for a place at the host, which it shares with all others.
         limit = sessions.http.limit_per_account
         self._shares = {profile: anyio.Semaphore(limit, fast_acquire=True) for profile in Profile}
         self.lead_s = 0.0
@@ -48,6 +49,12 @@ class Exchange:
     def http(self) -> Http:
         return self._sessions.http
 
+    @asynccontextmanager
+    async def _place(self, profile: Profile, call: Call) -> AsyncGenerator[None]:
+        """Be one of the calls that are under way."""
+        async with self._shares[profile], self._sessions.turns(profile, call.url).place(self):
+            yield
+
     async def once(
         self,
         call: Call,
@@ -58,7 +65,7 @@ class Exchange:
     ) -> Answer:
         """Send a call and read its answer, whatever it says; `silence_s` limits each silence instead of the whole."""
         options = self._sessions.options(profile, silence_s=silence_s)
-        async with self._shares[profile]:
+        async with self._place(profile, call):
             session = self._sessions.get(profile)
             asked = session.request(call.method, call.url, data=body, headers=call.headers, **options)
             async with Opened(await asked) as opened:
@@ -97,7 +104,7 @@ class Exchange:
     async def peek(self, call: Call, size: int) -> Answer:
         """Read no more of an answer than its beginning, and hang up."""
         options = self._sessions.options(Profile.CONTROL)
-        async with self._shares[Profile.CONTROL]:
+        async with self._place(Profile.CONTROL, call):
             session = self._sessions.get(Profile.CONTROL)
             asked = session.request(call.method, call.url, headers=call.headers, **options)
             async with Opened(await asked) as opened:
@@ -129,7 +136,7 @@ class Exchange:
         """Fetch a body into its sink: from its start, or the rest of what broke off."""
 
         async def send() -> Answer:
-            async with self._shares[profile]:
+            async with self._place(profile, call):
                 answer = await download(self._sessions, self._runtime, call, transfer, profile=profile)
             if not transfer.is_lines:  # a file may come from elsewhere, by a redirect
                 self._set_clock(call, answer.headers)

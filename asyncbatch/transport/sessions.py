@@ -13,6 +13,7 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import unquote
+from weakref import WeakValueDictionary
 
 import aiohttp
 import msgspec
@@ -23,6 +24,7 @@ from asyncbatch._version import __version__
 from asyncbatch.exceptions import ConfigError
 from asyncbatch.runtime import LoopBound, finish
 from asyncbatch.transport.addresses import PublicResolver, is_public
+from asyncbatch.turns import Turns
 
 USER_AGENT = f"asyncbatch/{__version__}"
 SECRET_CHARS = 6
@@ -91,7 +93,8 @@ class Http(msgspec.Struct, frozen=True, kw_only=True):
         read_s: Longest silence in an upload or download.
         limit_per_account: Calls of one account under way, for each profile: a customer whose calls all hang keeps no other
             from a connection.
-        limit_per_host: Connections to one host, for each profile.
+        limit_per_host: Calls to one host under way, for each profile, beyond one for each account: that one never waits for
+            other accounts, and these are handed out among them in turn.
         answer_bytes: Largest JSON answer that is read.
         file_bytes: Largest download.
         inflation: Bytes that one byte of a compressed download may become, beyond its first 16 MiB.
@@ -122,9 +125,10 @@ class Http(msgspec.Struct, frozen=True, kw_only=True):
     ca_file: str | None = None
 
     def __post_init__(self) -> None:
-        if self.limit_per_account < 1:
-            message = f"limit_per_account is {self.limit_per_account}: nothing could be sent"
-            raise ConfigError(message, code="config.value", hint="it is 1 or more")
+        for name in ("limit_per_account", "limit_per_host"):
+            if getattr(self, name) < 1:
+                message = f"{name} is {getattr(self, name)}: nothing could be sent"
+                raise ConfigError(message, code="config.value", hint="it is 1 or more")
 
     def __repr__(self) -> str:
         return f"Http({', '.join(f'{name}={value!r}' for name, value in self.__rich_repr__())})"
@@ -171,6 +175,7 @@ class Sessions(LoopBound):
         self.http = http or Http()
         self._given = session
         self._sessions: dict[str, aiohttp.ClientSession] = {}
+        self._turns: WeakValueDictionary[tuple[Profile, str], Turns] = WeakValueDictionary()
 
     async def open(self) -> None:
         if self._given is None:
@@ -202,6 +207,11 @@ class Sessions(LoopBound):
         guarded = self._sessions.get(_ABROAD) if is_public(home.host or "") else None
         return guarded or self.get(Profile.BULK)
 
+    def turns(self, profile: Profile, url: URL) -> Turns:
+        """Give the places for calls of a profile to a host; they last while somebody has one or waits for one."""
+        places = Turns(self.http.limit_per_host, has_own=True)
+        return self._turns.setdefault((profile, url.raw_authority), places)
+
     def options(self, profile: Profile, *, silence_s: float | None = None) -> Options:
         """Give what is set on each call, so that a session of the application's behaves like ours.
 
@@ -224,10 +234,8 @@ class Sessions(LoopBound):
     def _make(
         self, profile: Profile, context: ssl.SSLContext | bool, resolver: AbstractResolver | None = None
     ) -> aiohttp.ClientSession:
+        # It would serve whoever asked first, and so those whose calls hang: `turns` counts instead.
         connector = aiohttp.TCPConnector(
-            limit_per_host=self.http.limit_per_host,
-            force_close=profile is Profile.CONTROL,
-            ssl=context,
-            resolver=resolver,
+            limit=0, force_close=profile is Profile.CONTROL, ssl=context, resolver=resolver
         )
         return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False)

@@ -73,8 +73,9 @@ async def results(request: web.Request) -> web.Response:
     try:
         page = job.results(after=asked.get("after"), limit=min(int(asked.get("limit", "100")), 1000))
         rows = [{"id": row.request_id, "status": row.status.value, "text": row.text} for row in await page]
-    except (ConfigError, ValueError) as error:  # no cursor of this job, or no limit
-        raise web.HTTPBadRequest(text=str(error)) from None
+    except (ConfigError, ValueError) as error:  # no cursor of this job, one from before a retry, or no limit
+        refusal = web.HTTPGone if getattr(error, "code", None) == "cursor.outdated" else web.HTTPBadRequest
+        raise refusal(text=str(error)) from None
     except ProviderError as error:  # nothing could be sent
         raise web.HTTPBadGateway(text=str(error)) from None
     return web.json_response({"rows": rows, "after": page.cursor, "is_over": page.is_over})

@@ -69,8 +69,8 @@ async def results(
     page = job.results(after=after, limit=limit)
     try:
         rows = [{"id": row.request_id, "status": row.status, "text": row.text} for row in await page]
-    except ConfigError as error:  # no cursor of this job
-        raise HTTPException(400, str(error)) from None
+    except ConfigError as error:  # no cursor of this job, or one from before a retry
+        raise HTTPException(410 if error.code == "cursor.outdated" else 400, str(error)) from None
     except ProviderError as error:  # nothing could be sent
         raise HTTPException(502, str(error)) from None
     return {"rows": rows, "after": page.cursor, "is_over": page.is_over}

@@ -66,8 +66,8 @@ async def results(
     page = job.results(after=after, limit=limit)
     try:
         rows = [{"id": row.request_id, "status": row.status, "text": row.text} for row in await page]
-    except ConfigError as error:  # no cursor of this job
-        raise HTTPException(str(error), status_code=400) from None
+    except ConfigError as error:  # no cursor of this job, or one from before a retry
+        raise HTTPException(str(error), status_code=410 if error.code == "cursor.outdated" else 400) from None
     except ProviderError as error:  # nothing could be sent
         raise HTTPException(str(error), status_code=502) from None
     return {"rows": rows, "after": page.cursor, "is_over": page.is_over}

@@ -73,8 +73,8 @@ async def results(job_id: str) -> tuple[dict[str, Any], int]:
     try:
         page = job.results(after=asked.get("after"), limit=min(int(asked.get("limit", "100")), 1000))
         rows = [{"id": row.request_id, "status": row.status.value, "text": row.text} for row in await page]
-    except (ConfigError, ValueError) as error:  # no cursor of this job, or no limit
-        return {"detail": str(error)}, 400
+    except (ConfigError, ValueError) as error:  # no cursor of this job, one from before a retry, or no limit
+        return {"detail": str(error)}, 410 if getattr(error, "code", None) == "cursor.outdated" else 400
     except ProviderError as error:  # nothing could be sent
         return {"detail": str(error)}, 502
     return {"rows": rows, "after": page.cursor, "is_over": page.is_over}, 200

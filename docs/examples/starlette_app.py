@@ -70,8 +70,9 @@ async def results(request: Request) -> Response:
     try:
         page = job.results(after=asked.get("after"), limit=min(int(asked.get("limit", "100")), 1000))
         rows = [{"id": row.request_id, "status": row.status.value, "text": row.text} for row in await page]
-    except (ConfigError, ValueError) as error:  # no cursor of this job, or no limit
-        raise HTTPException(400, str(error)) from None
+    except (ConfigError, ValueError) as error:  # no cursor of this job, one from before a retry, or no limit
+        is_outdated = getattr(error, "code", None) == "cursor.outdated"
+        raise HTTPException(410 if is_outdated else 400, str(error)) from None
     except ProviderError as error:  # nothing could be sent
         raise HTTPException(502, str(error)) from None
     return JSONResponse({"rows": rows, "after": page.cursor, "is_over": page.is_over})

@@ -297,7 +297,7 @@ async def test_geminis_ends_are_told_in_its_own_words(emulator, door):
     api = GeminiApi(emulator)
     file = (await api.from_file(file_rows(chat())))["name"]
     inline = (await api.inline(inline_rows(chat())))["name"]
-    own = (await api.inline(inline_rows(chat()), webhookConfig={"uris": ["https://hooks.example/x"]}))["name"]
+    own = (await api.inline(inline_rows(chat()), webhookConfig={"uris": ["http://127.0.0.1:9/x"]}))["name"]
     cancelled = (await api.inline(inline_rows(chat("[[stall]]"))))["name"]
     await api.call("POST", f"/v1/{cancelled}:cancel")
     emulator.advance(3600)
@@ -306,7 +306,7 @@ async def test_geminis_ends_are_told_in_its_own_words(emulator, door):
     await api.session.close()
 
     said = {json.loads(body)["data"]["id"]: json.loads(body) for _, body in door.letters}
-    assert own not in said, "its webhook takes the place of the registered one, and is signed with Google's own key"
+    assert own not in said, "its webhook takes the place of the registered one, and there nobody listens"
     assert said[file] == {
         "type": "batch.succeeded",
         "version": "v1",

@@ -1,6 +1,8 @@
 """Whole jobs on a virtual clock, which the emulator shares: days pass, and nobody waits."""
 
+import anyio.lowlevel
 import pytest
+from msgspec.structs import replace
 
 from asyncbatch import BatchClient, load_catalog
 from asyncbatch.emulator import Emulator
@@ -16,6 +18,18 @@ def clock():
 @pytest.fixture
 def runtime(clock):
     return virtual_runtime(clock)
+
+
+@pytest.fixture
+def slow_time(runtime, clock):
+    """A runtime in which little time passes: batches that stall would expire while a thread is waited for."""
+
+    async def a_second(seconds):
+        for _ in range(10):
+            await anyio.lowlevel.checkpoint()
+        clock.advance(min(seconds, 1.0))
+
+    return replace(runtime, sleep=a_second)
 
 
 @pytest.fixture

@@ -1,8 +1,6 @@
 """A cancel that was asked for is asked for again by whoever has the job, after a crash and from another process."""
 
-import anyio.lowlevel
 import pytest
-from msgspec.structs import replace
 
 from asyncbatch import BatchClient, BatchStatus, ProviderPermanentError, ResultStatus
 from asyncbatch.emulator import faults, paid_twice
@@ -96,18 +94,6 @@ async def test_a_lost_create_of_a_cancelled_job_is_found_and_cancelled(open_clie
     assert batch.status is BatchStatus.CANCELLED
     assert len(made(emulator, "create")) == 1
     assert paid_twice(emulator.history) == {}
-
-
-@pytest.fixture
-def slow_time(runtime, clock):
-    """A runtime in which little time passes: batches that stall would expire while a thread is waited for."""
-
-    async def a_second(seconds):
-        for _ in range(10):
-            await anyio.lowlevel.checkpoint()
-        clock.advance(min(seconds, 1.0))
-
-    return replace(runtime, sleep=a_second)
 
 
 async def test_a_process_that_has_the_job_hears_that_another_one_wants_its_end(open_client, emulator, slow_time):

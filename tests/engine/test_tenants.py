@@ -96,6 +96,44 @@ async def test_calls_that_hang_keep_no_other_account_from_a_connection(
     assert is_held, "they still hang"
 
 
+@pytest.mark.parametrize(("operation", "profile"), [("poll", Profile.POLL), ("create", Profile.CONTROL)])
+async def test_when_every_place_of_a_host_hangs_the_next_account_is_served_at_once(
+    emulator, runtime, operation, profile
+):
+    http = Http(limit_per_account=4, limit_per_host=16)
+    held = 20 + 16  # one of each account, and all that they share
+    emulator.add(faults.stall(60, operation=operation, times=held))
+    slow = [f"slow-{index}" for index in range(20)]
+    accounts = {name: f"key-{name}" for name in [*slow, "quick"]}
+    async with BatchClient(runtime=runtime, accounts=accounts, http=http, recovery=Recovery(settle_s=0.1)) as client:
+        sessions = client._scope.context.sessions
+        for name in slow * 5:
+            await client.submit(["hi"], model=CHAT, account=name)
+        await until(lambda: any(turns.under_way == held for turns in sessions._turns.values()))
+        with anyio.fail_after(20):
+            job = await client.submit(["hi"], model=CHAT, account="quick")
+            status = await job.wait()
+        under_way = {key[0]: turns.under_way for key, turns in sessions._turns.items()}
+
+    assert status.outcomes == {ResultStatus.SUCCEEDED: 1}
+    assert under_way[profile] == held, "they still hang"
+
+
+async def test_a_flood_of_jobs_does_not_go_before_another_accounts_single_one(emulator, runtime):
+    accounts = {"flood": "key-flood", "quick": "key-quick"}
+    async with BatchClient(runtime=runtime, accounts=accounts) as client, anyio.create_task_group() as group:
+        for _ in range(200):
+            group.start_soon(lambda: client.submit(["hi"], model=CHAT, account="flood"))
+        await until(lambda: requests(emulator, "upload"))
+        job = await client.submit(["hi"], model=CHAT, account="quick")
+        await job.wait()
+        creates = [record.account for record in emulator.history if record.kind == "create"]
+        group.cancel_scope.cancel()
+
+    assert len(set(creates)) == 2
+    assert len(creates) < 100, "its create, its polls and its answers went between those of the flood"
+
+
 async def test_an_account_has_no_more_calls_under_way_than_its_share(emulator, runtime):
     emulator.add(faults.stall(60, operation="cancel", times=None))
     async with BatchClient(runtime=runtime, accounts={"flood": "key"}, http=Http(limit_per_account=3)) as client:
@@ -113,9 +151,10 @@ async def test_an_account_has_no_more_calls_under_way_than_its_share(emulator, r
     assert at_once == 3
 
 
-def test_a_share_of_nothing_is_refused():
-    with pytest.raises(ConfigError, match="limit_per_account is 0"):
-        Http(limit_per_account=0)
+@pytest.mark.parametrize("name", ["limit_per_account", "limit_per_host"])
+def test_a_share_of_nothing_is_refused(name):
+    with pytest.raises(ConfigError, match=f"{name} is 0"):
+        Http(**{name: 0})
 
 
 async def test_an_account_that_is_throttled_or_refused_slows_down_nobody_else(emulator, runtime):

@@ -5,12 +5,14 @@ import hashlib
 import hmac
 import json
 import socket
+import subprocess
+import sys
 import time
 
 import pytest
 
 from asyncbatch.emulator import paid_twice
-from tests.integrations.site import DONE_S, PATIENCE_S, SECRET, SERVED, Site, until
+from tests.integrations.site import DONE_S, PATIENCE_S, ROOT, SECRET, SERVED, Site, until
 
 PROMPTS = ["a river", "a lake"]
 ACME = {"X-Tenant": "acme"}
@@ -73,6 +75,24 @@ def test_a_worker_is_killed_and_the_other_ends_its_job(site):
     assert paid_twice(site.emulator.history) == {}
     assert site.is_in_order()
     assert other.said() == ""
+
+
+def test_a_cursor_from_before_a_retry_is_gone(site):
+    (worker,) = site.start()
+    job = submit(worker, ["fine", "[[error:500]] poor"])[1]["job"]
+    sent(site, worker)
+    site.clock.advance(DONE_S)
+    until(lambda: worker.get(f"/jobs/{job}")["is_over"])
+    cursor = worker.get(f"/jobs/{job}/results?limit=1")["after"]
+    worker.stop()
+    again = [sys.executable, "-m", "asyncbatch", "retry", job, "--only", "errored", "--detach", "--yes"]
+    done = subprocess.run(again, env=site.env, cwd=ROOT, capture_output=True, text=True, check=False)
+    (next_worker,) = site.start()
+
+    assert done.returncode in (0, 130), done.stderr
+    assert next_worker.ask("GET", f"/jobs/{job}/results?after={cursor}")[0] == 410, next_worker.said()
+    assert next_worker.ask("GET", f"/jobs/{job}/results?after=nowhere")[0] == 400
+    next_worker.stop()
 
 
 def test_what_is_asked_wrongly_is_refused_and_a_tenant_sees_its_own_jobs_alone(site):

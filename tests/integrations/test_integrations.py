@@ -18,6 +18,7 @@ from starlette.applications import Starlette
 from starlette.requests import HTTPConnection
 
 from asyncbatch import BatchClient, ScopeError
+from asyncbatch.integrations import _shared
 from asyncbatch.integrations import aiohttp as for_aiohttp
 from asyncbatch.integrations import litestar as for_litestar
 from asyncbatch.integrations import quart as for_quart
@@ -207,6 +208,23 @@ async def test_a_webhook_without_an_end_is_read_up_to_the_cap(running):
 
     assert answer == (413, b"")
     assert read >= BODY_BYTES
+
+
+@each
+async def test_a_body_that_does_not_come_to_its_end_is_answered_all_the_same(running, monkeypatch):
+    monkeypatch.setattr(_shared, "BODY_S", 0.05)
+    left = anyio.Event()
+
+    async def unfinished():
+        yield b"{"
+        await left.wait()
+
+    async with running({"journal": "memory", "webhook_secrets": SECRET}) as app:
+        with anyio.fail_after(20):
+            answer = await app.post(unfinished())
+        left.set()
+
+    assert answer == (408, b"")
 
 
 @pytest.mark.parametrize("running", [on_starlette, on_litestar, on_quart])

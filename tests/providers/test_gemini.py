@@ -255,7 +255,7 @@ def test_an_output_that_says_nothing_is_no_place(metadata):
 def test_a_create_over_a_file_is_what_the_official_sdk_sends():
     sent = submission(tag="asyncbatch-7f3c", options={"webhookConfig": {"uris": ["https://hooks.example/x"]}})
 
-    assert json.loads(encode_create(sent, {"fileName": "files/abc123"})) == {
+    assert json.loads(encode_create(sent, {"fileName": "files/abc123"}, FACTS)) == {
         "batch": {
             "displayName": "asyncbatch-7f3c",
             "inputConfig": {"fileName": "files/abc123"},
@@ -266,7 +266,7 @@ def test_a_create_over_a_file_is_what_the_official_sdk_sends():
 
 def test_an_inline_create_puts_the_requests_between_two_pieces():
     sent = submission(tag="t", options={"priority": "5"})
-    head, tail = encode_envelope(sent)
+    head, tail = encode_envelope(sent, FACTS)
 
     assert json.loads(head + b'{"request":1},{"request":2}' + tail) == {
         "batch": {
@@ -280,15 +280,15 @@ def test_an_inline_create_puts_the_requests_between_two_pieces():
 def test_no_option_takes_the_place_of_our_tag_or_of_the_input():
     sent = submission(tag="ours", options={"displayName": "theirs", "inputConfig": {"fileName": "files/other"}})
 
-    batch = json.loads(encode_create(sent, {"fileName": "files/abc123"}))["batch"]
-    head, tail = encode_envelope(sent)
+    batch = json.loads(encode_create(sent, {"fileName": "files/abc123"}, FACTS))["batch"]
+    head, tail = encode_envelope(sent, FACTS)
     inline = json.loads(head + b"1" + tail)["batch"]
     assert batch == {"displayName": "ours", "inputConfig": {"fileName": "files/abc123"}}
     assert inline == {"displayName": "ours", "inputConfig": {"requests": {"requests": [1]}}}
 
 
 def test_a_batch_without_a_tag_has_a_name_all_the_same():
-    assert json.loads(encode_create(submission(), {}))["batch"]["displayName"] == f"asyncbatch-{JOB}-0000"
+    assert json.loads(encode_create(submission(), {}, FACTS))["batch"]["displayName"] == f"asyncbatch-{JOB}-0000"
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 from asyncbatch.exceptions import ScopeError
-from asyncbatch.runtime import OFFLOAD_THREADS, LoopBound, Owner, Runtime, Signal, finish, sleep_or
+from asyncbatch.runtime import OFFLOAD_THREADS, LoopBound, Owner, Runtime, Signal, finish, sleep_or, working_for
 from asyncbatch.testing.runtime import VirtualClock, virtual_runtime
 
 
@@ -87,6 +87,28 @@ async def test_no_more_threads_than_ours_work_at_once():
             group.start_soon(runtime.offload, work)
 
     assert most == OFFLOAD_THREADS
+
+
+async def test_one_account_leaves_a_thread_to_the_others_who_take_turns_with_it():
+    runtime, done, let_go = Runtime(), [], threading.Event()
+
+    async def work(account, what, *given):
+        with working_for(account):
+            await runtime.offload(what, *given)
+        done.append(account)
+
+    async with anyio.create_task_group() as group:
+        for _ in range(OFFLOAD_THREADS):
+            group.start_soon(work, "flood", let_go.wait)
+        for _ in range(50):
+            group.start_soon(work, "flood", int)
+        await anyio.lowlevel.checkpoint()
+        for _ in range(3):
+            await work("quick", int)
+        let_go.set()
+
+    assert done[:3] == ["quick"] * 3
+    assert len(done) == 3 + OFFLOAD_THREADS + 50
 
 
 def test_threads_serve_one_event_loop_after_the_other():

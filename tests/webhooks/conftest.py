@@ -1,4 +1,4 @@
-"""A client that would ask about its batches only in a month, so that what is asked before was woken."""
+"""A client that would ask about its batches only in years, so that what is asked before was woken."""
 
 import anyio
 import anyio.lowlevel
@@ -10,7 +10,7 @@ from asyncbatch.emulator import Emulator
 from asyncbatch.testing.runtime import VirtualClock, virtual_runtime
 from tests.webhooks.signing import SECRET, signed
 
-PATIENT = Polling(first_s=2_000_000, factor=1, max_s=2_000_000, jitter=0)
+PATIENT = Polling(first_s=2e9, factor=1, max_s=2e9, jitter=0)  # the first wait is a random part of it
 _LONG_S = 3_600.0
 
 

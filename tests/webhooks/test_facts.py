@@ -41,6 +41,23 @@ def test_a_mistake_in_the_facts_is_named_with_its_line(old, new, message):
     assert "openai.yaml:" in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("url: webhookConfig.uris", "url: webhookConfig.", "webhooks.tokens.url: expected names with dots"),
+        ("keys: /.well-known/jwks.json", "keys: https://keys.example", "webhooks.tokens.keys"),
+        ("    audience_env: ", "    audience: ", "audience"),
+    ],
+)
+def test_a_mistake_in_the_facts_about_tokens_is_named_with_its_line(old, new, message):
+    text = (resources.files("asyncbatch") / "providers" / "gemini.yaml").read_text("utf-8")
+    with pytest.raises(ConfigError) as caught:
+        load_facts(text.replace(old, new), file="gemini.yaml")
+
+    assert message in str(caught.value)
+    assert "gemini.yaml:" in str(caught.value)
+
+
 def test_a_webhook_without_events_is_a_mistake():
     head, _, rest = TEXT.partition("  events:\n")
     events = "".join(line for line in rest.splitlines(keepends=True)[:4])

@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, cast
 
+import anyio.to_thread
 import msgspec
 from aiohttp import web
 
@@ -33,6 +34,7 @@ from asyncbatch.emulator.life import Course, Stand
 from asyncbatch.emulator.replies import Download, json_reply
 from asyncbatch.emulator.routes import Route, route
 from asyncbatch.emulator.store import Problem, StoredBatch, StoredFile
+from asyncbatch.emulator.tokens import can_sign
 from asyncbatch.emulator.uploads import kept
 
 _V = "/{v:v1(?:alpha|beta)?}"
@@ -59,6 +61,7 @@ class Protocol(GeminiLooks, Family):
 
     def routes(self) -> Sequence[Route]:
         return [
+            route("other", web.get("/.well-known/jwks.json", self._show_keys), needs_key=False),
             route("upload", web.post(f"/upload{_V}/files", self._upload), needs_key=False),
             route("files", web.get(f"{_V}/files", self._list_files)),
             route("results", web.get(f"{_V}{_FILE}:download", self._download)),
@@ -93,8 +96,15 @@ class Protocol(GeminiLooks, Family):
         return {}
 
     def event_of(self, batch: StoredBatch, stand: Stand) -> dict[str, Any] | None:
-        """Give what a registered webhook says; one that came with the batch takes its place, and is signed otherwise."""
-        return None if batch.order.webhook else encode_event(batch, stand, self.desk.protocol("events")[stand.phase])
+        """Give what a webhook says, registered or of this batch alone."""
+        return encode_event(batch, stand, self.desk.protocol("events")[stand.phase])
+
+    def addresses_of(self, batch: StoredBatch) -> Sequence[str]:
+        uris: Sequence[str] = _order(batch).webhook.get("uris", ())
+        return uris
+
+    async def _show_keys(self, request: web.Request) -> web.Response:  # noqa: ARG002  aiohttp hands it over
+        return json_reply(await anyio.to_thread.run_sync(self.desk.signer.key_set))
 
     # Files
 
@@ -158,6 +168,8 @@ class Protocol(GeminiLooks, Family):
         message = read_message(self._messages, "CreateBatch", document)
         method, model = self._read_target(request)
         order = read_order(message.get("batch", {}), method, model, has_rows=rows is not None)
+        if order.webhook.get("uris") and not can_sign():
+            raise RefusalError(400, "The emulator signs webhooks of a batch with cryptography, which is not installed.")
         await self._check_room(request[ACCOUNT])
         course = Course(created_at=self.desk.clock.now(), pace=self.desk.pace)
         batch = StoredBatch(

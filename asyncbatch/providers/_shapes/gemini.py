@@ -15,7 +15,7 @@ import msgspec
 from asyncbatch import answers
 from asyncbatch.catalog import ProviderFacts
 from asyncbatch.codec.lines import salvage_id
-from asyncbatch.codec.options import wire_options
+from asyncbatch.codec.options import encode_webhook, wire_options
 from asyncbatch.codec.rpc import Fault, decode_count
 from asyncbatch.codec.times import decode_time
 from asyncbatch.dto import (
@@ -187,17 +187,17 @@ def name_of(submission: PreparedSubmission) -> str:
     return submission.tag or f"asyncbatch-{submission.batch_id}-{submission.chunk_index:04d}"
 
 
-def encode_create(submission: PreparedSubmission, config: Mapping[str, Any]) -> bytes:
+def encode_create(submission: PreparedSubmission, config: Mapping[str, Any], facts: ProviderFacts) -> bytes:
     """Give the body of a create; what it is made of stands at its end, and no option replaces that or the name."""
-    options = wire_options(submission.options)
+    options = wire_options(submission.options) | encode_webhook(facts, submission.options)
     rest = {key: value for key, value in options.items() if key not in ("displayName", "inputConfig")}
     return msgspec.json.encode({"batch": {**rest, "displayName": name_of(submission), "inputConfig": config}})
 
 
-def encode_envelope(submission: PreparedSubmission) -> tuple[bytes, bytes]:
+def encode_envelope(submission: PreparedSubmission, facts: ProviderFacts) -> tuple[bytes, bytes]:
     """Give what stands before and after the requests of an inline create, which stay in the spool."""
     tail = b"]}}}}"
-    return encode_create(submission, {"requests": {"requests": []}}).removesuffix(tail), tail
+    return encode_create(submission, {"requests": {"requests": []}}, facts).removesuffix(tail), tail
 
 
 def match_of(submission: PreparedSubmission, status: ProviderStatus) -> Match | None:

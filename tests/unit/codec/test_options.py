@@ -1,11 +1,18 @@
-"""How long files may stay: what a caller may ask for, what is asked for by itself, and what is refused by name."""
+"""How long files may stay, and whom to tell of an end: what may be asked for, what is by itself, what is refused by name."""
 
 import msgspec
 import pytest
 
 from asyncbatch import ConfigError, InputMode
 from asyncbatch.catalog import Retention, load_catalog
-from asyncbatch.codec.options import check_expiry, plan_input_expiry, plan_output_expiry, wire_options
+from asyncbatch.codec.options import (
+    check_expiry,
+    check_webhook,
+    encode_webhook,
+    plan_input_expiry,
+    plan_output_expiry,
+    wire_options,
+)
 
 HOUR_S, DAY_S = 3600, 86_400
 
@@ -136,3 +143,43 @@ def test_our_words_do_not_travel():
 def test_facts_that_contradict_themselves_are_found_when_they_are_read(expiry, says):
     with pytest.raises(ConfigError, match=says):
         facts(input_expiry=expiry)
+
+
+# Whom the provider tells of the end of one batch
+
+
+def test_an_address_stands_in_the_create_where_the_facts_say():
+    gemini = load_catalog().provider("gemini")
+    tokens = msgspec.structs.replace(gemini.webhooks.tokens, url="notify")
+    flat = msgspec.structs.replace(gemini, webhooks=msgspec.structs.replace(gemini.webhooks, tokens=tokens))
+    options = {"webhook_url": "https://hooks.example/x", "priority": 3}
+
+    assert encode_webhook(gemini, options) == {"webhookConfig": {"uris": ["https://hooks.example/x"]}}
+    assert encode_webhook(flat, options) == {"notify": ["https://hooks.example/x"]}
+    assert wire_options(options) == {"priority": 3}
+
+
+@pytest.mark.parametrize("name", ["openai", "anthropic", "gemini"])
+def test_without_an_address_nothing_is_said(name):
+    facts = load_catalog().provider(name)
+    check_webhook(facts, {})
+
+    assert encode_webhook(facts, {}) == {}
+    assert encode_webhook(facts, {"webhook_url": "https://x"} if name != "gemini" else {}) == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "url", "code"),
+    [
+        ("openai", "https://hooks.example/x", "webhook.unsupported"),
+        ("anthropic", "https://hooks.example/x", "webhook.unsupported"),
+        ("gemini", "hooks.example", "config.value"),
+        ("gemini", "https://hooks.example/ x", "config.value"),
+        ("gemini", 7, "config.value"),
+    ],
+)
+def test_an_address_that_nobody_could_be_told_at_is_refused(name, url, code):
+    with pytest.raises(ConfigError) as caught:
+        check_webhook(load_catalog().provider(name), {"webhook_url": url})
+
+    assert caught.value.code == code
