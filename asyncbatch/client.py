@@ -20,8 +20,10 @@ from asyncbatch.engine.admission import asked_for, complete, job_record, split_m
 from asyncbatch.engine.create import Grace
 from asyncbatch.engine.desk import Desk
 from asyncbatch.engine.notes import note_of
+from asyncbatch.engine.own_limits import OwnLimits
 from asyncbatch.engine.payers import Payers
 from asyncbatch.engine.rejects import Rejects
+from asyncbatch.engine.rooms import Rooms
 from asyncbatch.engine.run import JobRun
 from asyncbatch.engine.telling import check_event
 from asyncbatch.engine.tidying import delete_orphans, find_orphans
@@ -32,6 +34,7 @@ from asyncbatch.exceptions import ClientClosedError, ConfigError, ScopeError
 from asyncbatch.job import Job, JobStatus, listed
 from asyncbatch.job_results import JobResults
 from asyncbatch.journal import CANCEL, Journal, SubmissionState, journal_at
+from asyncbatch.planning.limits import LimitsGiven
 from asyncbatch.planning.recovery import Recovery
 from asyncbatch.planning.retry import Patience, Retry
 from asyncbatch.planning.rounds import RetryRows, check_retry, word_of
@@ -72,6 +75,8 @@ class BatchClient(LoopBound):
         polling: How patiently batches are watched.
         recovery: How a create whose answer was lost is searched for.
         patience: How long a submission that is refused for now is tried again.
+        limits: What an account may have open at once, and use in a day: `AccountLimits` for each of them, or by the name of an
+            account or a provider, `*` for all. What may be open goes before the catalog's numbers; what waits says so.
         webhook_secrets: By provider, what its webhooks are signed with, `whsec_…`; several while one takes the place of
             another. By default what the variable holds that the provider's facts name, such as `OPENAI_WEBHOOK_SECRET`.
         runtime: Clock, sleep, randomness and threads; for tests.
@@ -92,6 +97,7 @@ class BatchClient(LoopBound):
         polling: Polling | None = None,
         recovery: Recovery | None = None,
         patience: Patience | None = None,
+        limits: LimitsGiven | None = None,
         webhook_secrets: WebhookSecrets | None = None,
         runtime: Runtime | None = None,
     ) -> None:
@@ -109,6 +115,7 @@ class BatchClient(LoopBound):
         self._cleanup: Cleanup = cleanup
         self._webhooks = Webhooks(webhook_secrets, self._journal, self._runtime)
         self._payers = Payers(accounts, self._scope, self._runtime)
+        self._limits = OwnLimits(limits, catalog)
         self._handlers: list[Callable[[Job], Awaitable[object]]] = []
         self._grace = Grace()
         self._is_spent = False
@@ -146,6 +153,9 @@ class BatchClient(LoopBound):
             polling=self._polling,
             patience=self._patience,
             space=self._scope.context.space,
+            rooms=Rooms(
+                journal=self._journal, runtime=self._runtime, patience=self._patience, limits_of=self._limits.of_job
+            ),
         )
         self._desk = Desk(tools, self._owner, self._payers.of_job)
         for handler in self._handlers:

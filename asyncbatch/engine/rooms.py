@@ -1,0 +1,343 @@
+"""How much of an account's room is taken, and who gets what is free. What is decided stands in `planning/room.py`.
+
+A submission asks for room before its input is uploaded, and has it until its batch is over. What this process has open it
+knows itself; what other processes have open on the same journal is read there, while somebody waits, at most every other second.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from typing import NamedTuple, TypeAlias
+
+import anyio
+import msgspec
+
+from asyncbatch.base_provider import BaseBatchProvider
+from asyncbatch.engine.line import Key, Line, Waiter, load_of
+from asyncbatch.exceptions import ProviderTransientError
+from asyncbatch.journal import OPEN_STATES, JobRecord, Journal, Opened, Payer, SubmissionRecord, payer_of
+from asyncbatch.planning.limits import Limits
+from asyncbatch.planning.retry import Patience
+from asyncbatch.planning.room import (
+    Go,
+    Learns,
+    Learnt,
+    Load,
+    Most,
+    Pool,
+    Wait,
+    after_refusal,
+    after_success,
+    may_send,
+    next_turn,
+)
+from asyncbatch.runtime import Runtime, sleep_or
+
+LOOKED_S = 2.0
+"""How often it is read what other processes have open, while somebody waits for it."""
+
+_AWAKE_S = 60.0
+"""Whoever waits looks so often whether there is still a reason to: the client may have stopped."""
+
+_WINDOWS = 2
+"""A batch whose end nobody has seen for so many of its windows is not open any more, whatever the journal says."""
+
+_TIDY = 256
+"""Rooms before the first look for those that are idle."""
+
+Whose: TypeAlias = str | None
+"""What counts together: a model, or None for all of an account."""
+
+
+class Held(NamedTuple):
+    """Room that somebody has. `is_try`: it was more than we believed possible."""
+
+    model: str
+    load: Load
+    is_try: bool = False
+
+
+class Room:
+    """The room of one payer.
+
+    Args:
+        payer: Whose key it is.
+        journal: Where it stands what other processes have open.
+        runtime: Clock, sleep, randomness.
+        patience: How long a refusal is waited out.
+        window_s: How long a batch may take; None where nobody says.
+    """
+
+    def __init__(
+        self, payer: Payer, journal: Journal, runtime: Runtime, patience: Patience, window_s: float | None
+    ) -> None:
+        self._payer = payer
+        self._journal = journal
+        self._runtime = runtime
+        self._patience = patience
+        self._window_s = window_s
+        self._held: dict[Key, Held] = {}
+        self._tries: set[Key] = set()
+        self._jobs: Counter[str] = Counter()
+        self._sums: dict[Whose, Load] = {}
+        self._ours: set[Key] = set()
+        self._others: tuple[Opened, ...] = ()
+        self._elsewhere: dict[Whose, Load] = {}
+        self._seen = (-1, float("-inf"))
+        self._looking = anyio.Lock()
+        self._learnt: dict[Whose, Learnt] = {}
+        self._line = Line()
+        self._leader: Waiter | None = None
+        self._look_at: float | None = None
+
+    # Who has room.
+
+    def account_for(self, job: JobRecord, record: SubmissionRecord) -> None:
+        """Take note of how far a submission of ours has come."""
+        key = (job.job_id, record.index)
+        self._ours.add(key)
+        if record.state not in OPEN_STATES:
+            self.leave(key)
+        elif key not in self._held:
+            self._hold(key, Held(job.model, load_of(record)))
+
+    def leave(self, key: Key) -> None:
+        """Give room back, and let the next one have it; harmless where there is none to give."""
+        if self._drop(key):
+            self._pump()
+
+    def forget(self, key: Key) -> None:
+        """Count no more for what we do not drive any more."""
+        self.leave(key)
+        self._ours.discard(key)
+
+    def _hold(self, key: Key, held: Held) -> None:
+        self._held[key] = held
+        self._jobs[key[0]] += 1
+        if held.is_try:
+            self._tries.add(key)
+        for whose in (None, held.model):
+            self._sums[whose] = self._sums.get(whose, Load()).plus(held.load)
+
+    def _drop(self, key: Key) -> bool:
+        held = self._held.pop(key, None)
+        if held is None:
+            return False
+        self._jobs -= Counter((key[0],))  # what is at zero leaves
+        self._tries.discard(key)
+        for whose in (None, held.model):
+            self._sums[whose] = self._sums[whose].plus(held.load, -1)
+        return True
+
+    def opened(self, whose: Whose = None) -> Load:
+        """Give what is open, as far as we know: here and in other processes."""
+        return self._sums.get(whose, Load()).plus(self._elsewhere.get(whose, Load()))
+
+    def pool(self, whose: Whose, most: Most) -> Pool:
+        """Give what counts together."""
+        return Pool(
+            of="this account" if whose is None else whose,
+            open=self.opened(whose),
+            most=most,
+            learnt=self._learnt.get(whose),
+            is_trying=any(whose in (None, self._held[key].model) for key in self._tries),
+        )
+
+    async def look(self) -> None:
+        """Read what other processes have open, unless that was done just now, or nothing was written since."""
+        if not self._journal.is_shared:
+            return
+        async with self._looking:
+            version, at = self._seen
+            now = self._runtime.now()
+            if now - at < LOOKED_S:
+                return
+            found = await self._journal.version()
+            if found != version:
+                self._others = await self._journal.opened(self._payer)
+            self._seen = (found, now)
+        self._elsewhere = self._sum_others(now)
+
+    def _sum_others(self, now: float) -> dict[Whose, Load]:
+        found: dict[Whose, Load] = {}
+        for job_id, model, record in self._others:
+            is_old = self._window_s is not None and now - (record.intended_at or now) > _WINDOWS * self._window_s
+            if is_old or (job_id, record.index) in self._ours:
+                continue
+            for whose in (None, model):
+                found[whose] = found.get(whose, Load()).plus(load_of(record))
+        return found
+
+    # What is learnt.
+
+    async def refuse(self, waiter: Waiter, error: ProviderTransientError) -> float:
+        """A create was refused for want of room: all wait together. Gives since when it has been so, Unix seconds."""
+        await self.look()
+        word = f"refused for now ({error.code or error.status})"
+        self._learn(waiter, None, "batches", word, error.retry_after)
+        return self._learnt[None].since
+
+    async def turn_away(self, waiter: Waiter, word: str) -> None:
+        """A batch failed for want of room, and ran nothing."""
+        await self.look()
+        whose = waiter.model if "enqueued_tokens" in waiter.limits.by_model else None
+        self._learn(waiter, whose, "tokens", f"turned away ({word})", None)
+
+    def _learn(self, waiter: Waiter, whose: Whose, learns: Learns, word: str, retry_after: float | None) -> None:
+        self._drop(waiter.key)
+        self._learnt[whose] = after_refusal(
+            self._patience,
+            self.pool(whose, Most()),
+            waiter.load,
+            self._runtime.now(),
+            self._runtime.random(),
+            learns=learns,
+            word=word,
+            retry_after=retry_after,
+        )
+        self._pump()
+
+    def go_through(self, key: Key, *, is_running: bool) -> None:
+        """A batch was taken. `is_running`: by now it is sure that it was not taken only to be turned away."""
+        held = self._held.get(key)
+        if held is None or not self._learnt:
+            return
+        for whose in (None, held.model):
+            learnt = self._learnt.get(whose)
+            if learnt is None or (learnt.most.tokens is not None and not is_running):
+                continue
+            after = after_success(self.pool(whose, Most()), self._runtime.now(), is_try=held.is_try)
+            if after is None:
+                del self._learnt[whose]
+            else:
+                self._learnt[whose] = after
+            self._tries.discard(key)
+        self._pump()
+
+    # Who waits.
+
+    async def enter(self, waiter: Waiter) -> bool:
+        """Wait for room. False: the job was cancelled meanwhile, or it is time to look whether anything else changed."""
+        if not (waiter.limits.is_limited or self._learnt or self._line):
+            self._admit(waiter, Go())
+            return True
+        await self.look()
+        is_news = not self._line.is_told(waiter.turn.job_id)
+        self._line.add(waiter)
+        try:
+            if is_news:
+                self._pump()
+            await self._wait(waiter)
+        except BaseException:
+            if waiter.is_admitted:
+                self.leave(waiter.key)
+            raise
+        finally:
+            self._step_out(waiter)
+        return waiter.is_admitted
+
+    async def _wait(self, waiter: Waiter) -> None:
+        """One of those who wait looks now and then what has changed; the others are woken."""
+        while waiter.is_waiting:
+            if self._leader is None:
+                self._leader = waiter
+            if self._leader is not waiter:
+                await waiter.woken.wait()
+                continue
+            await sleep_or(self._runtime, self._delay(), waiter.woken)
+            await self.look()
+            self._pump()
+            return
+
+    def _delay(self) -> float:
+        delay = _AWAKE_S if self._look_at is None else self._look_at - self._runtime.now()
+        return max(0.0, min(delay, LOOKED_S if self._elsewhere else _AWAKE_S))
+
+    def _step_out(self, waiter: Waiter) -> None:
+        self._line.remove(waiter)
+        if self._leader is waiter:
+            self._leader = None
+            following = next(iter(self._line), None)
+            if following is not None:
+                following.wake()
+
+    def wake(self, job_id: str) -> None:
+        """Let those of a job look whether they still want room."""
+        for waiter in self._line.of_job(job_id):
+            waiter.wake()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nobody has or wants anything here."""
+        return not (self._ours or self._line)
+
+    @property
+    def waiting(self) -> int:
+        """How many submissions wait here."""
+        return len(self._line)
+
+    # Whose turn it is.
+
+    def _pump(self) -> None:
+        """Give room to whoever is next, as long as there is some; tell the others why they wait."""
+        turns, full = self._line.heads(), dict[str, str]()
+        self._look_at = None
+        while (turn := next_turn(turns, self._jobs)) is not None:
+            waiter = turns.pop(turn)
+            step = self._decide(waiter) if waiter.model not in full else Wait(full[waiter.model], 1)
+            if isinstance(step, Wait):
+                full[waiter.model] = step.why
+                if step.pool == 0:  # of the account there is none, whatever the model
+                    full |= {other.model: step.why for other in turns.values()}
+                if step.until is not None:
+                    self._look_at = min(step.until, self._look_at or step.until)
+                self._line.tell(turn.job_id, step.why)
+                continue
+            self._admit(waiter, step)
+            following = self._line.head_of(turn.job_id)
+            if following is not None:
+                turns[turn] = following
+
+    def _decide(self, waiter: Waiter) -> Go | Wait:
+        pools = (self.pool(None, waiter.limits.account), self.pool(waiter.model, waiter.limits.model))
+        return may_send(pools, waiter.load, self._runtime.now())
+
+    def _admit(self, waiter: Waiter, go: Go) -> None:
+        self._ours.add(waiter.key)
+        self._drop(waiter.key)
+        self._hold(waiter.key, Held(waiter.model, waiter.load, go.is_try))
+        waiter.is_admitted = True
+        if waiter.tell(None):
+            waiter.notify()
+        waiter.wake()
+
+
+LimitsOf: TypeAlias = Callable[[JobRecord, BaseBatchProvider], Limits]
+"""Gives what a job's account may have open."""
+
+
+class Rooms(msgspec.Struct, kw_only=True):
+    """The rooms of a client, by who pays: nobody waits for another payer."""
+
+    journal: Journal
+    runtime: Runtime
+    patience: Patience
+    limits_of: LimitsOf
+    known: dict[Payer, Room] = msgspec.field(default_factory=dict[Payer, Room])
+    tidy_at: int = _TIDY
+
+    def of(self, job: JobRecord, provider: BaseBatchProvider) -> Room:
+        """Give the room of a job's payer."""
+        payer = payer_of(job)
+        if payer not in self.known:
+            if len(self.known) >= self.tidy_at:  # tenants whose jobs are over cost nothing
+                self.known = {whose: room for whose, room in self.known.items() if not room.is_idle}
+                self.tidy_at = max(_TIDY, 2 * len(self.known))
+            window_s = provider.facts.window_s if provider.has_facts else None
+            self.known[payer] = Room(payer, self.journal, self.runtime, self.patience, window_s)
+        return self.known[payer]
+
+    def wake(self, job: JobRecord) -> None:
+        """Let the submissions of a job look whether they still want room."""
+        room = self.known.get(payer_of(job))
+        if room is not None:
+            room.wake(job.job_id)
