@@ -1,7 +1,7 @@
 """How much of an account's room is taken, and who gets what is free. What is decided stands in `planning/room.py`.
 
 A submission asks for room before its input is uploaded, and has it until its batch is over. What this process has open it
-knows itself; what other processes have open on the same journal is read there, while somebody waits, at most every other second.
+knows itself; what other processes have open on the same journal is read there while somebody waits, at most every other second.
 """
 
 from collections import Counter

@@ -249,7 +249,9 @@ class Store:
         """Remove the rows of a job; what it counts for within its day is kept, or whoever forgets jobs had no budget."""
         for job in self.jobs(JOB_BY_ID, (job_id,), connection):
             spent = _Forgotten(account=job.account, spent=spent_by(job, self.submissions(job_id, connection)))
-            connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (_spent_key(job.created_at, job_id), _json(spent)))
+            connection.execute(
+                "INSERT OR REPLACE INTO meta VALUES (?, ?)", (_spent_key(job.created_at, job_id), _json(spent))
+            )
         connection.execute("DELETE FROM meta WHERE key > ? AND key < ?", (_spent_key(0.0), _spent_key(at - DAY_S)))
         connection.execute("DELETE FROM job WHERE job_id = ?", (job_id,))
 
@@ -351,4 +353,3 @@ def _note_attempt(
 
 def _has_job(connection: sqlite3.Connection, job_id: str) -> bool:
     return connection.execute("SELECT 1 FROM job WHERE job_id = ?", (job_id,)).fetchone() is not None
-

@@ -88,9 +88,7 @@ class Journal(Protocol):
         """End: what was recorded stays, and the jobs of this journal are anybody's. Harmless when repeated."""
         ...
 
-    async def accept(
-        self, job: JobRecord, submissions: Sequence[SubmissionRecord], allow: Allow | None = None
-    ) -> None:
+    async def accept(self, job: JobRecord, submissions: Sequence[SubmissionRecord], allow: Allow | None = None) -> None:
         """Record a new job with everything it promises, and be its writer.
 
         `allow` hears what the account has used by then, and no other job is accepted between its answer and this one.

@@ -38,9 +38,7 @@ class MemoryJournal:
     async def close(self) -> None:
         """Nothing outlives it."""
 
-    async def accept(
-        self, job: JobRecord, submissions: Sequence[SubmissionRecord], allow: Allow | None = None
-    ) -> None:
+    async def accept(self, job: JobRecord, submissions: Sequence[SubmissionRecord], allow: Allow | None = None) -> None:
         if job.job_id in self._jobs:
             raise JournalError(f"job {job.job_id} was accepted before", code="journal.job_exists")
         if job.key is not None and await self.job_of(job.key) is not None:

@@ -58,9 +58,7 @@ class SqliteJournal:
         if writer is not None and not writer.is_inherited:
             await writer.stop()
 
-    async def accept(
-        self, job: JobRecord, submissions: Sequence[SubmissionRecord], allow: Allow | None = None
-    ) -> None:
+    async def accept(self, job: JobRecord, submissions: Sequence[SubmissionRecord], allow: Allow | None = None) -> None:
         await self._writer.change(partial(self._store.accept, job, submissions, self._runtime.now(), allow))
 
     async def claim(self, job_id: str) -> bool:

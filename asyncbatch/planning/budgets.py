@@ -42,6 +42,32 @@ class Spent(msgspec.Struct, frozen=True, kw_only=True):
     usage: tuple[int, int, int] = (0, 0, 0)
 
 
+class AccountUsage(msgspec.Struct, frozen=True, kw_only=True):
+    """What an account has open now, and what it has used within 24 hours, as the journal knows it: every process's.
+
+    Attributes:
+        account: Its name; None for the environment's key.
+        limits: Its limits, as far as the client was given some.
+        open_batches: Batches that are not over.
+        open_requests: Requests in them.
+        enqueued_tokens: Tokens in their inputs, estimated.
+        waiting_batches: Batches that are not sent yet.
+        requests: Requests of the jobs that were accepted within 24 hours.
+        tokens: Tokens of these: as counted by the provider where they are over, else as estimated when they were accepted.
+        usd: What they cost; None where a price is not known.
+    """
+
+    account: str | None = None
+    limits: AccountLimits = AccountLimits()
+    open_batches: int = 0
+    open_requests: int = 0
+    enqueued_tokens: int = 0
+    waiting_batches: int = 0
+    requests: int = 0
+    tokens: int = 0
+    usd: float | None = 0.0
+
+
 class Used(NamedTuple):
     """A sum of what jobs count for. `usd` is None where a price is missing."""
 

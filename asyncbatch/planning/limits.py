@@ -56,7 +56,9 @@ def check_limits(given: object, providers: Collection[str]) -> Mapping[str, Acco
             raise ConfigError(message, code="config.type", hint="by the name of an account, AccountLimits(…)")
         if name in providers and item.has_budget:
             message = f"limits[{name!r}] has a budget for a day, and {name} is a provider"
-            raise ConfigError(message, code="config.value", hint="a budget is an account's: give it under its name or '*'")
+            raise ConfigError(
+                message, code="config.value", hint="a budget is an account's: give it under its name or '*'"
+            )
         named[name] = item
     return named
 
@@ -90,5 +92,3 @@ def _known(facts: ProviderFacts, name: str, model: str) -> int | None:
     of_model = getattr(found, name, None) if name in facts.limits_by_model else None
     general = getattr(facts.limits, name)
     return of_model if of_model is not None else general.value if general is not None else None
-
-

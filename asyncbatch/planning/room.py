@@ -4,11 +4,13 @@ A limit on what is open is a capacity, not a rate: it comes back when a batch en
 an account has open, or what it has open of one model, where the provider counts by model.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Literal, NamedTuple, TypeAlias
 
 import msgspec
 
+from asyncbatch.dto import ProviderStatus
+from asyncbatch.enums import BatchStatus
 from asyncbatch.exceptions import ConfigError
 from asyncbatch.planning.retry import Patience, next_send
 
@@ -47,7 +49,9 @@ class AccountLimits(msgspec.Struct, frozen=True, kw_only=True):
             value: object = getattr(self, name)
             kinds = (int, float) if name == "usd_per_day" else int
             if value is not None and (isinstance(value, bool) or not isinstance(value, kinds) or not value > 0):
-                raise ConfigError(f"{name} is {value!r}", code="config.value", hint="it is above 0, or None for no limit")
+                raise ConfigError(
+                    f"{name} is {value!r}", code="config.value", hint="it is above 0, or None for no limit"
+                )
 
     @property
     def has_budget(self) -> bool:
@@ -284,6 +288,12 @@ def estimate_tokens(body_bytes: int, requests: int, *, answer_tokens: int = 0) -
         answer_tokens: How many their answers may have, where that counts.
     """
     return max(requests, -(-body_bytes // BYTES_PER_TOKEN)) + answer_tokens
+
+
+def is_turned_away(status: ProviderStatus, full_codes: Collection[str]) -> bool:
+    """Whether a batch failed for want of room and for nothing else, before anything of it ran."""
+    is_unrun = status.status is BatchStatus.FAILED and not status.progress.done and not status.result_uris
+    return is_unrun and bool(status.errors) and all(error.code in full_codes for error in status.errors)
 
 
 def is_worth_another_try(tries: int, waited_s: float) -> bool:
