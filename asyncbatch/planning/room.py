@@ -228,8 +228,10 @@ def after_refusal(
     """
     former = pool.learnt
     refusals = former.refusals + 1 if former is not None else 1
-    policy = patience if learns == "batches" else Patience(base_s=_TOKENS_BASE_S, cap_s=_TOKENS_CAP_S)
-    delay = next_send(policy, refusals, 0.0, u, retry_after=retry_after) or 0.0
+    if learns == "batches":
+        delay = next_send(patience, refusals, 0.0, u, retry_after=retry_after) or 0.0
+    else:  # half of it at least: each try costs an upload
+        delay = min(_TOKENS_CAP_S, _TOKENS_BASE_S * 2.0 ** min(refusals - 1, 64)) * (0.5 + 0.5 * u)
     believed = former.most if former is not None else Most()
     if learns == "batches":
         most = Most(batches=_lower(believed.batches, pool.open.batches), tokens=believed.tokens)
