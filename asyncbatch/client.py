@@ -17,6 +17,7 @@ from asyncbatch.base_provider import InputChoice, OnUnsupported, Requests
 from asyncbatch.catalog import Catalog
 from asyncbatch.dto import PreparedSubmission
 from asyncbatch.engine.admission import asked_for, complete, job_record, split_model
+from asyncbatch.engine.budgets import Budgets
 from asyncbatch.engine.create import Grace
 from asyncbatch.engine.desk import Desk
 from asyncbatch.engine.notes import note_of
@@ -34,6 +35,7 @@ from asyncbatch.exceptions import ClientClosedError, ConfigError, ScopeError
 from asyncbatch.job import Job, JobStatus, listed
 from asyncbatch.job_results import JobResults
 from asyncbatch.journal import CANCEL, Journal, SubmissionState, journal_at
+from asyncbatch.planning.budgets import AccountUsage
 from asyncbatch.planning.limits import LimitsGiven
 from asyncbatch.planning.recovery import Recovery
 from asyncbatch.planning.retry import Patience, Retry
@@ -245,6 +247,7 @@ class BatchClient(LoopBound):
         Raises:
             InvalidRequestsError: A row cannot be sent, or there is none. Nothing was sent.
             ConfigError: The provider, the model, the mode, the endpoint or the account is not known, or there is no key.
+            BudgetExceededError: The account has used what it may in a day, as `limits=` says. Nothing was sent.
             ScopeError: The client is not open, or on another event loop.
         """
         self.check("open it first: `async with BatchClient() as client`")
@@ -299,7 +302,9 @@ class BatchClient(LoopBound):
                 return Job(known, desk)
             if before_sending is not None:
                 await before_sending(record.request_count, refused, len(submissions))
-            return Job(await desk.accept(record, provider, submissions, rejects if refused else None, retry), desk)
+            record, allow = await self._budgets().ask(record, provider, submissions)
+            held = rejects if refused else None
+            return Job(await desk.accept(record, provider, submissions, held, retry, allow), desk)
         except BaseException:
             await finish(partial(provider.discard, submissions), *([rejects.discard] if rejects is not None else []))
             raise
@@ -365,6 +370,17 @@ class BatchClient(LoopBound):
             if key_prefix is None or (record.key or "").startswith(key_prefix)
         ]
 
+    async def usage(self, account: str | None = None) -> AccountUsage:
+        """Give what an account has open and waiting, and what its jobs of the last 24 hours used, whichever process has them.
+
+        Nobody is asked: it is what the journal knows. `usage.limits` are those that the client was given.
+
+        Args:
+            account: Its name; None for the environment's key.
+        """
+        self.check("open it first: `async with BatchClient() as client`")
+        return await self._budgets().usage(account)
+
     async def forget(self, job_id: str) -> None:
         """Drop a job of the journal that is over, its rows and its key too, whether this client has it or not.
 
@@ -428,6 +444,9 @@ class BatchClient(LoopBound):
         self.check("open it first: `async with BatchClient() as client`")
         provider = await self._payers.of(found.provider, found.account)
         return await delete_orphans(provider, found, await self._journal.known())
+
+    def _budgets(self) -> Budgets:
+        return Budgets(self._limits, self.catalog, self._journal, self._runtime)
 
     def _open_desk(self) -> Desk:
         if self._desk is None or self._is_spent:

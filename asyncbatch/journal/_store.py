@@ -86,10 +86,11 @@ _EVENTS = "SELECT CAST(data AS BLOB) FROM event WHERE job_id = ? AND idx = ? ORD
 JOB_BY_ID = "SELECT CAST(record AS BLOB) FROM job WHERE job_id = ?"
 JOB_BY_KEY = "SELECT CAST(record AS BLOB) FROM job WHERE key = ?"
 ALL_JOBS = "SELECT CAST(record AS BLOB) FROM job ORDER BY created_at, seq"
-_OPENED = """SELECT job.job_id, job.model, job.account, CAST(submission.record AS BLOB)
-    FROM submission JOIN job ON job.job_id = submission.job_id
-    WHERE submission.state <> 'settled' AND submission.state IN ('creating', 'create_unknown', 'submitted')
-        AND job.provider = ? AND job.fingerprint = ?"""
+_OF_SUBMISSIONS = """SELECT job.job_id, job.model, CAST(submission.record AS BLOB)
+    FROM submission JOIN job ON job.job_id = submission.job_id WHERE submission.state <> 'settled' AND """
+_OPENED = f"""{_OF_SUBMISSIONS} submission.state IN ('creating', 'create_unknown', 'submitted')
+    AND job.provider = ? AND job.fingerprint = ?"""
+_UNSETTLED = f"{_OF_SUBMISSIONS} job.account IS ?"
 _JOBS_SINCE = "SELECT CAST(record AS BLOB) FROM job WHERE created_at > ? AND account IS ?"
 _SUBMISSIONS_SINCE = """SELECT job_id, CAST(record AS BLOB) FROM submission
     WHERE job_id IN (SELECT job_id FROM job WHERE created_at > ? AND account IS ?)"""
@@ -259,10 +260,18 @@ class Store:
 
     def opened(self, payer: Payer, connection: sqlite3.Connection) -> tuple[Opened, ...]:
         """Give what a payer has open; one without a fingerprint is told by its account."""
-        rows = connection.execute(_OPENED, (payer.provider, payer.fingerprint)).fetchall()
-        mine = [row for row in rows if payer.fingerprint or row[2] == payer.account]
-        records = self._decoded(_SUBMISSION, [(row[3],) for row in mine])
-        return tuple(Opened(row[0], row[1], record) for row, record in zip(mine, records, strict=True))
+        account = () if payer.fingerprint else (payer.account,)
+        question = _OPENED + (" AND job.account IS ?" if account else "")
+        return self._found(connection.execute(question, (payer.provider, payer.fingerprint, *account)))
+
+    def unsettled(self, account: str | None, connection: sqlite3.Connection) -> tuple[Opened, ...]:
+        """Give what is not settled of an account."""
+        return self._found(connection.execute(_UNSETTLED, (account,)))
+
+    def _found(self, cursor: sqlite3.Cursor) -> tuple[Opened, ...]:
+        rows = cursor.fetchall()
+        records = self._decoded(_SUBMISSION, [(row[2],) for row in rows])
+        return tuple(Opened(row[0], row[1], record) for row, record in zip(rows, records, strict=True))
 
     def spent(self, account: str | None, since: float, connection: sqlite3.Connection) -> tuple[Spent, ...]:
         """Give what the jobs of an account count for that were accepted later than this."""

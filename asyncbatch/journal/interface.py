@@ -147,6 +147,10 @@ class Journal(Protocol):
         """Give what a payer has open, in whatever process."""
         ...
 
+    async def unsettled(self, account: str | None) -> tuple[Opened, ...]:
+        """Give the submissions of an account's jobs that are not settled, open or not."""
+        ...
+
     async def spent(self, account: str | None, since: float) -> tuple[Spent, ...]:
         """Give what an account's jobs that were accepted later than this count for, those that were forgotten too."""
         ...

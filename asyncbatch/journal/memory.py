@@ -99,6 +99,11 @@ class MemoryJournal:
         found = (Opened(job.job_id, job.model, item) for job in mine for item in self._submissions[job.job_id])
         return tuple(item for item in found if item.record.state in OPEN_STATES)
 
+    async def unsettled(self, account: str | None) -> tuple[Opened, ...]:
+        mine = (job for job in self._jobs.values() if job.account == account)
+        found = (Opened(job.job_id, job.model, item) for job in mine for item in self._submissions[job.job_id])
+        return tuple(item for item in found if item.record.state is not SubmissionState.SETTLED)
+
     async def spent(self, account: str | None, since: float) -> tuple[Spent, ...]:
         mine = (job for job in self._jobs.values() if job.account == account and job.created_at > since)
         kept = [spent_by(job, self._submissions[job.job_id]) for job in mine]

@@ -94,6 +94,9 @@ class SqliteJournal:
     async def opened(self, payer: Payer) -> tuple[Opened, ...]:
         return await self._writer.read(partial(self._store.opened, payer))
 
+    async def unsettled(self, account: str | None) -> tuple[Opened, ...]:
+        return await self._writer.read(partial(self._store.unsettled, account))
+
     async def spent(self, account: str | None, since: float) -> tuple[Spent, ...]:
         return await self._writer.read(partial(self._store.spent, account, since))
 

@@ -226,7 +226,9 @@ class TestTurnedAway:
         emulator.add(faults.full_queue())
         async with BatchClient(runtime=runtime, catalog=catalog, journal=tmp_path) as client:
             job = await client.submit(["a"], model=CHAT)
-            await until(lambda: job.status().batches[0].note is not None and "turned away" in job.status().batches[0].note)
+            await until(
+                lambda: job.status().batches[0].note is not None and "turned away" in job.status().batches[0].note
+            )
             note = job.status().batches[0].note
         async with BatchClient(runtime=runtime, catalog=catalog, journal=tmp_path) as client:
             status = await (await client.job(job.id)).wait()
@@ -250,7 +252,9 @@ class TestTurnedAway:
         emulator.add(faults.full_queue(times=None))
         async with BatchClient(runtime=runtime, catalog=catalog) as client:
             job = await client.submit(["a"], model=CHAT)
-            await until(lambda: job.status().batches[0].note is not None and "turned away" in job.status().batches[0].note)
+            await until(
+                lambda: job.status().batches[0].note is not None and "turned away" in job.status().batches[0].note
+            )
             await job.cancel()
 
             assert (await job.wait()).outcomes == {ResultStatus.CANCELLED: 1}
