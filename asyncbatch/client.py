@@ -20,7 +20,7 @@ from asyncbatch.engine.admission import asked_for, complete, job_record, split_m
 from asyncbatch.engine.budgets import Budgets
 from asyncbatch.engine.create import Grace
 from asyncbatch.engine.desk import Desk
-from asyncbatch.engine.notes import note_of
+from asyncbatch.engine.notes import Notes
 from asyncbatch.engine.own_limits import OwnLimits
 from asyncbatch.engine.payers import Payers
 from asyncbatch.engine.rejects import Rejects
@@ -357,18 +357,16 @@ class BatchClient(LoopBound):
             key_prefix: Only those whose key begins with this.
         """
         self.check("open it first: `async with BatchClient() as client`")
-        note = partial(note_of, self.catalog, self._recovery, self._runtime.now())
+        notes = Notes(self.catalog, self._recovery, self._limits, self._journal, self._runtime)
         ending = {wish.job_id for wish in await self._journal.wishes() if wish.word == CANCEL}
-        return [
-            listed(
-                record,
-                await self._journal.submissions(record.job_id),
-                partial(note, record),
-                is_end_wished=record.job_id in ending,
-            )
-            for record in await self._journal.jobs(unfinished=unfinished)
-            if key_prefix is None or (record.key or "").startswith(key_prefix)
-        ]
+        found: list[JobStatus] = []
+        for record in await self._journal.jobs(unfinished=unfinished):
+            if key_prefix is None or (record.key or "").startswith(key_prefix):
+                submissions = await self._journal.submissions(record.job_id)
+                await notes.read(record, submissions)
+                is_ending = record.job_id in ending
+                found.append(listed(record, submissions, partial(notes.of, record), is_end_wished=is_ending))
+        return found
 
     async def usage(self, account: str | None = None) -> AccountUsage:
         """Give what an account has open and waiting, and what its jobs of the last 24 hours used, whichever process has them.

@@ -5,6 +5,8 @@ A service refuses the create with 429, or takes the batch and lets it fail at va
 
 from collections.abc import Sequence
 
+import msgspec
+
 from asyncbatch.emulator.desk import Desk, RefusalError
 from asyncbatch.emulator.dialect import Limits
 from asyncbatch.emulator.store import Problem, StoredBatch
@@ -27,9 +29,9 @@ async def take_room(desk: Desk, batch: StoredBatch, *, tells_tokens_late: bool =
     limits = desk.limits
     if limits.open_batches is None and limits.open_rows is None and limits.enqueued_tokens is None:
         return
-    batches = desk.store.batches_of(batch.account)
-    await desk.work.settle(*batches)
-    now = desk.clock.now()
+    await desk.work.settle(*desk.store.batches_of(batch.account))
+    now, batches = desk.clock.now(), desk.store.batches_of(batch.account)  # nothing is awaited from here on
+    batch.course = msgspec.structs.replace(batch.course, created_at=now)  # it begins where it is counted, not before
     unfinished = [item for item in batches if not item.course.is_refused and not item.stand(now).is_over]
     refusal = _too_many(limits, unfinished, batch)
     tokens = _too_large(limits, unfinished, batch)

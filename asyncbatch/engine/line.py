@@ -39,12 +39,18 @@ class Waiter:
         self.model = job.model
         self.load = load_of(part.record)
         self.limits = limits
+        self.turned_away = part.record.reason if part.record.turned_away else None
         self.is_admitted = False
         self._part = part
         self._changed = changed
         self._cancelled = cancelled
         self.woken = anyio.Event()
         """Set once something may have changed for it; then there is another one."""
+
+    @property
+    def whose_tokens(self) -> str | None:
+        """What its tokens count for: its model, or None for all of the account."""
+        return self.model if "enqueued_tokens" in self.limits.by_model else None
 
     @property
     def is_waiting(self) -> bool:

@@ -1,7 +1,6 @@
 """The limits of a client's accounts: its own, over what the catalog knows."""
 
-from asyncbatch.base_provider import BaseBatchProvider
-from asyncbatch.catalog import Catalog, builtin_names
+from asyncbatch.catalog import Catalog, ProviderFacts, builtin_names
 from asyncbatch.journal import JobRecord
 from asyncbatch.planning.limits import Limits, LimitsGiven, check_limits, limits_of, own_limits
 from asyncbatch.planning.room import AccountLimits
@@ -25,7 +24,6 @@ class OwnLimits:
         """Give the own limits of an account, at a provider or altogether."""
         return own_limits(self._given, account, provider)
 
-    def of_job(self, record: JobRecord, provider: BaseBatchProvider) -> Limits:
-        """Give what a job's account may have open."""
-        facts = provider.facts if provider.has_facts else None
+    def of_job(self, record: JobRecord, facts: ProviderFacts | None) -> Limits:
+        """Give what a job's account may have open, by these facts about its provider."""
         return limits_of(self.of(record.account, record.provider), facts, record.model)

@@ -6,12 +6,14 @@ knows itself; what other processes have open on the same journal is read there w
 
 from collections import Counter
 from collections.abc import Callable
+from itertools import count
 from typing import NamedTuple, TypeAlias
 
 import anyio
 import msgspec
 
 from asyncbatch.base_provider import BaseBatchProvider
+from asyncbatch.catalog import ProviderFacts
 from asyncbatch.engine.line import Key, Line, Waiter, load_of
 from asyncbatch.exceptions import ProviderTransientError
 from asyncbatch.journal import OPEN_STATES, JobRecord, Journal, Opened, Payer, SubmissionRecord, payer_of
@@ -29,6 +31,7 @@ from asyncbatch.planning.room import (
     after_success,
     may_send,
     next_turn,
+    remembered,
 )
 from asyncbatch.runtime import Runtime, sleep_or
 
@@ -78,6 +81,8 @@ class Room:
         self._held: dict[Key, Held] = {}
         self._tries: set[Key] = set()
         self._jobs: Counter[str] = Counter()
+        self._served: dict[str, int] = {}
+        self._turns = count()
         self._sums: dict[Whose, Load] = {}
         self._ours: set[Key] = set()
         self._others: tuple[Opened, ...] = ()
@@ -179,8 +184,7 @@ class Room:
     async def turn_away(self, waiter: Waiter, word: str) -> None:
         """A batch failed for want of room, and ran nothing."""
         await self.look()
-        whose = waiter.model if "enqueued_tokens" in waiter.limits.by_model else None
-        self._learn(waiter, whose, "tokens", f"turned away ({word})", None)
+        self._learn(waiter, waiter.whose_tokens, "tokens", _turned_away(word), None)
 
     def _learn(self, waiter: Waiter, whose: Whose, learns: Learns, word: str, retry_after: float | None) -> None:
         self._drop(waiter.key)
@@ -217,10 +221,14 @@ class Room:
 
     async def enter(self, waiter: Waiter) -> bool:
         """Wait for room. False: the job was cancelled meanwhile, or it is time to look whether anything else changed."""
-        if not (waiter.limits.is_limited or self._learnt or self._line):
+        if not (waiter.limits.is_limited or waiter.turned_away or self._learnt or self._line):
             self._admit(waiter, Go())
             return True
         await self.look()
+        if waiter.turned_away is not None:  # perhaps by the batch of another process
+            whose = waiter.whose_tokens
+            word, now = _turned_away(waiter.turned_away), self._runtime.now()
+            self._learnt[whose] = remembered(self.pool(whose, Most()), word, now)
         is_news = not self._line.is_told(waiter.turn.job_id)
         self._line.add(waiter)
         try:
@@ -254,6 +262,8 @@ class Room:
 
     def _step_out(self, waiter: Waiter) -> None:
         self._line.remove(waiter)
+        if not self._line:
+            self._served.clear()
         if self._leader is waiter:
             self._leader = None
             following = next(iter(self._line), None)
@@ -281,7 +291,7 @@ class Room:
         """Give room to whoever is next, as long as there is some; tell the others why they wait."""
         turns, full = self._line.heads(), dict[str, str]()
         self._look_at = None
-        while (turn := next_turn(turns, self._jobs)) is not None:
+        while (turn := next_turn(turns, self._jobs, self._served)) is not None:
             waiter = turns.pop(turn)
             step = self._decide(waiter) if waiter.model not in full else Wait(full[waiter.model], 1)
             if isinstance(step, Wait):
@@ -293,6 +303,7 @@ class Room:
                 self._line.tell(turn.job_id, step.why)
                 continue
             self._admit(waiter, step)
+            self._served[turn.job_id] = next(self._turns)
             following = self._line.head_of(turn.job_id)
             if following is not None:
                 turns[turn] = following
@@ -311,8 +322,12 @@ class Room:
         waiter.wake()
 
 
-LimitsOf: TypeAlias = Callable[[JobRecord, BaseBatchProvider], Limits]
-"""Gives what a job's account may have open."""
+def _turned_away(word: str) -> str:
+    return f"turned away ({word})"
+
+
+LimitsOf: TypeAlias = Callable[[JobRecord, ProviderFacts | None], Limits]
+"""Gives what a job's account may have open, by the facts about its provider."""
 
 
 class Rooms(msgspec.Struct, kw_only=True):

@@ -130,7 +130,8 @@ class Sending(Steps):
 
     def _waiter(self) -> Waiter:
         shared = self.shared
-        limits = self.tools.rooms.limits_of(shared.record, self.provider)
+        facts = self.provider.facts if self.provider.has_facts else None
+        limits = self.tools.rooms.limits_of(shared.record, facts)
         return Waiter(shared.record, self.part, shared.changed, shared.cancelled, limits)
 
     async def _wait_or_give_up(self, error: ProviderTransientError, waiter: Waiter) -> None:

@@ -102,8 +102,8 @@ class Learnt(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         most: How much may be open, as we believe.
         word: The provider's word for it.
-        refusals: How many there were since the last one that went through.
-        since: When the first of them came, Unix seconds.
+        refusals: How many there were since one more than we believed possible went through.
+        since: When the first of them came, or a batch went through after it, Unix seconds.
         until: When one more than we believe is tried, Unix seconds.
     """
 
@@ -237,7 +237,7 @@ def after_refusal(
         most = Most(batches=_lower(believed.batches, pool.open.batches), tokens=believed.tokens)
     else:
         most = Most(batches=believed.batches, tokens=_lower(believed.tokens, pool.open.tokens + what.tokens - 1))
-    since = former.since if former is not None and former.refusals else now
+    since = former.since if former is not None else now
     return Learnt(most=most, word=word, refusals=refusals, since=since, until=now + delay)
 
 
@@ -249,8 +249,7 @@ def after_success(pool: Pool, now: float, *, is_try: bool) -> Learnt | None:
     """Give what a pool knows once a batch went through; it is counted there.
 
     Where it was one more than we believed possible, a limit on batches is forgotten: the next refusal tells of it at once, and
-    costs a call. One on tokens costs an upload and a batch each time, so it is raised by what went through, and one more at a
-    time is tried.
+    costs a call. One on tokens costs an upload and a batch each time, so it is raised, by a quarter of what is open.
 
     Args:
         pool: Where it is counted.
@@ -259,11 +258,18 @@ def after_success(pool: Pool, now: float, *, is_try: bool) -> Learnt | None:
     """
     learnt = pool.learnt
     if learnt is None or not is_try:
-        return None if learnt is None else msgspec.structs.replace(learnt, refusals=0)
+        return None if learnt is None else msgspec.structs.replace(learnt, since=now)
     if learnt.most.tokens is None:
         return None
-    tokens = max(learnt.most.tokens, pool.open.tokens)
-    return msgspec.structs.replace(learnt, most=Most(tokens=tokens), refusals=0, until=now)
+    tokens = max(learnt.most.tokens, pool.open.tokens * 5 // 4)
+    return msgspec.structs.replace(learnt, most=Most(tokens=tokens), refusals=0, since=now, until=now)
+
+
+def remembered(pool: Pool, word: str, now: float) -> Learnt:
+    """Give what a pool knows of which only stands in the journal that a batch of it was turned away: one at a time is tried."""
+    if pool.learnt is not None:
+        return pool.learnt
+    return Learnt(most=Most(tokens=pool.open.tokens), word=word, refusals=0, since=now, until=now)
 
 
 class Turn(NamedTuple):
@@ -273,12 +279,17 @@ class Turn(NamedTuple):
     job_id: str
 
 
-def next_turn(waiting: Iterable[Turn], opened: Mapping[str, int]) -> Turn | None:
-    """Say which job is next: the one that has the fewest batches open, and of those the oldest.
+def next_turn(waiting: Iterable[Turn], opened: Mapping[str, int], served: Mapping[str, int]) -> Turn | None:
+    """Say which job is next: of those that have the fewest batches open the one whose turn was longest ago, else the oldest.
 
-    So a job of a thousand batches holds up a small one for as long as one batch takes, and always has one open itself.
+    So a job of a thousand batches holds up a small one for as long as some batches take, and is held up by none itself.
+
+    Args:
+        waiting: The jobs.
+        opened: How many batches they have open.
+        served: When they had their latest turn, as a number that grows; those that had none come first.
     """
-    return min(waiting, key=lambda turn: (opened.get(turn.job_id, 0), turn), default=None)
+    return min(waiting, key=lambda turn: (opened.get(turn.job_id, 0), served.get(turn.job_id, -1), turn), default=None)
 
 
 def estimate_tokens(body_bytes: int, requests: int, *, answer_tokens: int = 0) -> int:

@@ -92,11 +92,12 @@ class TestOwnLimits:
         assert notes == [None, "waiting for room: 1 of 1 batches of this account are open"]
         assert [batch.note for batch in job.status().batches] == [None, None]
 
-    async def test_a_small_job_goes_in_between_the_batches_of_a_large_one(self, emulator, runtime, catalog):
-        async with BatchClient(runtime=runtime, catalog=catalog, limits=AccountLimits(open_batches=2)) as client:
+    @pytest.mark.parametrize("room", [1, 2])
+    async def test_a_small_job_goes_in_between_the_batches_of_a_large_one(self, emulator, runtime, catalog, room):
+        async with BatchClient(runtime=runtime, catalog=catalog, limits=AccountLimits(open_batches=room)) as client:
             _provider, gate = await held(client)
             large = await client.submit([f"prompt {n}" for n in range(20)], model=CHAT)
-            await until(lambda: sent(large) == 2)
+            await until(lambda: sent(large) == room)
             small = await client.submit(["hi"], model=CHAT)
             await until(lambda: waiting(small))
             gate.open()
