@@ -68,7 +68,8 @@ class Desk:
         try:
             run = await new_run(record, provider, submissions, rejects, self._tools, retry)
             with anyio.CancelScope(shield=True):
-                await journal.accept(record, [part.record for part in run.parts], allow)
+                parts = [part.record for part in run.parts]
+                await (journal.accept(record, parts) if allow is None else journal.accept(record, parts, allow))
                 self._check_open()
         except BaseException as error:
             await finish(partial(journal.forget, record.job_id))
