@@ -294,3 +294,73 @@ def test_what_are_no_limits_is_refused(given, word):
         BatchClient(limits=given)
 
     assert str(caught.value).startswith(word)
+
+
+class TestOtherProcesses:
+    @pytest.fixture
+    def limits(self):
+        return {"requests": 1, "open_batches": 2}
+
+    async def test_what_another_process_has_open_takes_room_here_too(self, emulator, runtime, catalog, tmp_path):
+        async with (
+            BatchClient(runtime=runtime, catalog=catalog, journal=tmp_path) as first,
+            BatchClient(runtime=runtime, catalog=catalog, journal=tmp_path) as second,
+        ):
+            _provider, gate = await held(first)
+            one = await first.submit(["a", "b"], model=CHAT)
+            await until(lambda: sent(one) == 2)
+            other = await second.submit(["c"], model=CHAT)
+            await until(lambda: waiting(other))
+            before = len(creates(emulator))
+            gate.open()
+            status = await other.wait()
+            await one.wait()
+
+        assert before == 2
+        assert status.outcomes == {OK: 1}
+        assert most_open(emulator) <= 2
+
+    async def test_a_process_that_only_reads_the_journal_says_why_too(self, emulator, runtime, catalog, tmp_path):
+        async with (
+            BatchClient(runtime=runtime, catalog=catalog, journal=tmp_path) as first,
+            BatchClient(runtime=runtime, catalog=catalog, journal=tmp_path, resume=False) as reader,
+        ):
+            _provider, gate = await held(first)
+            job = await first.submit(["a", "b", "c"], model=CHAT)
+            await until(lambda: sent(job) == 2 and waiting(job))
+            (known,) = await reader.records()
+            gate.open()
+            await job.wait()
+            (over,) = await reader.records()
+
+        assert [batch.note for batch in known.batches][2] == waiting_for(2)
+        assert known.batches[2].state == "planned"
+        assert [batch.note for batch in over.batches] == [None, None, None]
+
+    async def test_closing_a_client_while_something_waits_loses_nothing(self, emulator, runtime, catalog, tmp_path):
+        async with BatchClient(runtime=runtime, catalog=catalog, journal=tmp_path) as client:
+            _provider, _gate = await held(client)
+            job = await client.submit(["a", "b", "c", "d"], model=CHAT)
+            await until(lambda: sent(job) == 2 and len(waiting(job)) == 2)
+        async with BatchClient(runtime=runtime, catalog=catalog, journal=tmp_path) as client:
+            status = await (await client.job(job.id)).wait()
+
+        assert status.outcomes == {OK: 4}
+        assert len(creates(emulator)) == 4
+
+    async def test_a_refusal_is_told_from_the_journal(self, emulator, runtime, catalog, tmp_path):
+        emulator.add(faults.rate_limited(3000, operation="create", method="POST", times=None))
+        async with BatchClient(runtime=runtime, catalog=catalog, journal=tmp_path) as client:
+            job = await client.submit(["a"], model=CHAT)
+            await until(lambda: waiting(job))
+            (note,) = waiting(job)
+            (known,) = await client.records()
+            await job.cancel()
+            await job.wait()
+
+        assert note == "waiting for room: refused for now (rate_limit_exceeded) with 0 batches of this account open"
+        assert known.batches[0].note.startswith("refused for now: openai: ")
+
+
+def waiting_for(most):
+    return f"waiting for room: {most} of {most} batches of this account are open"

@@ -15,6 +15,11 @@ from tests.kill.worker import POLLING, RECOVERY
 FACTS = {"providers": {"openai": {"limits": {"requests": 1}, "polling": {"min_interval_s": 0.02}}}}
 
 
+def tell(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
 async def main(home: str) -> None:
     async with BatchClient(
         journal=home,
@@ -23,10 +28,10 @@ async def main(home: str) -> None:
         polling=POLLING,
         recovery=Recovery(**RECOVERY),
     ) as client:
-        print("open", flush=True)
+        tell("open")
         job = await client.submit([f"prompt {n}" for n in range(50)], model="openai/gpt-4.1-mini", key="nightly")
         status = await job.wait()
-        print(json.dumps({outcome.value: count for outcome, count in status.outcomes.items()}), flush=True)
+        tell(json.dumps({outcome.value: count for outcome, count in status.outcomes.items()}))
 
 
 if __name__ == "__main__":
