@@ -83,7 +83,7 @@ async def test_too_many_tokens_are_refused_and_at_openais_the_batch_fails(time, 
     assert not any(record.is_paid for record in emulator.history)
 
 
-@pytest.mark.parametrize("options", [{"limits": {"enqueued_tokens": 300}}])
+@pytest.mark.parametrize("options", [{"limits": {"enqueued_tokens": 200}}])
 async def test_a_batch_that_was_turned_away_takes_no_room_from_others(api, emulator):
     files = [await api.upload(encode_lines([chat_row(name, "x" * 400)])) for name in ("a", "b")]
     made = [await api.create(file["id"]) for file in files]
