@@ -1,29 +1,26 @@
-"""How much of an account's room is taken, and who gets what is free. What is decided stands in `planning/room.py`.
+"""Who gets what is free of an account's room. What is decided stands in `planning/room.py`.
 
-A submission asks for room before its input is uploaded, and has it until its batch is over. What this process has open it
-knows itself; what other processes have open on the same journal is read there while somebody waits, at most every other second.
+A submission asks for room before its input is uploaded, and has it until its batch is over.
 """
 
-from collections import Counter
 from collections.abc import Callable
 from itertools import count
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
-import anyio
 import msgspec
 
 from asyncbatch.base_provider import BaseBatchProvider
 from asyncbatch.catalog import ProviderFacts
 from asyncbatch.engine.line import Key, Line, Waiter, load_of
+from asyncbatch.engine.occupancy import LOOKED_S, Held, Occupancy, Whose
 from asyncbatch.exceptions import ProviderTransientError
-from asyncbatch.journal import OPEN_STATES, JobRecord, Journal, Opened, Payer, SubmissionRecord, payer_of
+from asyncbatch.journal import OPEN_STATES, JobRecord, Journal, Payer, SubmissionRecord, payer_of
 from asyncbatch.planning.limits import Limits
 from asyncbatch.planning.retry import Patience
 from asyncbatch.planning.room import (
     Go,
     Learns,
     Learnt,
-    Load,
     Most,
     Pool,
     Wait,
@@ -35,28 +32,11 @@ from asyncbatch.planning.room import (
 )
 from asyncbatch.runtime import Runtime, sleep_or
 
-LOOKED_S = 2.0
-"""How often it is read what other processes have open, while somebody waits for it."""
-
 _AWAKE_S = 60.0
 """Whoever waits looks so often whether there is still a reason to: the client may have stopped."""
 
-_WINDOWS = 2
-"""A batch whose end nobody has seen for so many of its windows is not open any more, whatever the journal says."""
-
 _TIDY = 256
 """Rooms before the first look for those that are idle."""
-
-Whose: TypeAlias = str | None
-"""What counts together: a model, or None for all of an account."""
-
-
-class Held(NamedTuple):
-    """Room that somebody has. `is_try`: it was more than we believed possible."""
-
-    model: str
-    load: Load
-    is_try: bool = False
 
 
 class Room:
@@ -73,22 +53,11 @@ class Room:
     def __init__(
         self, payer: Payer, journal: Journal, runtime: Runtime, patience: Patience, window_s: float | None
     ) -> None:
-        self._payer = payer
-        self._journal = journal
         self._runtime = runtime
         self._patience = patience
-        self._window_s = window_s
-        self._held: dict[Key, Held] = {}
-        self._tries: set[Key] = set()
-        self._jobs: Counter[str] = Counter()
+        self._open = Occupancy(payer, journal, runtime, window_s)
         self._served: dict[str, int] = {}
         self._turns = count()
-        self._sums: dict[Whose, Load] = {}
-        self._ours: set[Key] = set()
-        self._others: tuple[Opened, ...] = ()
-        self._elsewhere: dict[Whose, Load] = {}
-        self._seen = (-1, float("-inf"))
-        self._looking = anyio.Lock()
         self._learnt: dict[Whose, Learnt] = {}
         self._line = Line()
         self._leader: Waiter | None = None
@@ -99,95 +68,48 @@ class Room:
     def account_for(self, job: JobRecord, record: SubmissionRecord) -> None:
         """Take note of how far a submission of ours has come."""
         key = (job.job_id, record.index)
-        self._ours.add(key)
+        self._open.ours.add(key)
         if record.state not in OPEN_STATES:
             self.leave(key)
-        elif key not in self._held:
-            self._hold(key, Held(job.model, load_of(record)))
+        elif self._open.held(key) is None:
+            self._open.take(key, Held(job.model, load_of(record)))
 
     def leave(self, key: Key) -> None:
         """Give room back, and let the next one have it; harmless where there is none to give."""
-        if self._drop(key):
+        if self._open.drop(key):
             self._pump()
 
     def forget(self, key: Key) -> None:
         """Count no more for what we do not drive any more."""
         self.leave(key)
-        self._ours.discard(key)
-
-    def _hold(self, key: Key, held: Held) -> None:
-        self._held[key] = held
-        self._jobs[key[0]] += 1
-        if held.is_try:
-            self._tries.add(key)
-        for whose in (None, held.model):
-            self._sums[whose] = self._sums.get(whose, Load()).plus(held.load)
-
-    def _drop(self, key: Key) -> bool:
-        held = self._held.pop(key, None)
-        if held is None:
-            return False
-        self._jobs -= Counter((key[0],))  # what is at zero leaves
-        self._tries.discard(key)
-        for whose in (None, held.model):
-            self._sums[whose] = self._sums[whose].plus(held.load, -1)
-        return True
-
-    def opened(self, whose: Whose = None) -> Load:
-        """Give what is open, as far as we know: here and in other processes."""
-        return self._sums.get(whose, Load()).plus(self._elsewhere.get(whose, Load()))
+        self._open.ours.discard(key)
 
     def pool(self, whose: Whose, most: Most) -> Pool:
         """Give what counts together."""
         return Pool(
             of="this account" if whose is None else whose,
-            open=self.opened(whose),
+            open=self._open.opened(whose),
             most=most,
             learnt=self._learnt.get(whose),
-            is_trying=any(whose in (None, self._held[key].model) for key in self._tries),
+            is_trying=any(whose in (None, model) for model in self._open.tries.values()),
         )
-
-    async def look(self) -> None:
-        """Read what other processes have open, unless that was done just now, or nothing was written since."""
-        if not self._journal.is_shared:
-            return
-        async with self._looking:
-            version, at = self._seen
-            now = self._runtime.now()
-            if now - at < LOOKED_S:
-                return
-            found = await self._journal.version()
-            if found != version:
-                self._others = await self._journal.opened(self._payer)
-            self._seen = (found, now)
-        self._elsewhere = self._sum_others(now)
-
-    def _sum_others(self, now: float) -> dict[Whose, Load]:
-        found: dict[Whose, Load] = {}
-        for job_id, model, record in self._others:
-            is_old = self._window_s is not None and now - (record.intended_at or now) > _WINDOWS * self._window_s
-            if is_old or (job_id, record.index) in self._ours:
-                continue
-            for whose in (None, model):
-                found[whose] = found.get(whose, Load()).plus(load_of(record))
-        return found
 
     # What is learnt.
 
     async def refuse(self, waiter: Waiter, error: ProviderTransientError) -> float:
         """A create was refused for want of room: all wait together. Gives since when it has been so, Unix seconds."""
-        await self.look()
+        await self._open.look()
         word = f"refused for now ({error.code or error.status})"
         self._learn(waiter, None, "batches", word, error.retry_after)
         return self._learnt[None].since
 
     async def turn_away(self, waiter: Waiter, word: str) -> None:
         """A batch failed for want of room, and ran nothing."""
-        await self.look()
+        await self._open.look()
         self._learn(waiter, waiter.whose_tokens, "tokens", _turned_away(word), None)
 
     def _learn(self, waiter: Waiter, whose: Whose, learns: Learns, word: str, retry_after: float | None) -> None:
-        self._drop(waiter.key)
+        self._open.drop(waiter.key)
         self._learnt[whose] = after_refusal(
             self._patience,
             self.pool(whose, Most()),
@@ -202,7 +124,7 @@ class Room:
 
     def go_through(self, key: Key, *, is_running: bool) -> None:
         """A batch was taken. `is_running`: by now it is sure that it was not taken only to be turned away."""
-        held = self._held.get(key)
+        held = self._open.held(key)
         if held is None or not self._learnt:
             return
         for whose in (None, held.model):
@@ -214,7 +136,7 @@ class Room:
                 del self._learnt[whose]
             else:
                 self._learnt[whose] = after
-            self._tries.discard(key)
+            self._open.tries.pop(key, None)
         self._pump()
 
     # Who waits.
@@ -224,7 +146,7 @@ class Room:
         if not (waiter.limits.is_limited or waiter.turned_away or self._learnt or self._line):
             self._admit(waiter, Go())
             return True
-        await self.look()
+        await self._open.look()
         if waiter.turned_away is not None:  # perhaps by the batch of another process
             whose = waiter.whose_tokens
             word, now = _turned_away(waiter.turned_away), self._runtime.now()
@@ -252,13 +174,13 @@ class Room:
                 await waiter.woken.wait()
                 continue
             await sleep_or(self._runtime, self._delay(), waiter.woken)
-            await self.look()
+            await self._open.look()
             self._pump()
             return
 
     def _delay(self) -> float:
         delay = _AWAKE_S if self._look_at is None else self._look_at - self._runtime.now()
-        return max(0.0, min(delay, LOOKED_S if self._elsewhere else _AWAKE_S))
+        return max(0.0, min(delay, LOOKED_S if self._open.is_elsewhere else _AWAKE_S))
 
     def _step_out(self, waiter: Waiter) -> None:
         self._line.remove(waiter)
@@ -278,7 +200,7 @@ class Room:
     @property
     def is_idle(self) -> bool:
         """Whether nobody has or wants anything here."""
-        return not (self._ours or self._line)
+        return not (self._open.ours or self._line)
 
     @property
     def waiting(self) -> int:
@@ -291,7 +213,7 @@ class Room:
         """Give room to whoever is next, as long as there is some; tell the others why they wait."""
         turns, full = self._line.heads(), dict[str, str]()
         self._look_at = None
-        while (turn := next_turn(turns, self._jobs, self._served)) is not None:
+        while (turn := next_turn(turns, self._open.by_job, self._served)) is not None:
             waiter = turns.pop(turn)
             step = self._decide(waiter) if waiter.model not in full else Wait(full[waiter.model], 1)
             if isinstance(step, Wait):
@@ -313,9 +235,7 @@ class Room:
         return may_send(pools, waiter.load, self._runtime.now())
 
     def _admit(self, waiter: Waiter, go: Go) -> None:
-        self._ours.add(waiter.key)
-        self._drop(waiter.key)
-        self._hold(waiter.key, Held(waiter.model, waiter.load, go.is_try))
+        self._open.take(waiter.key, Held(waiter.model, waiter.load, go.is_try))
         waiter.is_admitted = True
         if waiter.tell(None):
             waiter.notify()
