@@ -100,7 +100,8 @@ class Line:
         self._jobs: dict[str, _JobLine] = {}
 
     def __len__(self) -> int:
-        return sum(len(job.waiters) for job in self._jobs.values())
+        """How many jobs there are."""
+        return len(self._jobs)
 
     def __bool__(self) -> bool:
         return bool(self._jobs)

@@ -23,6 +23,7 @@ from asyncbatch.planning.room import (
     Learnt,
     Most,
     Pool,
+    Turn,
     Wait,
     after_refusal,
     after_success,
@@ -62,6 +63,8 @@ class Room:
         self._line = Line()
         self._leader: Waiter | None = None
         self._look_at: float | None = None
+        self._why: str | None = None
+        """Why all wait who do; None where they do not all know the same."""
 
     # Who has room.
 
@@ -151,11 +154,8 @@ class Room:
             whose = waiter.whose_tokens
             word, now = _turned_away(waiter.turned_away), self._runtime.now()
             self._learnt[whose] = remembered(self.pool(whose, Most()), word, now)
-        is_news = not self._line.is_told(waiter.turn.job_id)
-        self._line.add(waiter)
+        self._join(waiter)
         try:
-            if is_news:
-                self._pump()
             await self._wait(waiter)
         except BaseException:
             if waiter.is_admitted:
@@ -202,33 +202,52 @@ class Room:
         """Whether nobody has or wants anything here."""
         return not (self._open.ours or self._line)
 
-    @property
-    def waiting(self) -> int:
-        """How many submissions wait here."""
-        return len(self._line)
-
     # Whose turn it is.
 
     def _pump(self) -> None:
-        """Give room to whoever is next, as long as there is some; tell the others why they wait."""
-        turns, full = self._line.heads(), dict[str, str]()
+        """Give room to whoever is next, as long as there is some; tell the others why they wait.
+
+        Whoever does not fit stops all behind it that would be counted in the same pool: it is not overtaken for ever.
+        """
+        turns = self._line.heads()
         self._look_at = None
         while (turn := next_turn(turns, self._open.by_job, self._served)) is not None:
-            waiter = turns.pop(turn)
-            step = self._decide(waiter) if waiter.model not in full else Wait(full[waiter.model], 1)
+            waiter = turns[turn]
+            step = self._decide(waiter)
             if isinstance(step, Wait):
-                full[waiter.model] = step.why
-                if step.pool == 0:  # of the account there is none, whatever the model
-                    full |= {other.model: step.why for other in turns.values()}
-                if step.until is not None:
-                    self._look_at = min(step.until, self._look_at or step.until)
-                self._line.tell(turn.job_id, step.why)
+                turns = self._stop(turns, waiter.model if step.pool else None, step)
                 continue
             self._admit(waiter, step)
             self._served[turn.job_id] = next(self._turns)
             following = self._line.head_of(turn.job_id)
-            if following is not None:
+            if following is None:
+                del turns[turn]
+            else:
                 turns[turn] = following
+
+    def _stop(self, turns: dict[Turn, Waiter], whose: Whose, step: Wait) -> dict[Turn, Waiter]:
+        """Tell those that count in a pool without room why they wait; gives the others."""
+        if step.until is not None:
+            self._look_at = min(step.until, self._look_at or step.until)
+        if whose is None and step.why == self._why:  # all know: newcomers were told when they came
+            return {}
+        self._why = step.why if whose is None and len(turns) == len(self._line) else None
+        for turn, waiter in turns.items():
+            if whose in (None, waiter.model):
+                self._line.tell(turn.job_id, step.why)
+        return {turn: waiter for turn, waiter in turns.items() if whose not in (None, waiter.model)}
+
+    def _join(self, waiter: Waiter) -> None:
+        """Take in one that wants room: for whom there is none, nobody else has to be asked."""
+        is_told = self._line.is_told(waiter.turn.job_id)
+        self._line.add(waiter)
+        if is_told:
+            return
+        step = self._decide(waiter)
+        if isinstance(step, Wait):
+            self._line.tell(waiter.turn.job_id, step.why)
+        if isinstance(step, Go) or self._leader is None or step.until is not None:
+            self._pump()
 
     def _decide(self, waiter: Waiter) -> Go | Wait:
         pools = (self.pool(None, waiter.limits.account), self.pool(waiter.model, waiter.limits.model))
