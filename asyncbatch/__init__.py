@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from asyncbatch.exceptions import (
         AmbiguousSubmissionError,
         AsyncBatchError,
+        BudgetExceededError,
         ClientClosedError,
         ConfigError,
         InvalidRequestsError,
@@ -50,8 +51,10 @@ if TYPE_CHECKING:
     from asyncbatch.job import BatchView, Job, JobStatus
     from asyncbatch.job_events import JobEvent
     from asyncbatch.job_pages import JobPage
+    from asyncbatch.planning.budgets import AccountUsage
     from asyncbatch.planning.recovery import Recovery
     from asyncbatch.planning.retry import Patience, Retry
+    from asyncbatch.planning.room import AccountLimits
     from asyncbatch.planning.schedule import Polling
     from asyncbatch.planning.tidying import Orphan, Orphans, Tidied
     from asyncbatch.poller import BatchHandle, BatchPoller
@@ -62,6 +65,8 @@ if TYPE_CHECKING:
     from asyncbatch.wire_provider import WireProvider
 
 __all__ = [
+    "AccountLimits",
+    "AccountUsage",
     "AmbiguousSubmissionError",
     "AsyncBatchError",
     "BaseBatchProvider",
@@ -73,6 +78,7 @@ __all__ = [
     "BatchProviderRegistry",
     "BatchStatus",
     "BatchView",
+    "BudgetExceededError",
     "Catalog",
     "ClientClosedError",
     "ConfigError",
@@ -152,6 +158,7 @@ _WHERE = {
     "exceptions": (
         "AmbiguousSubmissionError",
         "AsyncBatchError",
+        "BudgetExceededError",
         "ClientClosedError",
         "ConfigError",
         "InvalidRequestsError",
@@ -170,8 +177,10 @@ _WHERE = {
     "job": ("BatchView", "Job", "JobStatus"),
     "job_events": ("JobEvent",),
     "job_pages": ("JobPage",),
+    "planning.budgets": ("AccountUsage",),
     "planning.recovery": ("Recovery",),
     "planning.retry": ("Patience", "Retry"),
+    "planning.room": ("AccountLimits",),
     "planning.schedule": ("Polling",),
     "planning.tidying": ("Orphan", "Orphans", "Tidied"),
     "poller": ("BatchHandle", "BatchPoller"),

@@ -17,11 +17,14 @@ from asyncbatch.base_provider import InputChoice, OnUnsupported, Requests
 from asyncbatch.catalog import Catalog
 from asyncbatch.dto import PreparedSubmission
 from asyncbatch.engine.admission import asked_for, complete, job_record, split_model
+from asyncbatch.engine.budgets import Budgets
 from asyncbatch.engine.create import Grace
 from asyncbatch.engine.desk import Desk
-from asyncbatch.engine.notes import note_of
+from asyncbatch.engine.notes import Notes
+from asyncbatch.engine.own_limits import OwnLimits
 from asyncbatch.engine.payers import Payers
 from asyncbatch.engine.rejects import Rejects
+from asyncbatch.engine.rooms import Rooms
 from asyncbatch.engine.run import JobRun
 from asyncbatch.engine.telling import check_event
 from asyncbatch.engine.tidying import delete_orphans, find_orphans
@@ -32,6 +35,8 @@ from asyncbatch.exceptions import ClientClosedError, ConfigError, ScopeError
 from asyncbatch.job import Job, JobStatus, listed
 from asyncbatch.job_results import JobResults
 from asyncbatch.journal import CANCEL, Journal, SubmissionState, journal_at
+from asyncbatch.planning.budgets import AccountUsage
+from asyncbatch.planning.limits import LimitsGiven
 from asyncbatch.planning.recovery import Recovery
 from asyncbatch.planning.retry import Patience, Retry
 from asyncbatch.planning.rounds import RetryRows, check_retry, word_of
@@ -72,6 +77,8 @@ class BatchClient(LoopBound):
         polling: How patiently batches are watched.
         recovery: How a create whose answer was lost is searched for.
         patience: How long a submission that is refused for now is tried again.
+        limits: What an account may have open at once, and use in a day: `AccountLimits` for each of them, or by the name of an
+            account or a provider, `*` for all. What may be open goes before the catalog's numbers; what waits says so.
         webhook_secrets: By provider, what its webhooks are signed with, `whsec_…`; several while one takes the place of
             another. By default what the variable holds that the provider's facts name, such as `OPENAI_WEBHOOK_SECRET`.
         webhook_audiences: By provider, for whom the tokens are made out that vouch for webhooks of single batches. By default
@@ -94,6 +101,7 @@ class BatchClient(LoopBound):
         polling: Polling | None = None,
         recovery: Recovery | None = None,
         patience: Patience | None = None,
+        limits: LimitsGiven | None = None,
         webhook_secrets: WebhookSecrets | None = None,
         webhook_audiences: WebhookAudiences | None = None,
         runtime: Runtime | None = None,
@@ -112,6 +120,7 @@ class BatchClient(LoopBound):
         self._cleanup: Cleanup = cleanup
         self._webhooks = Webhooks(webhook_secrets, webhook_audiences, self._journal, self._scope, self._runtime)
         self._payers = Payers(accounts, self._scope, self._runtime)
+        self._limits = OwnLimits(limits, catalog)
         self._handlers: list[Callable[[Job], Awaitable[object]]] = []
         self._grace = Grace()
         self._is_spent = False
@@ -149,6 +158,9 @@ class BatchClient(LoopBound):
             polling=self._polling,
             patience=self._patience,
             space=self._scope.context.space,
+            rooms=Rooms(
+                journal=self._journal, runtime=self._runtime, patience=self._patience, limits_of=self._limits.of_job
+            ),
         )
         self._desk = Desk(tools, self._owner, self._payers.of_job)
         for handler in self._handlers:
@@ -238,6 +250,7 @@ class BatchClient(LoopBound):
         Raises:
             InvalidRequestsError: A row cannot be sent, or there is none. Nothing was sent.
             ConfigError: The provider, the model, the mode, the endpoint or the account is not known, or there is no key.
+            BudgetExceededError: The account has used what it may in a day, as `limits=` says. Nothing was sent.
             ScopeError: The client is not open, or on another event loop.
         """
         self.check("open it first: `async with BatchClient() as client`")
@@ -293,7 +306,9 @@ class BatchClient(LoopBound):
                 return Job(known, desk)
             if before_sending is not None:
                 await before_sending(record.request_count, refused, len(submissions))
-            return Job(await desk.accept(record, provider, submissions, rejects if refused else None, retry), desk)
+            record, allow = await self._budgets().ask(record, provider, submissions)
+            held = rejects if refused else None
+            return Job(await desk.accept(record, provider, submissions, held, retry, allow), desk)
         except BaseException:
             await finish(partial(provider.discard, submissions), *([rejects.discard] if rejects is not None else []))
             raise
@@ -349,18 +364,27 @@ class BatchClient(LoopBound):
             key_prefix: Only those whose key begins with this.
         """
         self.check("open it first: `async with BatchClient() as client`")
-        note = partial(note_of, self.catalog, self._recovery, self._runtime.now())
+        notes = Notes(self.catalog, self._recovery, self._limits, self._journal, self._runtime)
         ending = {wish.job_id for wish in await self._journal.wishes() if wish.word == CANCEL}
-        return [
-            listed(
-                record,
-                await self._journal.submissions(record.job_id),
-                partial(note, record),
-                is_end_wished=record.job_id in ending,
-            )
-            for record in await self._journal.jobs(unfinished=unfinished)
-            if key_prefix is None or (record.key or "").startswith(key_prefix)
-        ]
+        found: list[JobStatus] = []
+        for record in await self._journal.jobs(unfinished=unfinished):
+            if key_prefix is None or (record.key or "").startswith(key_prefix):
+                submissions = await self._journal.submissions(record.job_id)
+                await notes.read(record, submissions)
+                is_ending = record.job_id in ending
+                found.append(listed(record, submissions, partial(notes.of, record), is_end_wished=is_ending))
+        return found
+
+    async def usage(self, account: str | None = None) -> AccountUsage:
+        """Give what an account has open and waiting, and what its jobs of the last 24 hours used, whichever process has them.
+
+        Nobody is asked: it is what the journal knows. `usage.limits` are those that the client was given.
+
+        Args:
+            account: Its name; None for the environment's key.
+        """
+        self.check("open it first: `async with BatchClient() as client`")
+        return await self._budgets().usage(account)
 
     async def forget(self, job_id: str) -> None:
         """Drop a job of the journal that is over, its rows and its key too, whether this client has it or not.
@@ -425,6 +449,9 @@ class BatchClient(LoopBound):
         self.check("open it first: `async with BatchClient() as client`")
         provider = await self._payers.of(found.provider, found.account)
         return await delete_orphans(provider, found, await self._journal.known())
+
+    def _budgets(self) -> Budgets:
+        return Budgets(self._limits, self.catalog, self._journal, self._runtime)
 
     def _open_desk(self) -> Desk:
         if self._desk is None or self._is_spent:

@@ -5,7 +5,8 @@
     AsyncBatchError
     ├── InvalidRequestsError              you: some requests cannot be sent; nothing was
     ├── ConfigError                       you: a file, an option, a name
-    │   └── MissingCredentialsError       you: no key for this account
+    │   ├── MissingCredentialsError       you: no key for this account
+    │   └── BudgetExceededError           you: the account has used what it may in a day; nothing was sent
     ├── ScopeError                        you: used outside its `async with`, or on another event loop
     │   ├── PollerClosedError             the poller was left while a batch was still watched
     │   └── ClientClosedError             the client was left while a job was still running
@@ -103,6 +104,45 @@ class ConfigError(AsyncBatchError):
 
 class MissingCredentialsError(ConfigError):
     """There is no key for this account; the message names the variable to set."""
+
+
+class BudgetExceededError(ConfigError):
+    """The account has used what it may within 24 hours; nothing was sent.
+
+    Attributes:
+        budget: Which one: `requests_per_day`, `tokens_per_day`, `usd_per_day`.
+        account: Whose; None for the environment's key.
+        limit: How much it may use.
+        used: How much it has used.
+        asked: How much the job wanted.
+        left: How much is left.
+        retry_after_s: After how many seconds the job would fit; None if it alone is more than the limit.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        budget: str,
+        account: str | None,
+        limit: float,
+        used: float,
+        asked: float,
+        retry_after_s: float | None,
+    ) -> None:
+        hint = (
+            "it alone is more than that: send less"
+            if retry_after_s is None
+            else f"it fits in {retry_after_s:,.0f} seconds"
+        )
+        super().__init__(message, code="budget.exceeded", hint=hint)
+        self.budget = budget
+        self.account = account
+        self.limit = limit
+        self.used = used
+        self.asked = asked
+        self.left = max(0.0, limit - used)
+        self.retry_after_s = retry_after_s
 
 
 class ScopeError(AsyncBatchError, RuntimeError):

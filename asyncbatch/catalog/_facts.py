@@ -4,7 +4,7 @@ import math
 import re
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
-from typing import Annotated, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 from urllib.parse import urlsplit
 
 from msgspec import Meta, Struct, field
@@ -61,6 +61,12 @@ class Limits(Struct, frozen=True, kw_only=True):
     list_page: Limit | None = None
     creates_per_hour: Limit | None = None
     uploads_per_minute: Limit | None = None
+    open_batches: Limit | None = None
+    """Batches of an account that are not over."""
+    open_requests: Limit | None = None
+    """Requests in them."""
+    enqueued_tokens: Limit | None = None
+    """Tokens in their inputs."""
 
 
 class EndpointFacts(Struct, frozen=True, kw_only=True):
@@ -95,6 +101,10 @@ class ModelFacts(Struct, frozen=True, kw_only=True):
     price: Price | None = None
     max_tokens: Count | None = None
     """Longest answer in tokens: what we ask for where a request names no length and the provider demands one."""
+    open_requests: Count | None = None
+    """Requests of this model that may be open at once, where the provider counts them by model."""
+    enqueued_tokens: Count | None = None
+    """Tokens that may be enqueued for this model, where the provider counts them by model."""
     refuses: tuple[Text, ...] = ()
     """What other models take and this one does not, in the words of its body format."""
     source: Text | None = None
@@ -218,6 +228,8 @@ class ProviderFacts(Struct, frozen=True, kw_only=True):
         models: Most specific first, the user's before ours. The first that fits is meant.
         errors: The first rule that fits is meant.
         batch_errors: What the codes of failed batches, and of rows that never ran, mean for the work.
+        limits_by_model: Which of the limits on what is open it counts for each model by itself.
+        full_codes: By which codes a batch that fails before it ran says that there is no room for it just now.
         window_s: Seconds the provider gives itself for a batch.
         request_id_pattern: What a request's id must match, whole.
         headers: Sent with every call.
@@ -248,6 +260,8 @@ class ProviderFacts(Struct, frozen=True, kw_only=True):
     sureness: Text | None = None
     status: dict[str, BatchStatus]
     limits: Limits
+    limits_by_model: tuple[Literal["open_batches", "open_requests", "enqueued_tokens"], ...] = ()
+    full_codes: tuple[Text, ...] = ()
     endpoints: tuple[EndpointFacts, ...]
     models: tuple[ModelFacts, ...]
     options: dict[str, Option] = field(default_factory=dict[str, Option])

@@ -25,6 +25,8 @@ class _ModelEntry(msgspec.Struct, frozen=True, kw_only=True):
     modes: tuple[BatchMode, ...]
     price: Price | None = None
     max_tokens: Count | None = None
+    open_requests: Count | None = None
+    enqueued_tokens: Count | None = None
     refuses: tuple[Text, ...] = ()
     source: Text | None = None
 
@@ -111,6 +113,8 @@ def by_specificity(rows: Iterable[_ModelEntry]) -> list[ModelFacts]:
             modes=row.modes,
             price=row.price,
             max_tokens=row.max_tokens,
+            open_requests=row.open_requests,
+            enqueued_tokens=row.enqueued_tokens,
             refuses=row.refuses,
             source=row.source,
         )

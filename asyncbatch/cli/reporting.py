@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 _FAULTS = 5
+_WAITING = "waiting for room"
 _UNSENT = frozenset({"refused", "refused_for_now", "withdrawn"})
 
 
@@ -138,6 +139,8 @@ def word_of_job(job: JobStatus) -> str:
     if states & {"creating", "create_unknown"}:
         return "checking" if "create_unknown" in states else "sending"
     is_begun = states & {"submitted", "ended"} or any(batch.round for batch in job.batches)
+    if not is_begun and any((batch.note or "").startswith(_WAITING) for batch in job.batches):
+        return "waiting"
     return "running" if is_begun else "not sent yet"
 
 

@@ -23,6 +23,9 @@ class Limits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         embedding_inputs: Texts in one batch, over all its rows.
         inline_rows: Requests in the body of a create.
         inline_bytes: The size of such a body.
+        open_batches: Unfinished batches of one account.
+        open_rows: Requests in them.
+        enqueued_tokens: Tokens in them, of which a row has one for every four bytes.
         requests_per_min: HTTP requests for each account in a minute of the emulator's clock.
     """
 
@@ -32,6 +35,9 @@ class Limits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     embedding_inputs: int | None = None
     inline_rows: int | None = None
     inline_bytes: int | None = None
+    open_batches: int | None = None
+    open_rows: int | None = None
+    enqueued_tokens: int | None = None
     requests_per_min: int | None = None
 
 

@@ -76,7 +76,13 @@ class Closing(Sending):
         part = self.part
         await self._owe()
         self.shared.released.append(Release(part.record.index, part.ledger.size))
-        await self._move(Settled(outcomes={status.value: n for status, n in part.ledger.counts().items()}))
+        usage = part.ledger.usage
+        await self._move(
+            Settled(
+                outcomes={status.value: n for status, n in part.ledger.counts().items()},
+                usage=(usage.prompt_tokens, usage.cache_read_input_tokens, usage.completion_tokens),
+            )
+        )
         await self._give_input_back()
         await self._tidy_up()
         if part.ledger.strays:

@@ -7,6 +7,7 @@ from asyncbatch.dto import ProviderStatus
 from asyncbatch.engine import outcomes
 from asyncbatch.engine.closing import Closing
 from asyncbatch.engine.recover import confirm
+from asyncbatch.engine.rounds import has_input
 from asyncbatch.engine.settle import enter_answers
 from asyncbatch.enums import BatchStatus
 from asyncbatch.exceptions import (
@@ -18,12 +19,15 @@ from asyncbatch.exceptions import (
 )
 from asyncbatch.journal import Confirmed, Disowned, Ended, Indeterminate, SubmissionState, Voided
 from asyncbatch.planning.looking import next_reading
+from asyncbatch.planning.room import is_turned_away, is_worth_another_try
 from asyncbatch.planning.schedule import Again, GaveUp, PollState, after_error, after_not_found
 from asyncbatch.poller import BatchHandle
 
 _log = logging.getLogger("asyncbatch.engine")
 
 _GONE = frozenset({404, 410})
+_NOT_RUNNING = frozenset({BatchStatus.UNKNOWN, BatchStatus.VALIDATING, BatchStatus.FAILED})
+"""In which it is not sure that there was room for a batch."""
 
 
 class Collecting(Closing):
@@ -32,6 +36,7 @@ class Collecting(Closing):
     async def drive(self) -> None:
         """Take one submission from where it stands to its end."""
         try:
+            self.room.account_for(self.shared.record, self.part.record)
             await self.take_up()
             is_settled = self.part.is_settled
             while not is_settled:
@@ -43,6 +48,7 @@ class Collecting(Closing):
             self.part.is_stopped = True
         finally:
             self.part.note = None
+            self.room.forget(self.key)
             self.shared.changed.notify()
 
     async def _watch_and_settle(self) -> bool:
@@ -54,7 +60,7 @@ class Collecting(Closing):
         if self.part.is_provisional:
             self._tell("looks like ours by time and number; its answers will show")
             self.tools.lines_of(self.provider).tentative.add(batch_id)
-        elif not self.part.is_fenced:
+        elif not self.part.is_fenced and not self._may_be_turned_away:
             await self._give_input_back()
         try:
             status = await self._end_of(self._watched(batch_id))
@@ -63,10 +69,7 @@ class Collecting(Closing):
                 raise
             await self._look_on(f"batch {batch_id} may have been it, and was deleted before its answers could show")
             return False
-        if self.part.is_fenced and status.status is BatchStatus.FAILED and not status.progress.done:
-            await self._forget_attempt(Voided())
-            return False
-        if self.part.is_provisional and not await self._is_confirmed(batch_id):
+        if await self._came_to_nothing(batch_id, status):
             return False
         if self.part.record.state is SubmissionState.SUBMITTED:  # or a process that died has said so before
             await self._move(Ended(status=status.status))
@@ -79,6 +82,45 @@ class Collecting(Closing):
             return False
         await self.settle()
         return True
+
+    async def _came_to_nothing(self, batch_id: str, status: ProviderStatus) -> bool:
+        """Whether a batch that is over ran nothing of ours, and something else has to be sent, or looked for."""
+        if self.part.is_fenced and status.status is BatchStatus.FAILED and not status.progress.done:
+            await self._forget_attempt(Voided())
+            return True
+        if self.part.is_provisional and not await self._is_confirmed(batch_id):
+            return True
+        if self._is_turned_away(status):
+            await self._turn_back(status)
+            return True
+        self._note_running(status)
+        return False
+
+    @property
+    def _may_be_turned_away(self) -> bool:
+        """Whether its batch may still fail because there is no room for it, and then be sent again."""
+        return self.provider.has_facts and bool(self.provider.facts.full_codes)
+
+    def _is_turned_away(self, status: ProviderStatus) -> bool:
+        """Whether the batch failed for want of room before anything of it ran, and is worth another try."""
+        record = self.part.record
+        if not (self._may_be_turned_away and is_turned_away(status, self.provider.facts.full_codes)):
+            return False
+        waited_s = self.tools.runtime.now() - (record.turned_away_since or self.tools.runtime.now())
+        is_sendable = has_input(self.part.submission) and not self.shared.cancelled.is_set()
+        return is_sendable and is_worth_another_try(record.turned_away, waited_s)
+
+    async def _turn_back(self, status: ProviderStatus) -> None:
+        """Send it anew once there is room: nothing of it ran, and nothing is paid for."""
+        word = status.errors[0].code
+        _log.warning("batch %s had no room (%s); it is sent again", status.provider_batch_id, word)
+        await self.room.turn_away(self._waiter(), word)  # first: who takes its place has to know of it
+        await self._forget_attempt(Voided(why=word, at=self.tools.runtime.now()))
+
+    def _note_running(self, status: ProviderStatus) -> None:
+        """Take it that there was room for the batch."""
+        if status.status not in _NOT_RUNNING:
+            self.room.go_through(self.key, is_running=True)
 
     def _watched(self, batch_id: str) -> BatchHandle:
         part = self.part
@@ -130,7 +172,13 @@ class Collecting(Closing):
         """Wait for the end of a batch; a cancel that was refused is asked for again after each reading."""
         handle.on_done(self.shared.changed.notify)
         asked_at = handle.last
+        is_running = not self._may_be_turned_away
         while not handle.is_done:
+            if not is_running and handle.last is not None and handle.status not in _NOT_RUNNING:
+                is_running = True
+                self._note_running(handle.last)
+                if not self.part.is_provisional and not self.part.is_fenced:
+                    await self._give_input_back()
             # The job changes more often than this one batch is read.
             if self.part.is_uncancelled and handle.last is not asked_at:
                 asked_at = handle.last

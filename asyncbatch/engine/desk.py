@@ -19,7 +19,7 @@ from asyncbatch.engine.telling import Tell, Teller
 from asyncbatch.engine.tools import Tools
 from asyncbatch.engine.wishes import Wishes, wake_of
 from asyncbatch.exceptions import AsyncBatchError, ClientClosedError, ConfigError, JournalError
-from asyncbatch.journal import CANCEL, TELL, TIDY, WAKE, JobRecord, SubmissionState
+from asyncbatch.journal import CANCEL, TELL, TIDY, WAKE, Allow, JobRecord, SubmissionState
 from asyncbatch.planning.rounds import RetryRows, Wanted
 from asyncbatch.planning.tidying import Cleanup, Tidied, check_cleanup
 from asyncbatch.runtime import Owner, finish, to_its_end, working_for
@@ -62,6 +62,7 @@ class Desk:
         submissions: Sequence[PreparedSubmission],
         rejects: Rejects | None,
         retry: RetryRows | None = None,
+        allow: Allow | None = None,
     ) -> JobRun:
         """Promise a job: it is recorded and running, or neither. Gives the job of its key if there is one by now."""
         journal = self._tools.journal
@@ -69,7 +70,8 @@ class Desk:
             with working_for(record.account):
                 run = await new_run(record, provider, submissions, rejects, self._tools, retry)
             with anyio.CancelScope(shield=True):
-                await journal.accept(record, [part.record for part in run.parts])
+                parts = [part.record for part in run.parts]
+                await (journal.accept(record, parts) if allow is None else journal.accept(record, parts, allow))
                 self._check_open()
         except BaseException as error:
             await finish(partial(journal.forget, record.job_id))

@@ -271,6 +271,7 @@ class JobRun:
     async def cancel(self) -> None:
         """Ask for the end: parts that were not sent are withdrawn, batches are cancelled at the provider."""
         self._shared.cancelled.set()  # at once, whatever the journal has to wait for
+        self._tools.rooms.wake(self.record)
         failures = [error for way in self._ways if (error := await way.cancel()) is not None]
         if failures:
             raise failures[0]
@@ -278,6 +279,7 @@ class JobRun:
     async def mark_cancelled(self) -> None:
         """Let the end be asked for by whoever drives the job."""
         self._shared.cancelled.set()
+        self._tools.rooms.wake(self.record)
         for way in self._ways:
             await way.note_cancel()
 

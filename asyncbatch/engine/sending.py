@@ -5,6 +5,7 @@ from contextlib import nullcontext
 from functools import partial
 
 from asyncbatch.engine.create import create_once, make_tag
+from asyncbatch.engine.line import Waiter
 from asyncbatch.engine.recover import Others, recover
 from asyncbatch.engine.steps import Steps
 from asyncbatch.exceptions import (
@@ -32,6 +33,9 @@ from asyncbatch.runtime import sleep_or
 
 _log = logging.getLogger("asyncbatch.engine")
 
+_NO_ROOM = frozenset({429})
+"""By which status a create is refused for want of room, or because there were too many of them: it is waited for alike."""
+
 
 class Sending(Steps):
     """The way of a submission to its batch."""
@@ -55,6 +59,9 @@ class Sending(Steps):
                 return
             if not self.tools.poller.is_open:  # nothing is bought that nobody would watch
                 raise ScopeError("the poller of this client has stopped; nothing more is sent", code="poller.closed")
+            waiter = self._waiter()
+            if not await self.room.enter(waiter):
+                continue
             lines = self.tools.lines_of(self.provider)
             async with lines.sending:
                 error = await self._send_once()
@@ -64,9 +71,11 @@ class Sending(Steps):
             if self.part.is_lost:
                 await self._recover(error)
             elif isinstance(error, ProviderTransientError) and self.part.is_unsent:
-                await self._wait_or_give_up(error)
+                await self._wait_or_give_up(error, waiter)
             elif error is not None:
                 self.part.error = error
+            else:
+                self.room.go_through(self.key, is_running=False)
         if self.shared.cancelled.is_set():
             await self.cancel_batch()
 
@@ -119,10 +128,21 @@ class Sending(Steps):
         await self._move(Uploaded(input_ref=uploaded.input_ref, expires_at=uploaded.input_expires_at))
         return None
 
-    async def _wait_or_give_up(self, error: ProviderTransientError) -> None:
+    def _waiter(self) -> Waiter:
+        shared = self.shared
+        facts = self.provider.facts if self.provider.has_facts else None
+        limits = self.tools.rooms.limits_of(shared.record, facts)
+        return Waiter(shared.record, self.part, shared.changed, shared.cancelled, limits)
+
+    async def _wait_or_give_up(self, error: ProviderTransientError, waiter: Waiter) -> None:
+        """Wait until it is sent again: for want of room with all others of the account, else by itself."""
         tools, runtime = self.tools, self.tools.runtime
+        since = runtime.now()
+        if error.status in _NO_ROOM and self.part.record.state is SubmissionState.UPLOADED:
+            since = await self.room.refuse(waiter, error)
+        self.room.leave(self.key)
         self.part.refusals += 1
-        self.part.refused_since = self.part.refused_since or runtime.now()
+        self.part.refused_since = self.part.refused_since or since
         self.part.unreached_since = None if error.status is not None else self.part.unreached_since or runtime.now()
         since = self.part.unreached_since or self.part.refused_since
         delay = next_send(
@@ -141,8 +161,9 @@ class Sending(Steps):
             self.part.error = error
             await self._move(Refused(why=error.message, is_final=True, is_lasting=False))
             return
-        self._tell(f"refused for now ({error.code or error.status}), trying again")
-        await sleep_or(runtime, delay, self.shared.cancelled)
+        if error.status not in _NO_ROOM or self.part.record.state is not SubmissionState.UPLOADED:
+            self._tell(f"refused for now ({error.code or error.status}), trying again")
+            await sleep_or(runtime, delay, self.shared.cancelled)
 
     async def _recover(self, error: ProviderError | None) -> None:
         tools, record = self.tools, self.part.record

@@ -8,7 +8,9 @@ import anyio
 import msgspec
 
 from asyncbatch.base_provider import BaseBatchProvider
+from asyncbatch.engine.line import Key
 from asyncbatch.engine.part import Part
+from asyncbatch.engine.rooms import Room
 from asyncbatch.engine.tools import Tools
 from asyncbatch.enums import BatchStatus
 from asyncbatch.exceptions import JournalError
@@ -18,6 +20,8 @@ from asyncbatch.planning.tidying import Cleanup
 from asyncbatch.runtime import Signal
 
 _log = logging.getLogger("asyncbatch.engine")
+
+_ON_ITS_WAY = frozenset({SubmissionState.UPLOADING, SubmissionState.UPLOADED})
 
 
 class Release(NamedTuple):
@@ -75,8 +79,19 @@ class Steps:
         self.provider = shared.provider
         self.tools = shared.tools
 
+    @property
+    def room(self) -> Room:
+        """The room of whoever pays for it."""
+        return self.tools.rooms.of(self.shared.record, self.provider)
+
+    @property
+    def key(self) -> Key:
+        return self.shared.record.job_id, self.part.record.index
+
     async def _move(self, event: Event) -> None:
         self.part.record = await self.tools.journal.move(self.shared.record.job_id, self.part.record.index, event)
+        if self.part.record.state not in _ON_ITS_WAY:  # there, it keeps the room that it was let into
+            self.room.account_for(self.shared.record, self.part.record)
         self.shared.changed.notify()
 
     def _tell(self, note: str | None) -> None:

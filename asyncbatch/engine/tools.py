@@ -7,6 +7,7 @@ import msgspec
 
 from asyncbatch.base_provider import BaseBatchProvider
 from asyncbatch.engine.create import Grace
+from asyncbatch.engine.rooms import Rooms
 from asyncbatch.enums import SubmitSafety
 from asyncbatch.journal import Journal
 from asyncbatch.planning.recovery import Recovery
@@ -43,6 +44,7 @@ class Tools(msgspec.Struct, frozen=True, kw_only=True):
     polling: Polling
     patience: Patience
     space: SpoolSpace
+    rooms: Rooms
 
     def lines_of(self, provider: BaseBatchProvider) -> Lines:
         """Give the lines of an account, which no other account has to wait for."""

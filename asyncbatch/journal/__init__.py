@@ -3,7 +3,19 @@
 import os
 from pathlib import Path
 
-from asyncbatch.journal.interface import CANCEL, TELL, TIDY, WAKE, Journal, Wish
+from asyncbatch.journal.interface import (
+    CANCEL,
+    OPEN_STATES,
+    TELL,
+    TIDY,
+    WAKE,
+    Allow,
+    Journal,
+    Opened,
+    Payer,
+    Wish,
+    payer_of,
+)
 from asyncbatch.journal.memory import MemoryJournal
 from asyncbatch.journal.records import (
     Accepted,
@@ -51,10 +63,12 @@ def journal_at(where: Journal | str | os.PathLike[str] | None, runtime: Runtime)
 
 __all__ = [
     "CANCEL",
+    "OPEN_STATES",
     "TELL",
     "TIDY",
     "WAKE",
     "Accepted",
+    "Allow",
     "CancelAsked",
     "Confirmed",
     "CreateIntended",
@@ -68,6 +82,8 @@ __all__ = [
     "JobRecord",
     "Journal",
     "MemoryJournal",
+    "Opened",
+    "Payer",
     "Refused",
     "Retried",
     "Settled",
@@ -80,4 +96,5 @@ __all__ = [
     "Withdrawn",
     "apply",
     "journal_at",
+    "payer_of",
 ]

@@ -2,7 +2,7 @@
 
 Everybody may read them (`sqlite3 journal.sqlite3`); the records themselves are JSON, the columns beside them are for questions:
 
-- `meta`: the version that made the journal, and whether it was left in order (`clean`).
+- `meta`: the version that made the journal, whether it was left in order (`clean`), and for a day what forgotten jobs used.
 - `job`: what was accepted. `seq` is the order of acceptance.
 - `submission`: how far each submission has come, as of its latest event.
 - `attempt`: every create that was about to be sent, and what is known of it: `open` (intended, no outcome yet), `unknown`,

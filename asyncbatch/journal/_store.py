@@ -1,9 +1,10 @@
 """What a journal's calls do to its tables: each function is a piece of one transaction, or a question."""
 
+import math
 import os
 import shutil
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -16,7 +17,7 @@ from asyncbatch.journal import _files
 from asyncbatch.journal._database import Database
 from asyncbatch.journal._locks import check_job_id, is_job_id, this_process
 from asyncbatch.journal._refusals import corrupt, no_job, not_writer, on_disk
-from asyncbatch.journal.interface import REPLAYED_S, Wish
+from asyncbatch.journal.interface import REPLAYED_S, Allow, Opened, Payer, Wish
 from asyncbatch.journal.records import (
     Accepted,
     Confirmed,
@@ -34,7 +35,9 @@ from asyncbatch.journal.records import (
     Voided,
     apply,
     known_of,
+    spent_by,
 )
+from asyncbatch.planning.budgets import DAY_S, Spent
 from asyncbatch.planning.tidying import Known
 
 # Fields that a later version has added are passed over.
@@ -83,9 +86,33 @@ _EVENTS = "SELECT CAST(data AS BLOB) FROM event WHERE job_id = ? AND idx = ? ORD
 JOB_BY_ID = "SELECT CAST(record AS BLOB) FROM job WHERE job_id = ?"
 JOB_BY_KEY = "SELECT CAST(record AS BLOB) FROM job WHERE key = ?"
 ALL_JOBS = "SELECT CAST(record AS BLOB) FROM job ORDER BY created_at, seq"
+_OF_SUBMISSIONS = """SELECT job.job_id, job.model, CAST(submission.record AS BLOB)
+    FROM submission JOIN job ON job.job_id = submission.job_id WHERE submission.state <> 'settled' AND """
+_OPENED = f"""{_OF_SUBMISSIONS} submission.state IN ('creating', 'create_unknown', 'submitted')
+    AND job.provider = ? AND job.fingerprint = ?"""
+_UNSETTLED = f"{_OF_SUBMISSIONS} job.account IS ?"
+_JOBS_SINCE = "SELECT CAST(record AS BLOB) FROM job WHERE created_at > ? AND account IS ?"
+_SUBMISSIONS_SINCE = """SELECT job_id, CAST(record AS BLOB) FROM submission
+    WHERE job_id IN (SELECT job_id FROM job WHERE created_at > ? AND account IS ?)"""
+_FORGOTTEN_SINCE = "SELECT CAST(value AS BLOB) FROM meta WHERE key > ? AND key < ?"
 UNFINISHED_JOBS = """SELECT CAST(record AS BLOB) FROM job
     WHERE job_id IN (SELECT job_id FROM submission WHERE state <> 'settled')
     ORDER BY created_at, seq"""
+
+
+class _Forgotten(msgspec.Struct, frozen=True, kw_only=True):
+    """What a job counts for that is not there any more, in the table `meta`."""
+
+    account: str | None
+    spent: Spent
+
+
+_FORGOTTEN = msgspec.json.Decoder(_Forgotten)
+
+
+def _spent_key(at: float, job_id: str = "") -> str:
+    """Name a forgotten job so that names are in the order of time."""
+    return f"spent {min(at, 1e12):017.3f} {job_id}"
 
 
 def _json(record: msgspec.Struct) -> str:
@@ -109,6 +136,7 @@ class Store:
         job: JobRecord,
         submissions: Sequence[SubmissionRecord],
         at: float,
+        allow: Allow | None,
         connection: sqlite3.Connection,
         undo: ExitStack,
     ) -> None:
@@ -116,6 +144,8 @@ class Store:
             raise JournalError(f"job {job.job_id} was accepted before", code="journal.job_exists")
         if job.key is not None and connection.execute("SELECT 1 FROM job WHERE key = ?", (job.key,)).fetchone():
             raise JournalError(f"there is a job of the key {job.key!r} already", code="journal.key_exists")
+        if allow is not None:  # in one transaction with what follows: nobody else accepts a job in between
+            allow(self.spent(job.account, job.created_at - DAY_S, connection))
         if not self._take(job.job_id, undo):
             raise not_writer(job.job_id)
         row = (
@@ -202,12 +232,12 @@ class Store:
     def place(self, job_id: str) -> Path:
         return self._places / check_job_id(job_id)
 
-    def forget(self, job_id: str) -> None:
+    def forget(self, job_id: str, at: float) -> None:
         """Remove the rows of a job, then its directory, then its lock."""
         with ExitStack() as undo:
             if not self._take(job_id, undo):
                 raise not_writer(job_id)
-            (answer,) = self._database.commit([partial(_delete, job_id)])
+            (answer,) = self._database.commit([partial(self._delete, job_id, at)])
             if answer.error is not None:
                 raise answer.error
             place = self.place(job_id)
@@ -216,7 +246,45 @@ class Store:
                     shutil.rmtree(place)
                 self._leases.drop(job_id, and_file=True)
 
+    def _delete(self, job_id: str, at: float, connection: sqlite3.Connection, _undo: ExitStack) -> None:
+        """Remove the rows of a job; what it counts for within its day is kept, or whoever forgets jobs had no budget."""
+        for job in self.jobs(JOB_BY_ID, (job_id,), connection):
+            spent = _Forgotten(account=job.account, spent=spent_by(job, self.submissions(job_id, connection)))
+            connection.execute(
+                "INSERT OR REPLACE INTO meta VALUES (?, ?)", (_spent_key(job.created_at, job_id), _json(spent))
+            )
+        connection.execute("DELETE FROM meta WHERE key > ? AND key < ?", (_spent_key(0.0), _spent_key(at - DAY_S)))
+        connection.execute("DELETE FROM job WHERE job_id = ?", (job_id,))
+
     # Questions.
+
+    def opened(self, payer: Payer, connection: sqlite3.Connection) -> tuple[Opened, ...]:
+        """Give what a payer has open; one without a fingerprint is told by its account."""
+        account = () if payer.fingerprint else (payer.account,)
+        question = _OPENED + (" AND job.account IS ?" if account else "")
+        return self._found(connection.execute(question, (payer.provider, payer.fingerprint, *account)))
+
+    def unsettled(self, account: str | None, connection: sqlite3.Connection) -> tuple[Opened, ...]:
+        """Give what is not settled of an account."""
+        return self._found(connection.execute(_UNSETTLED, (account,)))
+
+    def _found(self, cursor: sqlite3.Cursor) -> tuple[Opened, ...]:
+        rows = cursor.fetchall()
+        records = self._decoded(_SUBMISSION, [(row[2],) for row in rows])
+        return tuple(Opened(row[0], row[1], record) for row, record in zip(rows, records, strict=True))
+
+    def spent(self, account: str | None, since: float, connection: sqlite3.Connection) -> tuple[Spent, ...]:
+        """Give what the jobs of an account count for that were accepted later than this."""
+        jobs = self._decoded(_JOB, connection.execute(_JOBS_SINCE, (since, account)).fetchall())
+        held: dict[str, list[SubmissionRecord]] = {job.job_id: [] for job in jobs}
+        rows = connection.execute(_SUBMISSIONS_SINCE, (since, account)).fetchall()
+        records = self._decoded(_SUBMISSION, [(row[1],) for row in rows])
+        for (job_id, _), record in zip(rows, records, strict=True):
+            held[job_id].append(record)
+        keys = (_spent_key(since), _spent_key(math.inf))
+        forgotten = self._decoded(_FORGOTTEN, connection.execute(_FORGOTTEN_SINCE, keys).fetchall())
+        kept = (spent_by(job, held[job.job_id]) for job in jobs)
+        return (*kept, *(item.spent for item in forgotten if item.account == account))
 
     def strays(self, connection: sqlite3.Connection) -> tuple[str, ...]:
         """Name the places of jobs that were never accepted: their process died before."""
@@ -260,8 +328,8 @@ class Store:
             raise JournalError(f"job {job_id} has no submission {index}", code="journal.no_submission")
         return found[0]
 
-    def _decoded(self, decoder: msgspec.json.Decoder[Any], rows: sqlite3.Cursor) -> tuple[Any, ...]:
-        texts = rows.fetchall()  # to the end, whatever is in them: a question half answered keeps the file locked
+    def _decoded(self, decoder: msgspec.json.Decoder[Any], rows: Iterable[tuple[Any, ...]]) -> tuple[Any, ...]:
+        texts = list(rows)  # to the end, whatever is in them: a question half answered keeps the file locked
         try:
             return tuple(decoder.decode(text) for (text,) in texts)
         except ValueError as error:  # of msgspec, or of what is not UTF-8
@@ -294,7 +362,3 @@ def _note_attempt(
 
 def _has_job(connection: sqlite3.Connection, job_id: str) -> bool:
     return connection.execute("SELECT 1 FROM job WHERE job_id = ?", (job_id,)).fetchone() is not None
-
-
-def _delete(job_id: str, connection: sqlite3.Connection, _undo: ExitStack) -> None:
-    connection.execute("DELETE FROM job WHERE job_id = ?", (job_id,))

@@ -1,10 +1,11 @@
 """What a journal does. Every change is safe when its call returns, as safe as this journal can make it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeAlias
 
-from asyncbatch.journal.records import Event, JobRecord, SubmissionRecord
+from asyncbatch.journal.records import Event, JobRecord, SubmissionRecord, SubmissionState
+from asyncbatch.planning.budgets import Spent
 from asyncbatch.planning.tidying import Known
 
 CANCEL, TELL, TIDY, WAKE = "cancel", "tell", "tidy", "wake"
@@ -28,6 +29,46 @@ class Wish(NamedTuple):
     word: str
 
 
+class Opened(NamedTuple):
+    """A submission that has a batch which is not over, or may have one.
+
+    Attributes:
+        job_id: Its job.
+        model: The job's model.
+        record: How it stands.
+    """
+
+    job_id: str
+    model: str
+    record: SubmissionRecord
+
+
+class Payer(NamedTuple):
+    """Whose key pays at a provider: a fingerprint, or where a provider has no facts, and so none, the account's name.
+
+    Attributes:
+        provider: Which one.
+        fingerprint: Which key it is.
+        account: Whose; None for the environment's, and where the fingerprint says it.
+    """
+
+    provider: str
+    fingerprint: str
+    account: str | None = None
+
+
+def payer_of(job: JobRecord) -> Payer:
+    """Say whose key a job was accepted with."""
+    return Payer(job.provider, job.fingerprint, None if job.fingerprint else job.account)
+
+
+OPEN_STATES = frozenset({SubmissionState.CREATING, SubmissionState.CREATE_UNKNOWN, SubmissionState.SUBMITTED})
+"""In which a submission has a batch that is not over, or may have one."""
+
+Allow: TypeAlias = Callable[[Sequence[Spent]], None]
+"""Hears what jobs of an account have used within a day, and raises if another one must not be accepted."""
+
+
 class Journal(Protocol):
     """The memory of jobs. Its coroutines may wait for a disk, and never hold the event loop.
 
@@ -47,8 +88,10 @@ class Journal(Protocol):
         """End: what was recorded stays, and the jobs of this journal are anybody's. Harmless when repeated."""
         ...
 
-    async def accept(self, job: JobRecord, submissions: Sequence[SubmissionRecord]) -> None:
+    async def accept(self, job: JobRecord, submissions: Sequence[SubmissionRecord], allow: Allow | None = None) -> None:
         """Record a new job with everything it promises, and be its writer.
+
+        `allow` hears what the account has used by then, and no other job is accepted between its answer and this one.
 
         Raises:
             JournalError: There is a job of this id (`journal.job_exists`) or of this key (`journal.key_exists`) already.
@@ -98,6 +141,18 @@ class Journal(Protocol):
 
     async def forget(self, job_id: str) -> None:
         """Drop a job and the bodies in its place; harmless if there is none."""
+        ...
+
+    async def opened(self, payer: Payer) -> tuple[Opened, ...]:
+        """Give what a payer has open, in whatever process."""
+        ...
+
+    async def unsettled(self, account: str | None) -> tuple[Opened, ...]:
+        """Give the submissions of an account's jobs that are not settled, open or not."""
+        ...
+
+    async def spent(self, account: str | None, since: float) -> tuple[Spent, ...]:
+        """Give what an account's jobs that were accepted later than this count for, those that were forgotten too."""
         ...
 
     async def batches(self) -> frozenset[str]:

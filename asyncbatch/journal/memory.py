@@ -1,12 +1,14 @@
 """The journal in memory: it lives as long as its client, and holds what a durable one would hold."""
 
 import itertools
+from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 
 from asyncbatch.exceptions import JournalError
-from asyncbatch.journal.interface import REPLAYED_S, Wish
-from asyncbatch.journal.records import Event, JobRecord, SubmissionRecord, SubmissionState, apply, known_of
+from asyncbatch.journal.interface import OPEN_STATES, REPLAYED_S, Allow, Opened, Payer, Wish, payer_of
+from asyncbatch.journal.records import Event, JobRecord, SubmissionRecord, SubmissionState, apply, known_of, spent_by
+from asyncbatch.planning.budgets import DAY_S, Spent
 from asyncbatch.planning.tidying import Known
 
 _MOST_SEEN = 100_000
@@ -21,6 +23,7 @@ class MemoryJournal:
         self._submissions: dict[str, list[SubmissionRecord]] = {}
         self._events: dict[tuple[str, int], list[Event]] = {}
         self._wishes: list[Wish] = []
+        self._forgotten: deque[tuple[str | None, Spent]] = deque()
         self._seen: dict[str, float] = {}
         self._numbers = itertools.count(1)
         self._version = 0
@@ -35,11 +38,13 @@ class MemoryJournal:
     async def close(self) -> None:
         """Nothing outlives it."""
 
-    async def accept(self, job: JobRecord, submissions: Sequence[SubmissionRecord]) -> None:
+    async def accept(self, job: JobRecord, submissions: Sequence[SubmissionRecord], allow: Allow | None = None) -> None:
         if job.job_id in self._jobs:
             raise JournalError(f"job {job.job_id} was accepted before", code="journal.job_exists")
         if job.key is not None and await self.job_of(job.key) is not None:
             raise JournalError(f"there is a job of the key {job.key!r} already", code="journal.key_exists")
+        if allow is not None:
+            allow(await self.spent(job.account, job.created_at - DAY_S))
         self._jobs[job.job_id] = job
         self._submissions[job.job_id] = list(submissions)
         self._version += 1
@@ -79,11 +84,30 @@ class MemoryJournal:
         return tuple(self._events.get((job_id, index), ()))
 
     async def forget(self, job_id: str) -> None:
-        self._jobs.pop(job_id, None)
-        for index in range(len(self._submissions.pop(job_id, []))):
+        job, submissions = self._jobs.pop(job_id, None), self._submissions.pop(job_id, [])
+        if job is not None:
+            self._forgotten.append((job.account, spent_by(job, submissions)))
+            while self._forgotten[0][1].at < job.created_at - DAY_S:
+                self._forgotten.popleft()
+        for index in range(len(submissions)):
             self._events.pop((job_id, index), None)
         self._wishes = [item for item in self._wishes if item.job_id != job_id]
         self._version += 1
+
+    async def opened(self, payer: Payer) -> tuple[Opened, ...]:
+        mine = (job for job in self._jobs.values() if payer_of(job) == payer)
+        found = (Opened(job.job_id, job.model, item) for job in mine for item in self._submissions[job.job_id])
+        return tuple(item for item in found if item.record.state in OPEN_STATES)
+
+    async def unsettled(self, account: str | None) -> tuple[Opened, ...]:
+        mine = (job for job in self._jobs.values() if job.account == account)
+        found = (Opened(job.job_id, job.model, item) for job in mine for item in self._submissions[job.job_id])
+        return tuple(item for item in found if item.record.state is not SubmissionState.SETTLED)
+
+    async def spent(self, account: str | None, since: float) -> tuple[Spent, ...]:
+        mine = (job for job in self._jobs.values() if job.account == account and job.created_at > since)
+        kept = [spent_by(job, self._submissions[job.job_id]) for job in mine]
+        return (*kept, *(item for whose, item in self._forgotten if whose == account and item.at > since))
 
     async def batches(self) -> frozenset[str]:
         records = [record for held in self._submissions.values() for record in held]

@@ -12,6 +12,7 @@ import msgspec
 
 from asyncbatch.enums import BatchMode, BatchStatus
 from asyncbatch.exceptions import JournalError
+from asyncbatch.planning.budgets import Spent
 from asyncbatch.planning.marks import mark_of_job
 from asyncbatch.planning.tidying import Known
 
@@ -23,6 +24,8 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
         key: The caller's own name for it: the same key with the same requests is the same job.
         digest: What was asked for, as a hash of requests, model, mode and options; "" where nobody asks.
         options: Further words of the caller's that a resumed job needs: how requests travel, metadata, unknown models.
+        tokens: What it was estimated to use when it was accepted; 0 where no budget asked for that.
+        usd: What it was estimated to cost; None where no budget asked for that.
     """
 
     job_id: str
@@ -38,6 +41,8 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
     request_count: int
     rejected_count: int = 0
     options: dict[str, Any] = {}
+    tokens: int = 0
+    usd: float | None = None
 
 
 class SubmissionState(StrEnum):
@@ -87,6 +92,9 @@ class SubmissionRecord(msgspec.Struct, frozen=True, kw_only=True):
         earlier: The batches of earlier rounds, whose answers are held.
         not_before: When the present round may be sent, Unix seconds.
         is_cancelled: Whether its end was asked for.
+        turned_away: How often its batch failed because there was no room for it, before anything of it ran.
+        turned_away_since: When that began, Unix seconds.
+        usage: Tokens of its answers in all rounds, once it is settled: what went in, of that from a cache, what came out.
     """
 
     index: int
@@ -119,6 +127,9 @@ class SubmissionRecord(msgspec.Struct, frozen=True, kw_only=True):
     earlier: tuple[str, ...] = ()
     not_before: float | None = None
     is_cancelled: bool = False
+    turned_away: int = 0
+    turned_away_since: float | None = None
+    usage: tuple[int, int, int] | None = None
 
 
 Changes: TypeAlias = dict[str, Any]
@@ -266,12 +277,22 @@ class Withdrawn(Event, frozen=True, kw_only=True, tag=True):
 
 
 class Voided(Event, frozen=True, kw_only=True, tag=True):
-    """The batch ran nothing because our own fence took its input away; the submission may be sent anew."""
+    """The batch is over and ran nothing: our own fence took its input away, or there was no room for it.
+
+    The submission may be sent anew.
+    """
 
     AFTER = frozenset({_S.SUBMITTED})
+    why: str | None = None
+    """In the provider's words, that there was no room."""
+    at: float | None = None
+    """When that was, Unix seconds."""
 
     def changes(self, record: SubmissionRecord) -> Changes:
-        again = {"state": _S.PLANNED, "provider_batch_id": None, "input_ref": None, "input_expires_at": None}
+        again: Changes = {"state": _S.PLANNED, "provider_batch_id": None, "input_ref": None, "input_expires_at": None}
+        if self.why is not None:
+            since = self.at if record.turned_away_since is None else record.turned_away_since
+            again |= {"reason": self.why, "turned_away": record.turned_away + 1, "turned_away_since": since}
         return again | {"is_fenced": False}
 
 
@@ -290,9 +311,10 @@ class Settled(Event, frozen=True, kw_only=True, tag=True):
 
     AFTER = frozenset({_S.ENDED})
     outcomes: dict[str, int] = {}
+    usage: tuple[int, int, int] | None = None
 
     def changes(self, record: SubmissionRecord) -> Changes:
-        return {"state": _S.SETTLED, "outcomes": self.outcomes}
+        return {"state": _S.SETTLED, "outcomes": self.outcomes, "usage": self.usage}
 
 
 class Retried(Event, frozen=True, kw_only=True, tag=True):
@@ -330,6 +352,8 @@ _FRESH: Changes = {
     "ending": None,
     "reason": None,
     "is_cancelled": False,
+    "turned_away": 0,
+    "turned_away_since": None,
 }
 """What a submission that begins again does not take along from the round before."""
 
@@ -353,6 +377,27 @@ def apply(record: SubmissionRecord, event: Event) -> SubmissionRecord:
         what = f"submission {record.index} is {record.state.value}"
         raise JournalError(f"{what}; {type(event).__name__} cannot follow", code="journal.illegal_move")
     return msgspec.structs.replace(record, **event.changes(record))
+
+
+def spent_by(job: JobRecord, submissions: Iterable[SubmissionRecord]) -> Spent:
+    """Say what a job counts for: what its answers were counted with, and what was estimated for what has none yet."""
+    usage, unsettled, total = (0, 0, 0), 0, 0
+    for item in submissions:
+        total += item.request_count
+        if item.usage is not None:
+            usage = (usage[0] + item.usage[0], usage[1] + item.usage[1], usage[2] + item.usage[2])
+        if item.state is not SubmissionState.SETTLED:
+            unsettled += item.request_count
+    share = unsettled / total if total else 0.0
+    return Spent(
+        at=job.created_at,
+        provider=job.provider,
+        model=job.model,
+        requests=job.request_count - job.rejected_count,
+        tokens=round(job.tokens * share),
+        usd=None if job.usd is None else job.usd * share,
+        usage=usage,
+    )
 
 
 def known_of(events: Iterable[Event], open_jobs: Iterable[str]) -> Known:

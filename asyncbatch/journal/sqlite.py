@@ -19,8 +19,9 @@ from asyncbatch.journal._locks import locking
 from asyncbatch.journal._refusals import closed
 from asyncbatch.journal._store import ALL_JOBS, JOB_BY_ID, JOB_BY_KEY, UNFINISHED_JOBS, Store
 from asyncbatch.journal._writer import Writer
-from asyncbatch.journal.interface import Wish
+from asyncbatch.journal.interface import Allow, Opened, Payer, Wish
 from asyncbatch.journal.records import Event, JobRecord, SubmissionRecord
+from asyncbatch.planning.budgets import Spent
 from asyncbatch.planning.tidying import Known
 from asyncbatch.runtime import Runtime
 
@@ -57,8 +58,8 @@ class SqliteJournal:
         if writer is not None and not writer.is_inherited:
             await writer.stop()
 
-    async def accept(self, job: JobRecord, submissions: Sequence[SubmissionRecord]) -> None:
-        await self._writer.change(partial(self._store.accept, job, submissions, self._runtime.now()))
+    async def accept(self, job: JobRecord, submissions: Sequence[SubmissionRecord], allow: Allow | None = None) -> None:
+        await self._writer.change(partial(self._store.accept, job, submissions, self._runtime.now(), allow))
 
     async def claim(self, job_id: str) -> bool:
         return await self._writer.change(partial(self._store.claim, job_id, self._runtime.now()))
@@ -88,7 +89,16 @@ class SqliteJournal:
 
     async def forget(self, job_id: str) -> None:
         """Drop a job, its place and its lock. Raises `journal.not_writer` while another process holds it."""
-        await self._writer.step(partial(self._store.forget, job_id))
+        await self._writer.step(partial(self._store.forget, job_id, self._runtime.now()))
+
+    async def opened(self, payer: Payer) -> tuple[Opened, ...]:
+        return await self._writer.read(partial(self._store.opened, payer))
+
+    async def unsettled(self, account: str | None) -> tuple[Opened, ...]:
+        return await self._writer.read(partial(self._store.unsettled, account))
+
+    async def spent(self, account: str | None, since: float) -> tuple[Spent, ...]:
+        return await self._writer.read(partial(self._store.spent, account, since))
 
     async def batches(self) -> frozenset[str]:
         return await self._writer.read(self._store.batches)

@@ -11,6 +11,8 @@ import pytest
 import asyncbatch
 
 NAMES = [
+    "AccountLimits",
+    "AccountUsage",
     "AmbiguousSubmissionError",
     "AsyncBatchError",
     "BaseBatchProvider",
@@ -22,6 +24,7 @@ NAMES = [
     "BatchProviderRegistry",
     "BatchStatus",
     "BatchView",
+    "BudgetExceededError",
     "Catalog",
     "ClientClosedError",
     "ConfigError",

@@ -5,13 +5,15 @@ import os
 import sqlite3
 from contextlib import closing
 
+import anyio
 import pytest
 
+from asyncbatch import BatchClient, load_catalog
 from asyncbatch.cli import sweeping
 from asyncbatch.cli.endings import ending_of
 from asyncbatch.emulator import faults
 from asyncbatch.exceptions import JournalError
-from tests.cli.words import MODEL, QUICK, rows_in, sent
+from tests.cli.words import MODEL, ONE_EACH, QUICK, rows_in, sent
 
 STALL = "slow [[stall]]"
 
@@ -564,3 +566,34 @@ class TestSql:
 
         assert cli("sql").code == 5
         assert (place / "bin" / "called").read_text().split() == ["-readonly", str(place / "home" / "journal.sqlite3")]
+
+
+class TestWaiting:
+    """What waits for room in its account."""
+
+    @pytest.fixture
+    def waiting(self, place, asyncbatch_emulator):
+        """Leave a job of which nothing is sent, since another one fills its account."""
+        (place / "llm_config.yaml").write_text(ONE_EACH.replace("requests: 1", "requests: 1, open_batches: 1"))
+
+        async def leave():
+            catalog = load_catalog(place / "llm_config.yaml")
+            async with BatchClient(journal=place / "home", catalog=catalog) as client:
+                first = await client.submit([STALL], model=MODEL)
+                await first.submitted()
+                second = await client.submit(["hello"], model=MODEL)
+                while not second.status().batches[0].note:
+                    await anyio.lowlevel.checkpoint()
+                return second.id
+
+        return anyio.run(leave)
+
+    def test_ls_status_and_show_say_that_it_waits_and_for_what(self, cli, waiting):
+        why = "waiting for room: 1 of 1 batches of this account are open"
+
+        listed, status, shown = cli("ls"), cli("status", waiting), cli("show", waiting, "--json")
+
+        assert "waiting" in listed.out
+        assert why in status.out
+        assert shown.document["state"] == "waiting"
+        assert shown.document["batches"][0]["note"] == why

@@ -89,7 +89,8 @@ class TestSeveralBatches:
         assert all(tag.startswith(f"ab1-{job.id[:8]}-") for tag in tags)
 
     async def test_one_batch_that_fails_leaves_the_others_alone(self, client, emulator):
-        emulator.add(faults.full_queue(first=2))
+        doom = faults.Doom(code="batch_expired", message="It came too late.")
+        emulator.add(faults.Fault(effect=doom, operation="create", method="POST", first=2))
         job = await client.submit(prompts(30), model=CHAT)
 
         rows = await job.results()
@@ -98,7 +99,7 @@ class TestSeveralBatches:
         assert outcomes == {ResultStatus.SUCCEEDED: 20, ResultStatus.ERRORED: 10}
         failed = [row.error for row in rows if row.error]
         assert {error.code for error in failed} == {"batch_failed"}
-        assert all(error.retryable and "token_limit_exceeded" in error.message for error in failed)
+        assert all(error.retryable and "batch_expired" in error.message for error in failed)
 
     async def test_one_batch_that_is_refused_ends_its_own_requests_only(self, client, emulator):
         emulator.add(faults.refuse(400, code="invalid_request", method="POST", path="/batches", first=2))

@@ -98,7 +98,8 @@ async def test_a_function_that_fails_sends_nothing_and_loses_nothing(client, cap
 
 
 async def test_a_batch_that_failed_whole_is_sent_again_after_a_while(client, clock, emulator):
-    emulator.add(faults.full_queue())
+    doom = faults.Doom(code="batch_expired", message="It came too late.")
+    emulator.add(faults.Fault(effect=doom, operation="create", method="POST"))
     began = clock.now()
     job = await client.submit(rows("a", "b"), model=CHAT, retry="transient")
     found = await outcomes(job)

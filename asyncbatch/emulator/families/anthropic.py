@@ -28,6 +28,7 @@ from asyncbatch.emulator.inline import read_inline
 from asyncbatch.emulator.life import Course
 from asyncbatch.emulator.looks import Which
 from asyncbatch.emulator.replies import Download, json_reply
+from asyncbatch.emulator.room import take_room
 from asyncbatch.emulator.routes import Operation, Route, route
 from asyncbatch.emulator.store import Problem, StoredBatch, StoredFile
 
@@ -126,6 +127,7 @@ class Protocol(Family):
             raise RefusalError(400, f"{next(iter(body))}: Extra inputs are not permitted")
         batch = self._stored(request, rows)
         await self.desk.check(batch)
+        await take_room(self.desk, batch)
         self.desk.open(request, batch)
         return self._shown(request, batch)
 

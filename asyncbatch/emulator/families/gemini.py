@@ -32,6 +32,7 @@ from asyncbatch.emulator.family import Family
 from asyncbatch.emulator.inline import read_inline
 from asyncbatch.emulator.life import Course, Stand
 from asyncbatch.emulator.replies import Download, json_reply
+from asyncbatch.emulator.room import take_room
 from asyncbatch.emulator.routes import Route, route
 from asyncbatch.emulator.store import Problem, StoredBatch, StoredFile
 from asyncbatch.emulator.tokens import can_sign
@@ -180,6 +181,7 @@ class Protocol(GeminiLooks, Family):
             input=rows or self._input(request[ACCOUNT], order.file_name),
         )
         await self.desk.check(batch)
+        await take_room(self.desk, batch)
         marks = {"displayName": order.display_name}
         self.desk.open(request, batch, input_file_id=order.file_name or None, metadata=marks)
         return json_reply(await self._encoded(batch))

@@ -46,6 +46,7 @@ from asyncbatch.emulator.inline import Inline, read_inline
 from asyncbatch.emulator.life import Course, Phase
 from asyncbatch.emulator.looks import Which
 from asyncbatch.emulator.replies import json_reply
+from asyncbatch.emulator.room import take_room
 from asyncbatch.emulator.routes import Route, route
 from asyncbatch.emulator.store import Problem, StoredBatch, StoredFile
 from asyncbatch.emulator.uploads import kept
@@ -110,6 +111,7 @@ class Protocol(FileRoutes):
                 await stack.enter_async_context(kept(inline.rows.path))
             batch = await self._read_job(request, inline, stack)
             await self._check_pending(batch)
+            await take_room(self.desk, batch)
             files, metadata = batch.order.input_files, batch.order.metadata
             self.desk.open(request, batch, input_file_id=files[0] if files else None, metadata=metadata)
         return json_reply(encode_job(batch, self.words, self.desk.clock.now(), is_new=True))

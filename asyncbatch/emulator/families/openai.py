@@ -27,6 +27,7 @@ from asyncbatch.emulator.families.openai_uploads import Upload, read_upload
 from asyncbatch.emulator.family import Family
 from asyncbatch.emulator.life import Course, Phase, Stand
 from asyncbatch.emulator.replies import Download, json_reply
+from asyncbatch.emulator.room import take_room
 from asyncbatch.emulator.routes import Route, route
 from asyncbatch.emulator.store import Problem, StoredBatch, StoredFile
 
@@ -136,6 +137,7 @@ class Protocol(Family):
     async def _create(self, request: web.Request) -> web.Response:
         order = read_order(await request.read(), self.desk.dialect.protocol)
         batch = self._stored_batch(order, request[ACCOUNT])
+        await take_room(self.desk, batch, tells_tokens_late=True)
         self.desk.open(request, batch, input_file_id=order.input_file_id, metadata=order.metadata)
         return self._shown(batch)
 

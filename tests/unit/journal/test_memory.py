@@ -13,7 +13,9 @@ from asyncbatch.journal import (
     JobRecord,
     Journal,
     MemoryJournal,
+    Payer,
     Retried,
+    Settled,
     SubmissionRecord,
     SubmissionState,
     Uploaded,
@@ -21,6 +23,7 @@ from asyncbatch.journal import (
     journal_at,
 )
 from asyncbatch.journal.sqlite import SqliteJournal
+from asyncbatch.planning.budgets import Spent
 from asyncbatch.runtime import Runtime
 
 
@@ -192,3 +195,88 @@ async def test_memory_keeps_the_latest_webhooks_however_many_come(monkeypatch):
 
     assert all([await journal.saw(f"msg-{number}", 1.0) for number in range(5)])
     assert [await journal.saw(f"msg-{number}", 1.0) for number in (4, 3, 2, 1)] == [False, False, False, True]
+
+
+# What is open, and what was used
+
+
+OPENING = (UploadIntended(), Uploaded(input_ref="f"), CreateIntended(mark="m", at=8.0), Accepted(provider_batch_id="b"))
+WHO = Payer("openai", "0123456789abcdef")
+
+
+async def test_what_a_payer_has_open_is_what_may_have_a_batch_that_is_not_over(journal):
+    before = await journal.opened(WHO)
+    for event in OPENING[:3]:
+        await journal.move("job-1", 0, event)
+    creating = await journal.opened(WHO)
+    await journal.move("job-1", 0, OPENING[3])
+    submitted = await journal.opened(WHO)
+    others = await journal.opened(Payer("openai", "another")), await journal.opened(Payer("mistral", WHO.fingerprint))
+    await journal.move("job-1", 0, Ended(status=BatchStatus.COMPLETED))
+
+    assert (before, others) == ((), ((), ()))
+    assert [(item.job_id, item.model, item.record.index) for item in creating] == [("job-1", "gpt-4.1-mini", 0)]
+    assert submitted[0].record.provider_batch_id == "b"
+    assert await journal.opened(WHO) == ()
+
+
+async def test_payers_without_a_fingerprint_are_told_apart_by_their_accounts(journal):
+    for name in ("acme", "other"):
+        record = msgspec.structs.replace(job(name), account=name, fingerprint="")
+        await journal.accept(record, PARTS[:1])
+        for event in (*OPENING[:2], CreateIntended(mark=name, at=8.0)):
+            await journal.move(name, 0, event)
+
+    assert [item.job_id for item in await journal.opened(Payer("openai", "", "acme"))] == ["acme"]
+    assert await journal.opened(Payer("openai", "", None)) == ()
+
+
+async def test_what_is_not_settled_of_an_account_can_be_asked_for(journal):
+    assert [item.record for item in await journal.unsettled("team")] == list(PARTS)
+    assert await journal.unsettled(None) == ()
+
+
+async def test_a_job_counts_for_its_estimate_until_its_answers_are_counted(journal):
+    record = msgspec.structs.replace(
+        job("job-2"), created_at=9.0, tokens=90, usd=3.0, rejected_count=1, request_count=4
+    )
+    await journal.accept(record, PARTS)
+    before = await journal.spent("team", 8.0)
+    for event in (*OPENING[:2], CreateIntended(mark="n", at=8.0), Accepted(provider_batch_id="c")):
+        await journal.move("job-2", 0, event)
+    await journal.move("job-2", 0, Ended(status=BatchStatus.COMPLETED))
+    await journal.move("job-2", 0, Settled(usage=(20, 5, 7)))
+
+    assert before == (Spent(at=9.0, provider="openai", model="gpt-4.1-mini", requests=3, tokens=90, usd=3.0),)
+    assert await journal.spent("team", 8.0) == (
+        Spent(at=9.0, provider="openai", model="gpt-4.1-mini", requests=3, tokens=30, usd=1.0, usage=(20, 5, 7)),
+    )
+    assert [item.at for item in await journal.spent("team", 6.0)] == [7.0, 9.0]
+    assert await journal.spent("nobody", 6.0) == ()
+
+
+async def test_a_job_that_is_forgotten_counts_on_for_its_day(journal):
+    now = Runtime().now()
+    for number, at in enumerate((now - 2 * 86_400, now - 60, now)):
+        await journal.accept(msgspec.structs.replace(job(f"day-{number}"), created_at=at), ())
+        await journal.forget(f"day-{number}")
+    await journal.forget("day-0")
+
+    assert [round(now - item.at) for item in await journal.spent("team", now - 86_400)] == [60, 0]
+    assert await journal.spent("other", 0.0) == ()
+
+
+async def test_a_job_that_is_not_allowed_is_not_accepted(journal):
+    heard = []
+
+    def allow(spent):
+        heard.append(len(spent))
+        raise ValueError("too much")
+
+    with pytest.raises(ValueError, match="too much"):
+        await journal.accept(job("job-2"), PARTS, allow)
+    await journal.accept(job("job-3"), PARTS, lambda spent: heard.append(len(spent)))
+
+    assert heard == [1, 1]
+    assert await journal.job("job-2") is None
+    assert await journal.job("job-3") is not None

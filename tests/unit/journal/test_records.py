@@ -331,3 +331,21 @@ def test_after_a_round_that_somebody_asked_for_none_is_counted():
 
 def test_a_cancel_that_was_asked_for_changes_no_state():
     assert after("upload intended", "cancel asked") == record(S.UPLOADING, is_cancelled=True)
+
+
+def test_a_batch_that_was_turned_away_is_planned_again_and_remembers_since_when():
+    submitted = SubmissionRecord(
+        index=0, request_count=1, state=SubmissionState.SUBMITTED, tag="t", provider_batch_id="b", input_ref="f"
+    )
+    first = apply(submitted, Voided(why="full", at=5.0))
+    second = apply(msgspec.structs.replace(first, state=SubmissionState.SUBMITTED), Voided(why="full", at=9.0))
+    again = apply(
+        msgspec.structs.replace(second, state=SubmissionState.ENDED), Retried(requests=1, rows_bytes=0, outcomes={})
+    )
+
+    assert (first.state, first.provider_batch_id, first.input_ref) == (SubmissionState.PLANNED, None, None)
+    assert [(item.turned_away, item.turned_away_since) for item in (first, second, again)] == [
+        (1, 5.0),
+        (2, 5.0),
+        (0, None),
+    ]
