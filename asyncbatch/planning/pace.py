@@ -63,6 +63,11 @@ def take(policy: Polling, pace: Pace, now: float) -> Pace:
     return msgspec.structs.replace(pace, tokens=_tokens(pace, rate, now) - 1.0, at=max(now, pace.at))
 
 
+def has_plenty(policy: Polling, pace: Pace, now: float) -> bool:
+    """Whether more is left of the budget than somebody who reads a list page by page will need."""
+    return _tokens(pace, rate_per_s(policy, pace.halvings), now) > BURST / 2
+
+
 def _tokens(pace: Pace, rate: float, now: float) -> float:
     if rate == float("inf"):
         return BURST

@@ -38,7 +38,7 @@ class Polling(msgspec.Struct, frozen=True, kw_only=True):
     concurrency: int = 8
     requests_per_s: float | None = None
     sweeps: bool = True
-    coalesce_s: float = 10.0
+    coalesce_s: float = 30.0
 
 
 class PollState(msgspec.Struct, frozen=True, kw_only=True):

@@ -4,7 +4,6 @@ A page costs more than a question, for it is longer to make, to move and to read
 """
 
 from collections.abc import Sequence
-from itertools import pairwise
 from math import ceil, inf
 from typing import Literal
 
@@ -20,12 +19,16 @@ _ROWS_PER_QUESTION = 50
 """Rows of a page that cost as much as one more question. Measured: a page of 100 costs the work of five questions, and one
 request of the budget; three lies between."""
 _BARREN = 3
-"""Pages in a row without any batch that is looked for, after which the walk ends."""
+"""Pages in a row without any batch that is looked for, after which a walk ends that does not know how far it has to go."""
 _DISORDER_S = 60.0
 """By so much a list that is newest first may be out of order: batches of the same moment, clocks of several hosts."""
 _REST_S, _LONGEST_REST_S = 60.0, 3600.0
 """How long a list that failed is left alone, at first and at most."""
+_MARGIN = 1.5
+"""By so much a list may be longer than it was expected to be."""
 _MOST_SKIPS = 32
+_WEIGHT = 0.3
+"""Of what the newest walk says about how fast batches come."""
 _NEVER = frozenset({404, 405, 501})
 """What is answered where there is no list."""
 
@@ -34,12 +37,20 @@ class ListKnown(msgspec.Struct, frozen=True, kw_only=True):
     """What an account's list has taught us.
 
     Attributes:
-        per_s: Batches that are created in a second; None until a walk has shown it.
+        rows: Batches that the last walk saw, from `newest` back to `oldest`, Unix seconds by the provider's clock.
+        newest: When the newest of them was created; None before a walk.
+        oldest: When the oldest was.
+        at: When that was, Unix seconds.
+        new_per_s: New batches in a second, of whomever: an exponential average.
         failures: Walks in a row that failed.
         rest_until: Before when it is left alone, Unix seconds.
     """
 
-    per_s: float | None = None
+    rows: int = 0
+    newest: float | None = None
+    oldest: float = 0.0
+    at: float = 0.0
+    new_per_s: float = 0.0
     failures: int = 0
     rest_until: float = 0.0
 
@@ -56,11 +67,15 @@ class Walk(msgspec.Struct, frozen=True, kw_only=True):
         barren: Pages in a row without any of those.
         newest: The newest creation that was seen.
         oldest: The oldest.
+        seen_before: The newest creation that the walk before it saw; None before the first.
+        new: Batches that were created after that.
     """
 
     most: int
     missing: int
     back_to: float | None = None
+    seen_before: float | None = None
+    new: int = 0
     pages: int = 0
     rows: int = 0
     barren: int = 0
@@ -73,27 +88,38 @@ def price_of(page_size: int) -> float:
     return 1 + page_size / _ROWS_PER_QUESTION
 
 
-def plan_pages(*, due: int, watched: int, page_size: int, age_s: float | None, known: ListKnown, now: float) -> int:
+def plan_pages(*, due: int, watched: int, page_size: int, back_to: float | None, known: ListKnown, now: float) -> int:
     """Give the pages of a walk that is cheaper than asking about each batch; 0 if none is.
 
     Args:
         due: Batches that would be asked about singly within the next moments.
         watched: Batches of the account that are watched.
         page_size: Batches on a page.
-        age_s: Age of the oldest of those that are due; None if it is not known.
+        back_to: When the oldest of those that are due was created; None if it is not known.
         known: What the list has taught us.
         now: Unix seconds.
     """
     if now < known.rest_until:
         return 0
-    rows = watched if known.per_s is None or age_s is None else known.per_s * age_s
-    pages = ceil(max(rows, due, 1) / page_size)
+    pages = ceil(max(_rows(watched, back_to, known, now), due, 1) / page_size)
     return pages if due > pages * price_of(page_size) else 0
 
 
-def begin_walk(*, pages: int, due: int, page_size: int, back_to: float | None) -> Walk:
+def _rows(watched: int, back_to: float | None, known: ListKnown, now: float) -> float:
+    """Say how many batches stand on the list down to the one that is looked for; ours alone, where nothing else is known."""
+    if known.newest is None or back_to is None:
+        return watched
+    span_s = known.newest - known.oldest
+    share = (known.newest - back_to) / span_s if span_s > 0 else 1.0
+    return known.rows * max(share, 0.0) + known.new_per_s * (now - known.at)
+
+
+def begin_walk(*, pages: int, due: int, page_size: int, back_to: float | None, known: ListKnown) -> Walk:
     """Start a walk that costs no more than asking about each batch, whatever the list looks like."""
-    return Walk(most=max(pages, int(due / price_of(page_size))) + 1, missing=due, back_to=back_to)
+    bearable = int(due / price_of(page_size))
+    most = max(pages, bearable) if back_to is None else min(_MARGIN * pages, bearable)
+    most = max(int(most), pages) + 1
+    return Walk(most=most, missing=due, back_to=back_to, seen_before=known.newest)
 
 
 def after_page(walk: Walk, created: Sequence[float], missing: int) -> Walk:
@@ -108,28 +134,37 @@ def after_page(walk: Walk, created: Sequence[float], missing: int) -> Walk:
         missing=missing,
         newest=newest,
         oldest=oldest,
+        new=walk.new + sum(walk.seen_before is not None and at > walk.seen_before for at in created),
     )
 
 
 def goes_on(walk: Walk) -> bool:
     """Whether another page is worth it."""
-    if not walk.missing or walk.pages >= walk.most or walk.barren >= _BARREN:
+    if not walk.missing or walk.pages >= walk.most:
         return False
-    is_past = walk.back_to is not None and walk.oldest is not None and walk.oldest < walk.back_to - _DISORDER_S
-    return not is_past
+    if walk.back_to is None:
+        return walk.barren < _BARREN
+    return walk.oldest is None or walk.oldest >= walk.back_to - _DISORDER_S
 
 
 def is_newest_first(created: Sequence[float], before: float | None) -> bool:
     """Whether a page is in order, and goes on where the one before ended; `before` is the oldest of that."""
-    times = created if before is None else [before, *created]
-    return all(later <= earlier + _DISORDER_S for earlier, later in pairwise(times))
+    lowest = inf if before is None else before
+    for at in created:
+        if at > lowest + _DISORDER_S:
+            return False
+        lowest = min(lowest, at)
+    return True
 
 
-def after_walk(known: ListKnown, walk: Walk) -> ListKnown:
+def after_walk(known: ListKnown, walk: Walk, now: float) -> ListKnown:
     """Learn from a walk that came to its end."""
-    if walk.newest is None or walk.oldest is None or walk.newest <= walk.oldest:
-        return ListKnown(per_s=known.per_s)
-    return ListKnown(per_s=walk.rows / (walk.newest - walk.oldest))
+    if walk.newest is None or walk.oldest is None:
+        return ListKnown()
+    new_per_s = known.new_per_s
+    if known.newest is not None and now > known.at:
+        new_per_s += _WEIGHT * (walk.new / (now - known.at) - new_per_s)
+    return ListKnown(rows=walk.rows, newest=walk.newest, oldest=walk.oldest, at=now, new_per_s=new_per_s)
 
 
 def after_failure(
@@ -138,7 +173,7 @@ def after_failure(
     """Leave a list alone that failed, longer each time; where there is none, for as long as that is worth knowing."""
     rest_s = _LONGEST_REST_S if status in _NEVER else min(_LONGEST_REST_S, _REST_S * 2.0 ** min(known.failures, 16))
     until = now + max(rest_s * (0.5 + u), retry_after or 0.0)
-    return ListKnown(per_s=known.per_s, failures=known.failures + 1, rest_until=until)
+    return msgspec.structs.replace(known, failures=known.failures + 1, rest_until=until)
 
 
 def skips_after(misses: int) -> int:

@@ -91,6 +91,7 @@ class Account:
         self._changed.set()
 
     def _wake(self, watch: Watch) -> None:
+        watch.is_urgent = True
         if watch.due is None:
             watch.is_woken = True
             return

@@ -156,13 +156,14 @@ class Watch:
         entry: The number of its place on the agenda; others of it there mean nothing any more.
         stamp: The number of the last answer about it, or of what woke it: what was asked for before that is older.
         is_woken: Whether it was woken while it was asked about: the answer may be older than what woke it.
+        is_urgent: Whether somebody said that it is worth asking about it.
         misses: How often in a row a walk through the list did not find it.
         skips: Single questions before a walk is made for its sake again.
     """
 
     __slots__ = (
-        "due", "entry", "floor_s", "handle", "is_fault_logged", "is_unknown_logged", "is_woken", "misses", "since", "skips",
-        "soonest", "stamp", "state",
+        "due", "entry", "floor_s", "handle", "is_fault_logged", "is_unknown_logged", "is_urgent", "is_woken", "misses", "since",
+        "skips", "soonest", "stamp", "state",
     )  # fmt: skip
 
     def __init__(self, handle: BatchHandle, floor_s: float, since: float) -> None:
@@ -175,6 +176,7 @@ class Watch:
         self.entry = -1
         self.stamp = 0
         self.is_woken = False
+        self.is_urgent = False
         self.misses = 0
         self.skips = 0
         self.is_unknown_logged = False

@@ -71,12 +71,20 @@ class Lane(Reading):
             return False
         if await self._swept(now):
             return True
+        watch = self._pick(now)
+        if watch is None:
+            return False
         self._pay(now)
         self.counts.polls += 1
         if self.counts.polls % _TURN == 0:
             await checkpoint()
-        await self._ask(self._agenda.pop())
+        await self._ask(watch)
         return True
+
+    def _pick(self, now: float) -> Watch | None:
+        """Take who is due first, and may be asked about now."""
+        del now
+        return self._agenda.pop()
 
     async def _swept(self, now: float) -> bool:
         """Read the list instead, where that is cheaper; False if it is not."""
@@ -86,6 +94,7 @@ class Lane(Reading):
     async def _ask(self, watch: Watch) -> None:
         handle = watch.handle
         watch.skips -= watch.skips > 0
+        watch.is_urgent = False
         try:
             status = _checked(handle, await handle.provider.poll_status(handle.provider_batch_id))
         except ProviderError as error:

@@ -37,7 +37,8 @@ from asyncbatch.watching.lane import Lane
 _log = logging.getLogger("asyncbatch.poller")
 
 _LOOK_AGAIN_S = 1.0
-"""After so long it is weighed anew whether a walk is worth it: weighing costs a step for each batch that is due."""
+"""After so long it is weighed anew whether a walk is worth it, and longer where many are due: it costs a step for each."""
+_WEIGHING_S = 0.001
 _TURN = 50
 """Readings after which others on the event loop get their turn."""
 _THROTTLED = 429
@@ -54,38 +55,46 @@ class SweepingLane(Lane):
         super().__init__(provider, runtime, policy, feed)
         self._list = ListKnown() if policy.sweeps and provider.has_list else NO_LIST
         self._look_at = 0.0
-        self._is_walking = False
+        self._sought: dict[Watch, float] | None = None
+        self._joined: dict[Watch, float] = {}
 
     async def _swept(self, now: float) -> bool:
-        if self._is_walking or now < max(self._look_at, self._list.rest_until) or self._breaker is not CLOSED:
+        is_early = now < max(self._look_at, self._list.rest_until)
+        if is_early or self._sought is not None or self._breaker is not CLOSED:
             return False
-        self._look_at = now + _LOOK_AGAIN_S
         due = [watch for watch in self._agenda.until(now + self._policy.coalesce_s) if not watch.skips]
+        self._look_at = now + _LOOK_AGAIN_S + len(due) * _WEIGHING_S
         created = [watch.created_at for watch in due]
         back_to = None if None in created else min((at for at in created if at is not None), default=None)
         size = self.provider.list_page_size
-        pages = plan_pages(
-            due=len(due),
-            watched=self.live,
-            page_size=size,
-            age_s=None if back_to is None else now - back_to,
-            known=self._list,
-            now=now,
-        )
+        pages = plan_pages(due=len(due), watched=self.live, page_size=size, back_to=back_to, known=self._list, now=now)
         if not pages:
             return False
-        await self._sweep(due, begin_walk(pages=pages, due=len(due), page_size=size, back_to=back_to))
+        await self._sweep(due, begin_walk(pages=pages, due=len(due), page_size=size, back_to=back_to, known=self._list))
         return True
+
+    def _pick(self, now: float) -> Watch | None:
+        """While the list is read and the budget is spent on its pages, those who become due meanwhile wait for it too."""
+        while (due := self._agenda.earliest()) is not None and due <= now:
+            watch = self._agenda.pop()
+            if (
+                self._sought is None
+                or watch.skips
+                or watch.is_urgent
+                or pacing.has_plenty(self._policy, self._pace, now)
+            ):
+                return watch
+            self._joined[watch] = due
+        return None
 
     async def _sweep(self, due: Sequence[Watch], walk: Walk) -> None:
         """Walk, and put whoever was not found back on the agenda."""
         self.counts.sweeps += 1
-        self._is_walking = True
-        missing = {watch: watch.due for watch in sorted(due, key=lambda watch: watch.due or 0.0)}
-        for watch in missing:
+        self._sought = {watch: watch.due or 0.0 for watch in due}
+        for watch in due:
             self._agenda.remove(watch)
         try:
-            self._list = after_walk(self._list, await self._walk(missing, walk))
+            walk = await self._walk(self._sought, walk)
         except _UnfitListError as error:
             self._leave_alone(error)
         except ProviderError as error:
@@ -97,26 +106,27 @@ class SweepingLane(Lane):
         except Exception as error:  # noqa: BLE001 a fault of a provider's list is none of its batches
             self._leave_alone(error)
         else:
-            self.counts.missing_on_lists += len(missing)
-            for watch in missing:
+            self._list = after_walk(self._list, walk, self._runtime.now())
+            self.counts.missing_on_lists += len(self._sought)
+            for watch in self._sought:
                 watch.misses += 1
                 watch.skips = skips_after(watch.misses)
         finally:
-            self._is_walking = False
-            for watch, at in missing.items():
-                self._put(watch, self._runtime.now() if watch.is_woken or at is None else at)
+            left, self._sought, self._joined = {**self._sought, **self._joined}, None, {}
+            for watch, at in sorted(left.items(), key=lambda item: item[1]):
+                self._put(watch, self._runtime.now() if watch.is_woken else at)
                 watch.is_woken = False
 
-    async def _walk(self, missing: dict[Watch, float | None], walk: Walk) -> Walk:
-        """Read pages while they are worth it; whoever is found leaves `missing`."""
+    async def _walk(self, sought: dict[Watch, float], walk: Walk) -> Walk:
+        """Read pages while they are worth it; whoever is found leaves `sought`."""
         cursor, seen, u = None, set[str](), self._runtime.random()
         while True:
             stamp, page = self._stamp(), await self._page(cursor)
             created = [status.created_at for status in page.statuses if status.created_at is not None]
             if len(created) < len(page.statuses) or not is_newest_first(created, walk.oldest):
                 raise _UnfitListError("it is not newest first, or does not say when its batches were created")
-            await self._take_in(page.statuses, missing, stamp, u)
-            walk = after_page(walk, created, len(missing))
+            await self._take_in(page.statuses, sought, stamp, u)
+            walk = after_page(walk, created, len(sought))
             if page.cursor is None or not goes_on(walk):
                 return walk
             if page.cursor in seen:
@@ -138,19 +148,20 @@ class SweepingLane(Lane):
         raise ProviderTransientError(message, provider=name, code="timeout")
 
     async def _take_in(
-        self, statuses: Iterable[ProviderStatus], missing: dict[Watch, float | None], stamp: int, u: float
+        self, statuses: Iterable[ProviderStatus], sought: dict[Watch, float], stamp: int, u: float
     ) -> None:
         """Take the readings of a page: whoever is on it need not be asked about, due or not."""
         for place, status in enumerate(statuses, 1):
             for watch in tuple(self._by_id.get(status.provider_batch_id, ())):
-                is_asked = watch.due is None and watch not in missing
+                is_asked = watch.due is None and watch not in sought and watch not in self._joined
                 if not is_asked and watch.stamp <= stamp:
-                    self._found(watch, status, missing, u)
+                    self._found(watch, status, sought, u)
             if place % _TURN == 0:
                 await checkpoint()
 
-    def _found(self, watch: Watch, status: ProviderStatus, missing: dict[Watch, float | None], u: float) -> None:
-        missing.pop(watch, None)
+    def _found(self, watch: Watch, status: ProviderStatus, sought: dict[Watch, float], u: float) -> None:
+        sought.pop(watch, None)
+        self._joined.pop(watch, None)
         watch.misses = watch.skips = 0
         if read_item(status, is_whole=self.provider.is_list_whole) == "confirm":
             self.counts.missing_on_lists += 1

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asyncbatch.planning.pace import BURST, Pace, eased, rate_per_s, spread_s, take, throttled, wait_s
+from asyncbatch.planning.pace import BURST, Pace, eased, has_plenty, rate_per_s, spread_s, take, throttled, wait_s
 from asyncbatch.planning.schedule import Polling
 
 ONE = Polling()
@@ -110,3 +110,10 @@ def test_twenty_clean_answers_double_the_budget_until_it_is_whole():
 )
 def test_batches_that_are_due_at_the_same_moment_are_spread_as_the_budget_asks(policy, count, seconds):
     assert spread_s(policy, count) == seconds
+
+
+@pytest.mark.parametrize(
+    ("policy", "tokens", "expected"), [(ONE, 10.0, True), (ONE, 5.0, False), (ONE, 0.0, False), (NO_LIMIT, 0.0, True)]
+)
+def test_what_is_left_beside_the_pages_of_a_list_is_for_single_questions(policy, tokens, expected):
+    assert has_plenty(policy, Pace(tokens=tokens, at=0.0), 0.0) is expected

@@ -5,6 +5,7 @@ from math import inf
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from asyncbatch.dto import ProviderStatus
 from asyncbatch.enums import BatchStatus
@@ -24,11 +25,11 @@ from asyncbatch.planning.sweeping import (
 )
 
 FRESH = ListKnown()
-BUSY = ListKnown(per_s=1.0)
+SEEN = ListKnown(rows=1000, newest=2000.0, oldest=1000.0, at=5000.0)
 
 
-def pages(due, watched, size=100, age_s=None, known=FRESH, now=0.0):
-    return plan_pages(due=due, watched=watched, page_size=size, age_s=age_s, known=known, now=now)
+def pages(due, watched, size=100, back_to=None, known=FRESH, now=5000.0):
+    return plan_pages(due=due, watched=watched, page_size=size, back_to=back_to, known=known, now=now)
 
 
 @pytest.mark.parametrize(
@@ -45,13 +46,18 @@ def pages(due, watched, size=100, age_s=None, known=FRESH, now=0.0):
         ({"due": 301, "watched": 10_000}, 100),
         ({"due": 20, "watched": 20, "size": 1000}, 0),  # a page of 1000 costs as much as 21
         ({"due": 22, "watched": 22, "size": 1000}, 1),
-        ({"due": 50, "watched": 50, "age_s": 86400.0}, 1),  # nothing is known of the list yet
-        ({"due": 50, "watched": 50, "known": BUSY}, 1),  # nor of the batches
-        ({"due": 50, "watched": 50, "age_s": 86400.0, "known": BUSY}, 0),  # 86,400 strangers lie before the oldest
-        ({"due": 50, "watched": 50, "age_s": 900.0, "known": BUSY}, 9),
-        ({"due": 50, "watched": 50, "age_s": 1.0, "known": BUSY}, 1),  # those that are due are on it themselves
-        ({"due": 50, "watched": 50, "known": ListKnown(rest_until=10.0), "now": 9.0}, 0),
-        ({"due": 50, "watched": 50, "known": ListKnown(rest_until=10.0), "now": 10.0}, 1),
+        ({"due": 50, "watched": 50, "back_to": 1000.0}, 1),  # nothing is known of the list yet
+        ({"due": 50, "watched": 50, "known": SEEN}, 1),  # nor of the batches
+        ({"due": 31, "watched": 31, "known": SEEN, "back_to": 1000.0}, 10),  # 1000 strangers stand before the oldest
+        ({"due": 30, "watched": 30, "known": SEEN, "back_to": 1000.0}, 0),
+        ({"due": 31, "watched": 31, "known": SEEN, "back_to": 1500.0}, 5),
+        ({"due": 31, "watched": 31, "known": SEEN, "back_to": 0.0}, 0),  # twice as far as anybody has been
+        ({"due": 50, "watched": 50, "known": SEEN, "back_to": 3000.0}, 1),  # newer than all of those
+        ({"due": 50, "watched": 50, "known": replace(SEEN, newest=1000.0), "back_to": 900.0}, 10),  # all of one moment
+        ({"due": 31, "watched": 31, "known": replace(SEEN, new_per_s=1.0), "back_to": 1000.0, "now": 5900.0}, 0),
+        ({"due": 58, "watched": 58, "known": replace(SEEN, new_per_s=1.0), "back_to": 1000.0, "now": 5900.0}, 19),
+        ({"due": 50, "watched": 50, "known": ListKnown(rest_until=6000.0)}, 0),
+        ({"due": 50, "watched": 50, "known": ListKnown(rest_until=6000.0), "now": 6000.0}, 1),
         ({"due": 10**6, "watched": 10**6, "known": NO_LIST, "now": 1e12}, 0),
         ({"due": 0, "watched": 0}, 0),
     ],
@@ -72,6 +78,7 @@ def walk(**fields):
         (walk(pages=10), False),
         (walk(barren=2), True),
         (walk(barren=3), False),
+        (walk(barren=3, back_to=1000.0, oldest=2000.0), True),  # they stand further back
         (walk(back_to=1000.0), True),
         (walk(back_to=1000.0, oldest=1000.0), True),
         (walk(back_to=1000.0, oldest=941.0), True),  # as far out of order as a list may be
@@ -94,16 +101,30 @@ def test_a_page_is_taken_into_account():
     assert after_page(walk(), [], 5).newest is None
 
 
+def test_who_is_new_since_the_walk_before_is_counted():
+    again = after_page(after_page(walk(seen_before=75.0), [90.0, 80.0], 5), [75.0, 60.0], 5)
+
+    assert again.new == 2
+    assert after_page(walk(), [90.0], 5).new == 0, "before the first, nobody knows"
+
+
 @given(due=st.integers(1, 10_000), watched=st.integers(0, 20_000), size=st.integers(1, 1000), hits=st.data())
 def test_whatever_the_list_looks_like_a_walk_costs_little_more_than_asking_about_each(due, watched, size, hits):
     planned = pages(due, due + watched, size)
     if not planned:
         return
-    walked, missing = begin_walk(pages=planned, due=due, page_size=size, back_to=None), due
+    walked, missing = begin_walk(pages=planned, due=due, page_size=size, back_to=None, known=FRESH), due
     while goes_on(walked):
         missing -= hits.draw(st.integers(0, min(missing, 1)))
         walked = after_page(walked, [0.0], missing)
         assert walked.pages <= due / (1 + size / 50) + 1
+
+
+@pytest.mark.parametrize(
+    ("planned", "due", "back_to", "most"), [(2, 300, None, 101), (2, 300, 5.0, 4), (2, 7, 5.0, 3), (10, 31, None, 11)]
+)
+def test_a_walk_that_knows_how_far_it_has_to_go_goes_little_further(planned, due, back_to, most):
+    assert begin_walk(pages=planned, due=due, page_size=100, back_to=back_to, known=FRESH).most == most
 
 
 @pytest.mark.parametrize(
@@ -117,29 +138,34 @@ def test_whatever_the_list_looks_like_a_walk_costs_little_more_than_asking_about
         ([900.0, 1200.0], 950.0, False),
         ([1200.0, 900.0], 950.0, False),
         ([1.0, 2.0, 3.0], None, True),
+        ([float(number) for number in range(100)], None, False),  # oldest first, a second apart
     ],
 )
 def test_a_list_is_newest_first_on_each_page_and_from_page_to_page(created, before, expected):
     assert is_newest_first(created, before) is expected
 
 
-def test_a_walk_teaches_how_many_batches_come_in_a_second():
-    known = after_walk(ListKnown(failures=3, rest_until=5.0), walk(rows=100, newest=1100.0, oldest=1000.0))
+def test_a_walk_teaches_who_stands_on_the_list_and_how_fast_it_grows():
+    first = after_walk(ListKnown(failures=3, rest_until=5.0), walk(rows=100, newest=1100.0, oldest=1000.0), 2000.0)
+    second = after_walk(first, walk(rows=150, newest=1200.0, oldest=1000.0, new=50), 2100.0)
+    third = after_walk(second, walk(rows=150, newest=1200.0, oldest=1000.0), 2200.0)
 
-    assert known == ListKnown(per_s=1.0)
-    assert after_walk(BUSY, walk()) == BUSY, "an empty list says nothing about it"
-    assert after_walk(BUSY, walk(rows=1, newest=5.0, oldest=5.0)) == BUSY
+    assert first == ListKnown(rows=100, newest=1100.0, oldest=1000.0, at=2000.0)
+    assert second == ListKnown(rows=150, newest=1200.0, oldest=1000.0, at=2100.0, new_per_s=pytest.approx(0.15))
+    assert third.new_per_s == pytest.approx(0.105)
+    assert after_walk(second, walk(), 2200.0) == ListKnown(), "an empty list"
+    assert after_walk(second, walk(rows=1, newest=5.0, oldest=5.0, new=9), 2100.0).new_per_s == second.new_per_s
 
 
 def test_a_list_that_fails_is_left_alone_for_twice_as_long_each_time_up_to_an_hour():
-    known, now, rests = BUSY, 0.0, []
+    known, now, rests = SEEN, 0.0, []
     for _ in range(8):
         known = after_failure(known, now, 0.5)
         rests.append(known.rest_until - now)
         now = known.rest_until
 
     assert rests == [60.0, 120.0, 240.0, 480.0, 960.0, 1920.0, 3600.0, 3600.0]
-    assert known.per_s == BUSY.per_s
+    assert (known.rows, known.newest, known.failures) == (SEEN.rows, SEEN.newest, 8)
 
 
 @pytest.mark.parametrize(("status", "rest_s"), [(404, 3600.0), (405, 3600.0), (501, 3600.0), (503, 60.0), (None, 60.0)])
