@@ -129,6 +129,11 @@ class ProviderKit:
         """Seconds the provider wants between two questions about one batch."""
         return self.facts.polling.min_interval_s if self.has_facts else 0.0
 
+    @property
+    def window_s(self) -> float | None:
+        """Seconds in which the provider promises to end a batch; None where it promises nothing."""
+        return float(self.facts.window_s) if self.has_facts else None
+
     def path(self, template: str, *ids: str) -> str:
         """Put ids that came from a server into a path; one that could steer the path elsewhere is refused."""
         for value in ids:

@@ -42,7 +42,7 @@ class Account:
         self._breaker = breaking.CLOSED
         self._history = History()
         self._stamps = 0
-        self._window_s = float(provider.facts.window_s) if provider.has_facts else None
+        self._window_s = provider.window_s
 
     @property
     def has_room(self) -> bool:

@@ -24,6 +24,7 @@ class ListedProvider(ScriptedProvider):
         self.pages: list[float] = []
         self.hidden: set[str] = set()
         self.lag_s = 0.0
+        self._sorted: list[str] = []
         self.spoil: Callable[[StatusPage], Any] | None = None
         self.singly: dict[str, Any] = {}
 
@@ -75,11 +76,19 @@ class ListedProvider(ScriptedProvider):
     async def list_statuses(self, *, cursor: str | None = None, limit: int | None = None) -> StatusPage:
         now = self.runtime.now()
         self.pages.append(now)
-        shown = [name for name, (at, _) in self.batches.items() if at <= now - self.lag_s and name not in self.hidden]
-        shown.sort(key=lambda name: -self.batches[name][0])
+        shown = self._shown(now)
         start = int(cursor or 0)
         end = start + self.PAGE
         statuses = tuple(self.status_of(name) for name in shown[start:end])
         page = StatusPage(statuses=statuses, cursor=str(end) if end < len(shown) else None)
         await self.runtime.sleep(0)
         return page if self.spoil is None else await self.spoil(page)
+
+    def _shown(self, now: float) -> list[str]:
+        """The names on the list, newest first; sorted anew when batches were added."""
+        if self.lag_s or self.hidden or len(self._sorted) != len(self.batches):
+            shown = [
+                name for name, (at, _) in self.batches.items() if at <= now - self.lag_s and name not in self.hidden
+            ]
+            self._sorted = sorted(shown, key=lambda name: -self.batches[name][0])
+        return self._sorted
