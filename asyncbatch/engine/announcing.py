@@ -7,7 +7,7 @@ from asyncbatch.watching.events import BatchFetched, BatchSubmitted, Feed, Submi
 
 def announce(feed: Feed, part: Part, event: Event, *, provider: str, job_id: str, at: float) -> None:
     """Tell of a step that the journal knows of."""
-    if not len(feed) or not isinstance(event, Accepted | Settled):
+    if not feed.is_read or not isinstance(event, Accepted | Settled):
         return
     batch_id = part.record.provider_batch_id
     if batch_id is None:

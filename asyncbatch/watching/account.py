@@ -52,11 +52,12 @@ class Account:
     def watch(self, handle: BatchHandle) -> None:
         """Ask about a batch from now on."""
         floor_s = self.provider.poll_floor_s
-        watch = Watch(handle, floor_s, self._runtime.now())
+        now = self._runtime.now()
+        watch = Watch(handle, floor_s, now)
         self.live += 1
         self._by_id.setdefault(watch.batch_id, []).append(watch)
         handle.on_wake(partial(self._wake, watch))
-        self._later(watch, first_wait(self._policy, self._runtime.random(), floor_s=floor_s))
+        self._later(watch, now, first_wait(self._policy, self._runtime.random(), floor_s=floor_s))
 
     def wake(self, batch_id: str) -> bool:
         """Bring the next question about a batch forward; False if it is not watched here."""
@@ -80,15 +81,14 @@ class Account:
             pages=self.counts.pages,
         )
 
-    def _later(self, watch: Watch, delay_s: float, least_s: float = 0.0) -> None:
-        now = self._runtime.now()
+    def _later(self, watch: Watch, now: float, delay_s: float, least_s: float = 0.0) -> None:
         watch.soonest = now + least_s
         self._put(watch, now + (least_s if watch.is_woken else delay_s))
         watch.is_woken = False
 
     def _put(self, watch: Watch, due: float) -> None:
-        self._agenda.put(watch, due)
-        self._changed.set()
+        if self._agenda.put(watch, due):
+            self._changed.set()
 
     def _wake(self, watch: Watch) -> None:
         watch.is_urgent = True

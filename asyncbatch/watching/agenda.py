@@ -18,15 +18,17 @@ class Agenda:
         self._numbers = count()
         self._places = 0
 
-    def put(self, watch: Watch, due: float) -> None:
-        """Give a batch its place; a former one of it counts no more."""
+    def put(self, watch: Watch, due: float) -> bool:
+        """Give a batch its place, and say whether it is the first; a former place of it counts no more."""
         if watch.due is None:
             self._places += 1
-        watch.due, watch.entry = due, next(self._numbers)
-        heapq.heappush(self._heap, (due, watch.entry, watch))
+        watch.due = due
+        watch.entry = entry = next(self._numbers)
+        heapq.heappush(self._heap, (due, entry, watch))
         if len(self._heap) > 3 * self._places + _SPARE:
             self._heap = list(self._valid())
             heapq.heapify(self._heap)
+        return self._heap[0][1] == entry
 
     def remove(self, watch: Watch) -> None:
         """Take a batch off, wherever it stands."""

@@ -6,7 +6,7 @@ Nobody who reads slowly holds up the watching: a reader keeps its last events, a
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from typing import TypeAlias
-from weakref import WeakSet
+from weakref import ref
 
 import msgspec
 
@@ -193,15 +193,17 @@ class Feed:
     """Hands events to whoever reads; without a reader an event is not even made."""
 
     def __init__(self) -> None:
-        self._readers: WeakSet[EventReader] = WeakSet()
+        self._readers: dict[int, ref[EventReader]] = {}
 
-    def __len__(self) -> int:
-        return len(self._readers)
+    @property
+    def is_read(self) -> bool:
+        return bool(self._readers)
 
     def open(self) -> EventReader:
         """Give a reader of what is told from now on."""
-        reader = EventReader()
-        self._readers.add(reader)
+        reader, readers = EventReader(), self._readers
+        name = id(reader)
+        readers[name] = ref(reader, lambda _: readers.pop(name, None))
         return reader
 
     def tell(self, make: Callable[[], PollEvent]) -> None:
@@ -209,11 +211,14 @@ class Feed:
         if not self._readers:
             return
         event = make()
-        for reader in list(self._readers):
+        for reader in self._all():
             reader.take(event)
 
     def close(self) -> None:
         """Let every reader come to the end."""
-        for reader in list(self._readers):
+        for reader in self._all():
             reader.close()
-        self._readers = WeakSet()
+        self._readers.clear()
+
+    def _all(self) -> list[EventReader]:
+        return [reader for held in list(self._readers.values()) if (reader := held()) is not None]

@@ -11,7 +11,7 @@ from asyncbatch.exceptions import ProviderError, ProviderTransientError
 from asyncbatch.planning import breaker as breaking
 from asyncbatch.planning import pace as pacing
 from asyncbatch.planning.expecting import first_sight, learn, left_s, overdue_at
-from asyncbatch.planning.schedule import Again, GaveUp, Over, PollState, after_error, after_not_found, after_status
+from asyncbatch.planning.schedule import Again, GaveUp, PollState, after_error, after_not_found, after_status
 from asyncbatch.watching.account import Account
 from asyncbatch.watching.handle import Watch
 from asyncbatch.watching.telling import tell_account, tell_given_up, tell_overdue, tell_reading, tell_unreadable
@@ -24,28 +24,33 @@ _THROTTLED = 429
 class Reading(Account):
     """An account whose answers are understood."""
 
-    def _after_status(self, watch: Watch, status: ProviderStatus, u: float) -> None:
-        now, handle, before = self._runtime.now(), watch.handle, watch.handle.last
+    def _after_status(self, watch: Watch, status: ProviderStatus, now: float, u: float) -> None:
+        handle, before = watch.handle, watch.handle.last
         if status.status is BatchStatus.UNKNOWN and not watch.is_unknown_logged:
             watch.is_unknown_logged = True
             _log.warning("%r has the status %r, which we do not know; asking on", handle, status.raw_status)
-        self._look_at_the_window(watch, status, now)
+        is_over = status.status.is_terminal
+        if not is_over:
+            self._look_at_the_window(watch, status, now)
         handle.read(status)
-        if len(self._feed):
+        if self._feed.is_read:
             tell_reading(self._feed, handle, before, now)
-        self._follow(watch, self._next(watch, status, now, u), None)
+        if is_over:
+            created_at = status.created_at or watch.since
+            self._history = learn(self._history, max((status.completed_at or now) - created_at, 0.0))
+            self._end(watch, None)
+        else:
+            self._ask_again(watch, status, now, u)
 
-    def _next(self, watch: Watch, status: ProviderStatus, now: float, u: float) -> Again | Over:
-        age_s = max(now - (status.created_at or watch.since), 0.0)
-        if status.status.is_terminal:
-            self._history = learn(self._history, max((status.completed_at or now) - now + age_s, 0.0))
-            return Over()
-        state, progress = watch.state, status.progress
+    def _ask_again(self, watch: Watch, status: ProviderStatus, now: float, u: float) -> None:
+        state, progress, history = watch.state, status.progress, self._history
         sight = first_sight(state.sight, progress, now)
         if sight is not state.sight:
             state = PollState(polls=state.polls, sight=sight)
-        left = left_s(self._history, sight, progress, age_s, now)
-        return after_status(
+        left = None
+        if sight is not None or history.ended:
+            left = left_s(history, sight, progress, max(now - (status.created_at or watch.since), 0.0), now)
+        step = after_status(
             self._policy,
             state,
             status.status,
@@ -54,12 +59,14 @@ class Reading(Account):
             retry_after=status.retry_after,
             left_s=left,
         )
+        if isinstance(step, Again):
+            watch.state = step.state
+            self._later(watch, now, step.delay_s, step.least_s)
 
     def _look_at_the_window(self, watch: Watch, status: ProviderStatus | None, now: float) -> None:
         """Tell once of a batch that runs past its promised end."""
         promised_at = overdue_at(status, watch.since, self._window_s)
-        is_over = status is not None and status.status.is_terminal
-        if promised_at is None or now <= promised_at or is_over or watch.handle.is_overdue:
+        if promised_at is None or now <= promised_at or watch.handle.is_overdue:
             return
         watch.handle.is_overdue = True
         _log.warning("%r is overdue: it runs on past the end that its provider promised; asking on", watch.handle)
@@ -91,22 +98,17 @@ class Reading(Account):
             _log.warning("%r: %s; asking on", watch.handle, error)
         self._follow(watch, step, error)
 
-    def _follow(self, watch: Watch, step: Again | Over | GaveUp, error: Exception | None) -> None:
-        if error is not None:
-            self.counts.errors += 1
+    def _follow(self, watch: Watch, step: Again | GaveUp, error: Exception) -> None:
+        self.counts.errors += 1
         if not isinstance(step, Again):
-            self._end(watch, error if isinstance(step, GaveUp) else None)
+            self._end(watch, error)
             return
-        if error is not None:
-            self._miss(watch, error)
-        watch.state = step.state
-        self._later(watch, step.delay_s, step.least_s)
-
-    def _miss(self, watch: Watch, error: Exception) -> None:
         now = self._runtime.now()
         self._look_at_the_window(watch, watch.handle.last, now)
         if watch.handle.miss(error, now):
             tell_unreadable(self._feed, watch.handle, error, now)
+        watch.state = step.state
+        self._later(watch, now, step.delay_s, step.least_s)
 
     def _end(self, watch: Watch, error: BaseException | None) -> None:
         self.live -= 1
@@ -144,6 +146,8 @@ class Reading(Account):
     def _failed(self, watch: Watch) -> None:
         before, now = self._breaker, self._runtime.now()
         self._breaker = breaking.failed(before, watch.batch_id, now, self._runtime.random())
+        if self._breaker.opened:
+            self._changed.set()  # whoever waits for the one question goes on waiting, for as long as is said now
         if self._breaker.opened and not before.opened:
             name = self.provider.PROVIDER_NAME
             _log.warning(

@@ -151,28 +151,33 @@ class SweepingLane(Lane):
         self, statuses: Iterable[ProviderStatus], sought: dict[Watch, float], stamp: int, u: float
     ) -> None:
         """Take the readings of a page: whoever is on it need not be asked about, due or not."""
+        is_whole, by_id, now = self.provider.is_list_whole, self._by_id, self._runtime.now()
         for place, status in enumerate(statuses, 1):
-            for watch in tuple(self._by_id.get(status.provider_batch_id, ())):
+            for watch in tuple(by_id.get(status.provider_batch_id, ())):
                 is_asked = watch.due is None and watch not in sought and watch not in self._joined
-                if not is_asked and watch.stamp <= stamp:
-                    self._found(watch, status, sought, u)
+                if is_asked or watch.stamp > stamp:
+                    continue
+                sought.pop(watch, None)
+                self._joined.pop(watch, None)
+                watch.misses = watch.skips = 0
+                if read_item(status, is_whole=is_whole) == "take":
+                    self._found(watch, status, now, u)
+                else:
+                    self._confirm(watch, now)
             if place % _TURN == 0:
                 await checkpoint()
 
-    def _found(self, watch: Watch, status: ProviderStatus, sought: dict[Watch, float], u: float) -> None:
-        sought.pop(watch, None)
-        self._joined.pop(watch, None)
-        watch.misses = watch.skips = 0
-        if read_item(status, is_whole=self.provider.is_list_whole) == "confirm":
-            self.counts.missing_on_lists += 1
-            watch.skips = 1
-            self._put(watch, self._runtime.now())
-            return
+    def _found(self, watch: Watch, status: ProviderStatus, now: float, u: float) -> None:
         self.counts.found_on_lists += 1
         self._agenda.remove(watch)
         watch.stamp = self._stamp()
         # One number for all: who was found together comes due together, and is found together the next time.
-        self._after_status(watch, status, u)
+        self._after_status(watch, status, now, u)
+
+    def _confirm(self, watch: Watch, now: float) -> None:
+        self.counts.missing_on_lists += 1
+        watch.skips = 1
+        self._put(watch, now)
 
     def _leave_alone(self, error: Exception, status: int | None = None, retry_after: float | None = None) -> None:
         self.counts.list_failures += 1

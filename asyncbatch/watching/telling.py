@@ -19,7 +19,7 @@ from asyncbatch.watching.handle import BatchHandle
 def tell_reading(feed: Feed, handle: BatchHandle, before: ProviderStatus | None, at: float) -> None:
     """Tell of a batch that stands elsewhere than before."""
     now = handle.last
-    if now is None or not len(feed):
+    if now is None:
         return
     kind = BatchEnded if now.status.is_terminal else BatchProgressed
     if before is None or before.status is not now.status or before.progress != now.progress:

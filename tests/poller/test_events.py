@@ -159,7 +159,7 @@ async def test_leaving_the_loop_early_leaves_nothing_behind(runtime):
             assert isinstance(event, BatchProgressed)
             break
         gc.collect()
-        assert len(poller.feed) == 0
+        assert not poller.feed.is_read
         async for _ in poller.as_completed(handles):
             pass
 

@@ -123,8 +123,8 @@ async def test_batches_that_were_found_together_are_found_together_the_next_time
     counted = poller.statistics()
 
     assert counted.pages <= 11 * counted.sweeps
-    assert counted.sweeps < 40
-    assert counted.polls <= 100
+    assert counted.sweeps < 60
+    assert counted.polls <= 500, "singly it would be twenty thousand"
 
 
 # Right
@@ -373,8 +373,8 @@ async def test_ten_thousand_batches_cost_a_hundred_pages_a_round_and_ten_tasks(p
     counted = whole(poller)
 
     assert counted.pages <= 101 * counted.sweeps
-    assert counted.sweeps <= 30
-    assert counted.polls <= 1000
+    assert counted.sweeps <= 60
+    assert counted.polls <= 2500, "a quarter of one round"
     assert most - before <= 1 + 8 + 2
 
 
