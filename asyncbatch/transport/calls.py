@@ -10,7 +10,7 @@ from asyncbatch.transport.bodies import Body, Streamed, StreamedPayload, multipa
 from asyncbatch.transport.creates import send_create
 from asyncbatch.transport.downloads import Answer, Sink
 from asyncbatch.transport.exchange import Exchange
-from asyncbatch.transport.origin import Call, Origin, call_to_origin
+from asyncbatch.transport.origin import Call, Origin, Outset
 from asyncbatch.transport.sessions import Headers, Profile, Sessions
 
 _JSON = "application/json"
@@ -28,7 +28,7 @@ class Transport:
         self, *, sessions: Sessions, runtime: Runtime, facts: ProviderFacts, origin: Origin, retry: Retry | None = None
     ) -> None:
         self._runtime = runtime
-        self._origin = origin
+        self._outset = Outset(origin)
         self._exchange = Exchange(
             sessions=sessions, runtime=runtime, facts=facts, origin=origin, retry=retry or Retry()
         )
@@ -223,7 +223,7 @@ class Transport:
         headers: Mapping[str, str] | None = None,
         body: Body = None,
     ) -> Call:
-        return call_to_origin(self._origin, method, path, params=params, headers=_with_kind(headers, body))
+        return self._outset.call(method, path, params=params, headers=_with_kind(headers, body))
 
     async def _send(
         self,
@@ -255,4 +255,6 @@ class _Unshown(str):
 
 def _with_kind(headers: Mapping[str, str] | None, body: Body) -> dict[str, str]:
     """Say of bytes that they are JSON, unless the caller says what they are."""
+    if body is None and not headers:
+        return Headers()
     return Headers.merged({"Content-Type": _JSON} if isinstance(body, bytes) else {}, headers or {})

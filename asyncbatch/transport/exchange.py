@@ -62,7 +62,8 @@ class Exchange:
             asked = session.request(call.method, call.url, data=body, headers=call.headers, **options)
             async with Opened(await asked) as opened:
                 self._set_clock(call, opened.response.headers)
-                return Answer(opened.response.status, opened.response.headers, await self._read(opened))
+                body = await self._read(opened, is_limited=options["timeout"].total is not None)
+                return Answer(opened.response.status, opened.response.headers, body)
 
     async def asked(
         self,
@@ -167,15 +168,20 @@ class Exchange:
             now = self._runtime.now()
             self.lead_s, self.lag_s = decode_lead(headers, now, self.lead_s), decode_lag(headers, now, self.lag_s)
 
-    async def _read(self, opened: Opened, beginning: int | None = None) -> bytes:
+    async def _read(self, opened: Opened, beginning: int | None = None, *, is_limited: bool = False) -> bytes:
         """Read an answer, or so many bytes of it at most."""
-        pieces, size = list[bytes](), 0
+        if is_limited:  # by the call's own limit, in which its answer is
+            return await self._pieces(opened, beginning)
         with anyio.fail_after(self.http.control_total_s):  # an upload has no limit in all, but what answers it is small
-            async for piece in opened.response.content.iter_any():
-                pieces.append(piece)
-                size += len(piece)
-                if beginning is not None and size >= beginning:
-                    break
-                if size > self.http.answer_bytes:
-                    raise UnfitAnswerError(f"the answer is larger than {self.http.answer_bytes} bytes")
+            return await self._pieces(opened, beginning)
+
+    async def _pieces(self, opened: Opened, beginning: int | None) -> bytes:
+        content, pieces, size = opened.response.content, list[bytes](), 0
+        while piece := await content.readany():
+            pieces.append(piece)
+            size += len(piece)
+            if beginning is not None and size >= beginning:
+                break
+            if size > self.http.answer_bytes:
+                raise UnfitAnswerError(f"the answer is larger than {self.http.answer_bytes} bytes")
         return b"".join(pieces)[:beginning]

@@ -163,6 +163,7 @@ class Sessions(LoopBound):
         self.http = http or Http()
         self._given = session
         self._sessions: dict[Profile, aiohttp.ClientSession] = {}
+        self._timeouts = {profile: self.http.timeout(profile) for profile in Profile}
 
     async def open(self) -> None:
         if self._given is None:
@@ -191,7 +192,7 @@ class Sessions(LoopBound):
 
         With `silence_s` the call streams: whatever its profile, there is a limit for each silence and none in all.
         """
-        timeout = self.http.timeout(profile) if silence_s is None else self.http.streaming(silence_s)
+        timeout = self._timeouts[profile] if silence_s is None else self.http.streaming(silence_s)
         options = Options(timeout=timeout, allow_redirects=False, raise_for_status=False, auto_decompress=True)
         if self.http.proxy is not None:
             options["proxy"] = self.http.proxy
