@@ -86,6 +86,11 @@ def throttled(pace: Pace, now: float, u: float, retry_after: float | None) -> Pa
     return Pace(tokens=0.0, at=until, halvings=halvings, paused_until=until)
 
 
+def rested(pace: Pace, until: float) -> Pace:
+    """Decide after an answer that says that the provider's own quota is used up: the account waits, and is no slower then."""
+    return msgspec.structs.replace(pace, paused_until=max(pace.paused_until, until))
+
+
 def eased(pace: Pace) -> Pace:
     """Decide after a clean answer: a budget that was halved comes back after a while."""
     if not pace.halvings:

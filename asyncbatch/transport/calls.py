@@ -43,6 +43,11 @@ class Transport:
         """Seconds by which our clock was behind the server's at its last answer; never negative."""
         return self._exchange.lag_s
 
+    @property
+    def rests_until(self) -> float:
+        """When the account has requests again, Unix seconds, by the last answer that said that it has none; else 0."""
+        return self._exchange.rests_until
+
     def retry_after(self, answer: Answer) -> float | None:
         """Give the seconds that an answer, a success too, asks us to wait."""
         return self._exchange.retry_after(answer)

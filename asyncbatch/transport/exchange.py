@@ -7,6 +7,7 @@ import anyio
 
 from asyncbatch.catalog import ProviderFacts
 from asyncbatch.exceptions import ProviderError, ProviderPermanentError, ProviderTransientError
+from asyncbatch.planning.quota import decode_rest
 from asyncbatch.planning.retry import Retry, RetryBudget, decode_lag, decode_lead, decode_retry_after, next_delay
 from asyncbatch.runtime import Runtime
 from asyncbatch.transport.bodies import StreamedPayload
@@ -42,6 +43,8 @@ class Exchange:
         """Seconds by which our clock was ahead of the server's at its last answer; never negative."""
         self.lag_s = 0.0
         """Seconds by which it was behind; never negative."""
+        self.rests_until = 0.0
+        """When the account has requests again, Unix seconds, by the last answer that said that it has none."""
 
     @property
     def http(self) -> Http:
@@ -61,7 +64,7 @@ class Exchange:
             session = self._sessions.get(profile)
             asked = session.request(call.method, call.url, data=body, headers=call.headers, **options)
             async with Opened(await asked) as opened:
-                self._set_clock(call, opened.response.headers)
+                self._take_note(call, opened.response.headers)
                 body = await self._read(opened, is_limited=options["timeout"].total is not None)
                 return Answer(opened.response.status, opened.response.headers, body)
 
@@ -79,7 +82,11 @@ class Exchange:
         async def send() -> Answer:
             return await self.once(call, body, profile=profile)
 
-        return await self.repeated(lambda: self.checked(call, send, also), retry=retry)
+        if retry:
+            return await self.repeated(lambda: self.checked(call, send, also))
+        answer = await self.checked(call, send, also)
+        self._budget.give(0)
+        return answer
 
     async def checked(self, call: Call, send: Callable[[], Awaitable[Answer]], also: Collection[int] = ()) -> Answer:
         """Send, and make an error of whatever is no success; the statuses in `also` are answers like any."""
@@ -162,6 +169,13 @@ class Exchange:
     def retry_after(self, answer: Answer) -> float | None:
         """Give the seconds that an answer asks us to wait."""
         return decode_retry_after(answer.headers, self._runtime.now())
+
+    def _take_note(self, call: Call, headers: Mapping[str, str]) -> None:
+        self._set_clock(call, headers)
+        now = self._runtime.now()
+        rest_s = decode_rest(headers, now) if call.has_key else None
+        if rest_s is not None:
+            self.rests_until = now + rest_s
 
     def _set_clock(self, call: Call, headers: Mapping[str, str]) -> None:
         if call.has_key:  # a stranger's clock says nothing

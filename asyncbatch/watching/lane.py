@@ -109,4 +109,5 @@ class Lane(Reading):
             watch.stamp = self._stamp()
             self._answered()
             self._pace = pacing.eased(self._pace)
+            self._spare_the_quota()
             self._after_status(watch, status, self._runtime.now(), self._runtime.random())

@@ -134,6 +134,11 @@ class Reading(Account):
         self.counts.throttled += 1
         self._pace = pacing.throttled(self._pace, self._runtime.now(), self._runtime.random(), retry_after)
 
+    def _spare_the_quota(self) -> None:
+        """Wait as long as the provider's own quota is used up."""
+        if (until := self.provider.rests_until) > self._pace.paused_until:
+            self._pace = pacing.rested(self._pace, until)
+
     def _answered(self) -> None:
         was_open = self._breaker.opened
         self._breaker = breaking.answered(self._breaker)

@@ -141,7 +141,9 @@ class SweepingLane(Lane):
         self.counts.pages += 1
         try:
             with anyio.fail_after(PAGE_S):
-                return await self.provider.poll_page(cursor=cursor)
+                page = await self.provider.poll_page(cursor=cursor)
+            self._spare_the_quota()
+            return page
         except TimeoutError:
             name = self.provider.PROVIDER_NAME
             message = f"{name}: a page of the list of batches takes longer than {PAGE_S:.0f} s"

@@ -4,6 +4,7 @@ import logging
 from bisect import bisect_left
 from itertools import pairwise
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 
@@ -18,9 +19,11 @@ from asyncbatch import (
 )
 from asyncbatch.emulator import faults
 from asyncbatch.testing.runtime import VirtualClock, virtual_runtime
+from tests.engine.waiting import until
 from tests.poller.listed import HOUR_S, ListedProvider
 from tests.poller.scripted import ScriptedProvider
 from tests.providers.world import world
+from tests.transport.wire import answer, here, serve
 
 DONE, RUNNING = BatchStatus.COMPLETED, BatchStatus.IN_PROGRESS
 
@@ -145,6 +148,19 @@ async def test_an_account_that_was_throttled_is_asked_half_as_fast_and_as_before
     assert min(rates) == 1.0
     assert rates[-1] == 2.0
     assert rates.index(2.0, rates.index(1.0)) - rates.index(1.0) >= 15
+
+
+async def test_an_account_whose_quota_is_used_up_is_asked_when_it_has_requests_again():
+    body = msgspec.json.encode({"id": "batch_1", "status": "in_progress"})
+    spent = answer(body, 200, "x-ratelimit-remaining-requests: 0", "x-ratelimit-reset-requests: 10m")
+    async with serve(spent) as server, here(server.url) as client:
+        async with BatchPoller(runtime=virtual_runtime(client.clock)) as poller:
+            moments = []
+            for name in ("batch_1", "batch_2", "batch_3"):
+                poller.watch(client.provider, name).on_reading(lambda: moments.append(client.clock.now()))
+            await until(lambda: len(moments) >= 8)
+
+    assert moments[3] - moments[0] >= 600, "three may be under way together, and then nobody is for ten minutes"
 
 
 # The breaker

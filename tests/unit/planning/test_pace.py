@@ -6,7 +6,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asyncbatch.planning.pace import BURST, Pace, eased, has_plenty, rate_per_s, spread_s, take, throttled, wait_s
+from asyncbatch.planning.pace import (
+    BURST,
+    Pace,
+    eased,
+    has_plenty,
+    rate_per_s,
+    rested,
+    spread_s,
+    take,
+    throttled,
+    wait_s,
+)
 from asyncbatch.planning.schedule import Polling
 
 ONE = Polling()
@@ -117,3 +128,11 @@ def test_batches_that_are_due_at_the_same_moment_are_spread_as_the_budget_asks(p
 )
 def test_what_is_left_beside_the_pages_of_a_list_is_for_single_questions(policy, tokens, expected):
     assert has_plenty(policy, Pace(tokens=tokens, at=0.0), 0.0) is expected
+
+
+def test_an_account_whose_quota_is_used_up_waits_and_is_no_slower_afterwards():
+    pace = rested(Pace(at=0.0), 130.0)
+
+    assert wait_s(ONE, pace, 100.0) == 30.0
+    assert wait_s(ONE, pace, 130.0) == 0
+    assert (rested(pace, 50.0).paused_until, pace.halvings) == (130.0, 0)
