@@ -30,8 +30,8 @@ class Account:
     def __init__(self, provider: BaseBatchProvider, runtime: Runtime, policy: Polling, feed: Feed) -> None:
         self.provider = provider
         self.counts = PollCounts()
-        self.workers = 0
-        self.live = 0
+        self.workers: int = 0
+        self.live: int = 0
         self._runtime = runtime
         self._policy = policy
         self._feed = feed
