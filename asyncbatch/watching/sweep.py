@@ -12,7 +12,6 @@ from asyncbatch.base_provider import BaseBatchProvider
 from asyncbatch.dto import ProviderStatus, StatusPage
 from asyncbatch.exceptions import AsyncBatchError, ProviderError, ProviderTransientError
 from asyncbatch.planning import pace as pacing
-from asyncbatch.planning.breaker import CLOSED
 from asyncbatch.planning.schedule import Polling
 from asyncbatch.planning.sweeping import (
     NO_LIST,
@@ -60,7 +59,7 @@ class SweepingLane(Lane):
 
     async def _swept(self, now: float) -> bool:
         is_early = now < max(self._look_at, self._list.rest_until)
-        if is_early or self._sought is not None or self._breaker is not CLOSED:
+        if is_early or self._sought is not None or self._breaker.opened:
             return False
         due = [watch for watch in self._agenda.until(now + self._policy.coalesce_s) if not watch.skips]
         self._look_at = now + _LOOK_AGAIN_S + len(due) * _WEIGHING_S
@@ -142,6 +141,7 @@ class SweepingLane(Lane):
         try:
             with anyio.fail_after(PAGE_S):
                 page = await self.provider.poll_page(cursor=cursor)
+            self._answered()
             self._spare_the_quota()
             return page
         except TimeoutError:

@@ -247,6 +247,21 @@ async def test_two_who_watch_the_same_batch_both_hear_of_it_from_one_list(poller
     assert {handle.status for handle in ended} == {DONE}
 
 
+async def test_a_batch_that_cannot_be_read_keeps_nobody_from_the_list(poller, provider):
+    async def sick():
+        raise ProviderTransientError("it is sick", provider="listed", status=500)
+
+    names = provider.fill(60)
+    provider.hidden = {"b0", "b1"}
+    provider.singly = {"b0": sick, "b1": sick}
+    handles = [poller.watch(provider, name) for name in names]
+    ended = await all_of(poller, [handle for handle in handles if handle.provider_batch_id not in provider.hidden])
+
+    assert len(ended) == 58
+    assert len({name for name, _ in provider.asked}) < 30
+    assert poller.statistics().accounts[0].breaker == "closed"
+
+
 # Lists that fail
 
 
