@@ -170,6 +170,26 @@ class BaseBatchProvider(ProviderKit, ABC):
         message = f"{self.PROVIDER_NAME} has no list of batches"
         raise ProviderPermanentError(message, provider=self.PROVIDER_NAME, code="unsupported")
 
+    async def poll_page(self, *, cursor: str | None = None) -> StatusPage:
+        """Give a page of `list_page_size` batches to the poller: as `list_statuses`, but asked for once, as a poll is."""
+        return await self.list_statuses(cursor=cursor)
+
+    @property
+    def has_list(self) -> bool:
+        """Whether `list_statuses` gives anything."""
+        return type(self).list_statuses is not BaseBatchProvider.list_statuses
+
+    @property
+    def list_page_size(self) -> int:
+        """Batches on a page of the list."""
+        most = self.facts.limits.list_page if self.has_facts else None
+        return int(most.value) if most is not None else 100
+
+    @property
+    def is_list_whole(self) -> bool:
+        """Whether the list says of a batch that is over all that `poll_status` does; else each end is asked about once more."""
+        return self.has_facts and self.facts.polling.is_list_whole
+
     # What lies at the provider, and goes when somebody asks for it.
 
     async def delete_artifacts(self, provider_batch_id: str) -> int:

@@ -46,6 +46,7 @@ from asyncbatch.poller import BatchPoller
 from asyncbatch.registry import BatchProviderRegistry, RegistryScope, batch_provider_registry
 from asyncbatch.runtime import LoopBound, Owner, Runtime, finish, working_for
 from asyncbatch.transport import Http
+from asyncbatch.watching.events import EventReader
 
 _log = logging.getLogger("asyncbatch.client")
 
@@ -188,6 +189,19 @@ class BatchClient(LoopBound):
         steps += [poller.aclose] if poller is not None else []
         await finish(*steps, self._scope.aclose, self._journal.close)
         self._owner = self._poller = None
+
+    def events(self) -> EventReader:
+        """Give what happens to all jobs from now on, event by event: `async for event in client.events()`.
+
+        What the poller sees of batches, and what the client does with them; each names its job. It ends when the client is
+        left. Whoever reads slowly loses the oldest events and is told how many; nothing waits for a reader.
+
+        Raises:
+            ScopeError: The client is not open, or on another event loop.
+        """
+        self.check("open it first: `async with BatchClient() as client`")
+        assert self._poller is not None
+        return self._poller.events()
 
     @property
     def catalog(self) -> Catalog:

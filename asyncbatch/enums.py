@@ -55,7 +55,8 @@ class BatchStatus(StrEnum):
         return self in _TERMINAL
 
 
-_TERMINAL = frozenset({BatchStatus.COMPLETED, BatchStatus.FAILED, BatchStatus.EXPIRED, BatchStatus.CANCELLED})
+# A tuple: a set would ask each status for its hash, which an enum computes in Python.
+_TERMINAL = (BatchStatus.COMPLETED, BatchStatus.FAILED, BatchStatus.EXPIRED, BatchStatus.CANCELLED)
 
 
 class ResultStatus(StrEnum):

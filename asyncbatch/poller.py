@@ -1,7 +1,9 @@
 """BatchPoller: many batches, one task; each is asked about when it is due, and none disturbs another.
 
-Batches of one provider object share a lane: a heap of due times and a few long-lived workers, so that one slow or throttled
-account delays no other. When to ask again is decided in `planning/schedule.py`.
+Batches of one provider object, which is one account, share a lane: a heap of due times and a few long-lived workers, so that
+one slow or throttled account delays no other. Where a page of the provider's list is cheaper than many questions, it is read
+instead.
+What is decided stands in `planning`, how it is done in `watching`.
 """
 
 from collections import deque
@@ -10,11 +12,16 @@ from functools import partial
 from types import TracebackType
 from typing import Generic, Self, TypeVar
 
+import msgspec
+
 from asyncbatch.base_provider import BaseBatchProvider
 from asyncbatch.exceptions import PollerClosedError, ScopeError
-from asyncbatch.lanes import BatchHandle, Lane, Watch
-from asyncbatch.planning.schedule import Polling, first_wait
+from asyncbatch.planning.schedule import Polling
 from asyncbatch.runtime import LoopBound, Owner, Runtime, Signal
+from asyncbatch.watching.events import EventReader, Feed
+from asyncbatch.watching.handle import BatchHandle
+from asyncbatch.watching.statistics import PollCounts, PollStatistics
+from asyncbatch.watching.sweep import SweepingLane
 
 __all__ = ["AsCompleted", "BatchHandle", "BatchPoller"]
 
@@ -37,10 +44,13 @@ class BatchPoller(LoopBound):
         super().__init__("the poller")
         self._policy = polling or Polling()
         self._runtime = runtime or Runtime()
-        self._lanes: dict[BaseBatchProvider, Lane] = {}
+        self._lanes: dict[BaseBatchProvider, SweepingLane] = {}
         self._handles: dict[BatchHandle, None] = {}
         self._tidy_at = _TIDY
         self._owner: Owner | None = None
+        self._past = PollCounts()
+        self.feed = Feed()
+        """Where events are told; a client tells its own there too."""
 
     async def __aenter__(self) -> Self:
         if self._owner is not None:
@@ -82,15 +92,14 @@ class BatchPoller(LoopBound):
         if not self.is_open:
             raise ScopeError("the poller has stopped, and watches nothing any more", code="poller.closed")
         assert self._owner is not None
-        handle, floor_s = BatchHandle(provider, provider_batch_id), provider.poll_floor_s
+        handle = BatchHandle(provider, provider_batch_id)
         self._forget_done()
-        lane = self._lanes.setdefault(provider, Lane(self._runtime, self._policy))
-        lane.live += 1
+        lane = self._lanes.get(provider)
+        if lane is None:
+            lane = self._lanes[provider] = SweepingLane(provider, self._runtime, self._policy, self.feed)
         self._handles[handle] = None
-        watch = Watch(handle, floor_s)
-        handle.on_wake(partial(lane.wake, watch))
-        lane.add(watch, first_wait(self._policy, self._runtime.random(), floor_s=floor_s))
-        if lane.workers < min(self._policy.concurrency, lane.live):
+        lane.watch(handle)
+        if lane.has_room:
             lane.workers += 1
             self._owner.spawn(lane.work, name=f"asyncbatch poll {provider.PROVIDER_NAME}")
         return handle
@@ -101,8 +110,32 @@ class BatchPoller(LoopBound):
         For whoever has heard that something happened to it: what did is still read from its provider.
         """
         self.check("open it first: `async with BatchPoller() as poller`")
-        woken = [handle.wake() for handle in self._handles if handle.provider_batch_id == provider_batch_id]
+        woken = [lane.wake(provider_batch_id) for lane in self._lanes.values()]
         return any(woken)
+
+    def events(self) -> EventReader:
+        """Give what happens from now on, event by event: `async for event in poller.events()`.
+
+        It ends when the poller is left. Whoever reads slowly loses the oldest events and is told how many, with an
+        `EventsMissed`; the watching waits for nobody.
+
+        Raises:
+            ScopeError: The poller is not open, or on another event loop.
+        """
+        self.check("open it first: `async with BatchPoller() as poller`")
+        return self.feed.open()
+
+    def statistics(self) -> PollStatistics:
+        """Give what was asked so far, and how each account fares."""
+        counts, lanes = PollCounts(), [lane for lane in self._lanes.values() if lane.live]
+        for one in (self._past, *(lane.counts for lane in self._lanes.values())):
+            counts.add(one)
+        return PollStatistics(
+            watched=sum(lane.live for lane in lanes),
+            overdue=sum(handle.is_overdue and not handle.is_done for handle in self._handles),
+            accounts=tuple(lane.statistics() for lane in lanes),
+            **msgspec.structs.asdict(counts),
+        )
 
     def as_completed(self, handles: Iterable[BatchHandle]) -> "AsCompleted[BatchHandle]":
         """Give the handles one by one, each as soon as its batch is over; `results()` of a failed watch raises its error."""
@@ -113,7 +146,9 @@ class BatchPoller(LoopBound):
         if len(self._handles) < self._tidy_at:
             return
         self._handles = {handle: None for handle in self._handles if not handle.is_done}
-        self._lanes = {provider: lane for provider, lane in self._lanes.items() if lane.live}
+        for provider, lane in [(provider, lane) for provider, lane in self._lanes.items() if not lane.live]:
+            self._past.add(lane.counts)
+            del self._lanes[provider]
         self._tidy_at = max(_TIDY, 2 * len(self._handles))
 
     def _crashed(self, error: BaseException) -> None:
@@ -129,8 +164,11 @@ class BatchPoller(LoopBound):
             )
             closed.__cause__ = cause
             handle.finish(closed)
+        for lane in self._lanes.values():
+            self._past.add(lane.counts)
         self._handles.clear()
         self._lanes.clear()
+        self.feed.close()
 
 
 Handle = TypeVar("Handle", bound=BatchHandle)

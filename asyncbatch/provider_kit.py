@@ -129,6 +129,17 @@ class ProviderKit:
         """Seconds the provider wants between two questions about one batch."""
         return self.facts.polling.min_interval_s if self.has_facts else 0.0
 
+    @property
+    def rests_until(self) -> float:
+        """When the account has requests again, Unix seconds, by what its answers say; 0 where they say nothing."""
+        transport: Transport | None = vars(self).get("transport")
+        return 0.0 if transport is None else transport.rests_until
+
+    @property
+    def window_s(self) -> float | None:
+        """Seconds in which the provider promises to end a batch; None where it promises nothing."""
+        return float(self.facts.window_s) if self.has_facts else None
+
     def path(self, template: str, *ids: str) -> str:
         """Put ids that came from a server into a path; one that could steer the path elsewhere is refused."""
         for value in ids:

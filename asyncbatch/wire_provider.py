@@ -277,7 +277,7 @@ class WireProvider(BaseBatchProvider):
 
     def page_size(self, limit: int | None) -> int:
         """Give how many batches to ask for: never more than the provider gives."""
-        most = self.facts.limits.list_page.value if self.facts.limits.list_page else 100
+        most = self.list_page_size
         return min(limit or most, most)
 
     async def delete_at(self, path: str, gone: Collection[int] = GONE) -> bool:

@@ -196,9 +196,10 @@ class Retention(Struct, frozen=True, kw_only=True):
 
 
 class Polling(Struct, frozen=True, kw_only=True):
-    """How often a batch may be asked about."""
+    """How often a batch may be asked about; and whether the list of batches says as much of each as the batch itself."""
 
     min_interval_s: Annotated[float, Meta(ge=0, le=86_400)]
+    is_list_whole: bool = False
     source: Text | None = None
 
 

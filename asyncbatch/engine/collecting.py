@@ -5,6 +5,7 @@ from contextlib import nullcontext
 
 from asyncbatch.dto import ProviderStatus
 from asyncbatch.engine import outcomes
+from asyncbatch.engine.announcing import announce_stop
 from asyncbatch.engine.closing import Closing
 from asyncbatch.engine.recover import confirm
 from asyncbatch.engine.rounds import has_input
@@ -46,6 +47,8 @@ class Collecting(Closing):
             _log.warning("submission %s of job %s stops: %r", self.part.record.index, self.shared.record.job_id, error)
             self.part.error = error
             self.part.is_stopped = True
+            feed, now = self.tools.poller.feed, self.tools.runtime.now()
+            announce_stop(feed, error, provider=self.provider.PROVIDER_NAME, job_id=self.shared.record.job_id, at=now)
         finally:
             self.part.note = None
             self.room.forget(self.key)
@@ -125,6 +128,7 @@ class Collecting(Closing):
     def _watched(self, batch_id: str) -> BatchHandle:
         part = self.part
         part.handle = self.tools.poller.watch(self.provider, batch_id)
+        part.handle.job_id = self.shared.record.job_id
         part.handle.on_reading(self.shared.changed.notify)
         if part.is_woken:
             part.is_woken = False

@@ -8,6 +8,7 @@ import anyio
 import msgspec
 
 from asyncbatch.base_provider import BaseBatchProvider
+from asyncbatch.engine.announcing import announce
 from asyncbatch.engine.line import Key
 from asyncbatch.engine.part import Part
 from asyncbatch.engine.rooms import Room
@@ -89,10 +90,13 @@ class Steps:
         return self.shared.record.job_id, self.part.record.index
 
     async def _move(self, event: Event) -> None:
-        self.part.record = await self.tools.journal.move(self.shared.record.job_id, self.part.record.index, event)
+        tools, job_id = self.tools, self.shared.record.job_id
+        self.part.record = await tools.journal.move(job_id, self.part.record.index, event)
         if self.part.record.state not in _ON_ITS_WAY:  # there, it keeps the room that it was let into
             self.room.account_for(self.shared.record, self.part.record)
         self.shared.changed.notify()
+        name = self.provider.PROVIDER_NAME
+        announce(tools.poller.feed, self.part, event, provider=name, job_id=job_id, at=tools.runtime.now())
 
     def _tell(self, note: str | None) -> None:
         self.part.note = note

@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 
 import msgspec
 
@@ -157,6 +158,7 @@ def decode_lag(headers: Mapping[str, str], now: float, known: float = 0.0) -> fl
     return known if moment is None else max(moment - now, 0.0)
 
 
+@lru_cache(maxsize=64)  # thousands of answers carry the same second
 def _date(value: str) -> float | None:
     try:
         date = parsedate_to_datetime(value)

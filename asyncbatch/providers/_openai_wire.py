@@ -90,8 +90,14 @@ class OpenAICompatibleProvider(WireProvider):
         return self.read(partial(decode_status, facts=self.facts), answer.body, f"POST {path}")
 
     async def list_statuses(self, *, cursor: str | None = None, limit: int | None = None) -> StatusPage:
+        return await self._page(cursor, limit, Profile.CONTROL)
+
+    async def poll_page(self, *, cursor: str | None = None) -> StatusPage:
+        return await self._page(cursor, None, Profile.POLL)
+
+    async def _page(self, cursor: str | None, limit: int | None, profile: Profile) -> StatusPage:
         params = {"limit": str(self.page_size(limit)), **({"after": cursor} if cursor else {})}
-        body = await self.transport.get("/batches", params=params)
+        body = await self.transport.get("/batches", params=params, profile=profile)
         return self.read(partial(decode_page, facts=self.facts), body, "GET /batches")
 
     async def fence(self, submission: PreparedSubmission) -> bool:

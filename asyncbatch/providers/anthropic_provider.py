@@ -321,9 +321,14 @@ class AnthropicBatchProvider(WireProvider):
         return self.read(partial(decode_status, facts=self.facts), answer.body, f"POST {path}")
 
     async def list_statuses(self, *, cursor: str | None = None, limit: int | None = None) -> StatusPage:
-        size = self.page_size(limit or _USUAL_PAGE)
-        params = {"limit": str(size), **({"after_id": cursor} if cursor else {})}
-        body = await self.transport.get(_BATCHES, params=params)
+        return await self._page(cursor, limit or _USUAL_PAGE, Profile.CONTROL)
+
+    async def poll_page(self, *, cursor: str | None = None) -> StatusPage:
+        return await self._page(cursor, None, Profile.POLL)
+
+    async def _page(self, cursor: str | None, limit: int | None, profile: Profile) -> StatusPage:
+        params = {"limit": str(self.page_size(limit)), **({"after_id": cursor} if cursor else {})}
+        body = await self.transport.get(_BATCHES, params=params, profile=profile)
         decode = partial(decode_page, facts=self.facts)
         return await self.runtime.offload(self.read, decode, body, f"GET {_BATCHES}")
 

@@ -201,10 +201,16 @@ class GeminiBatchProvider(WireProvider):
         return msgspec.structs.replace(status, status=BatchStatus.CANCELLING)
 
     async def list_statuses(self, *, cursor: str | None = None, limit: int | None = None) -> StatusPage:
+        return await self._listed(cursor, limit, Profile.CONTROL)
+
+    async def poll_page(self, *, cursor: str | None = None) -> StatusPage:
+        return await self._listed(cursor, None, Profile.POLL)
+
+    async def _listed(self, cursor: str | None, limit: int | None, profile: Profile) -> StatusPage:
         """Give a page; an operation that holds its answers is emptied by itself, so that the page becomes small."""
         params = {"pageSize": str(self.page_size(limit)), **({"pageToken": cursor} if cursor else {})}
         found: list[bytes] = []
-        async with self._fetched(f"/{self._version}/batches", params=params) as document:
+        async with self._fetched(f"/{self._version}/batches", profile, params=params) as document:
             cutter = ItemCutter([("operations",)], within=HELD)
             rest = await self._cut(document, cutter, lambda items: found.extend(item for _, item in items))
         return self.read(partial(self._page, found), rest, "GET /batches")

@@ -117,9 +117,15 @@ class MistralBatchProvider(WireProvider):
         return self.read(partial(decode_status, facts=self.facts), answer.body, f"POST {path}")
 
     async def list_statuses(self, *, cursor: str | None = None, limit: int | None = None) -> StatusPage:
+        return await self._page(cursor, limit, Profile.CONTROL)
+
+    async def poll_page(self, *, cursor: str | None = None) -> StatusPage:
+        return await self._page(cursor, None, Profile.POLL)
+
+    async def _page(self, cursor: str | None, limit: int | None, profile: Profile) -> StatusPage:
         page, size = int(cursor or 0), self.page_size(limit)
         params = {"page": str(page), "page_size": str(size), "order_by": "-created"}
-        body = await self.transport.get(_JOBS, params=params)
+        body = await self.transport.get(_JOBS, params=params, profile=profile)
         return self.read(partial(decode_page, facts=self.facts, page=page, size=size), body, f"GET {_JOBS}")
 
     async def fence(self, submission: PreparedSubmission) -> bool:

@@ -10,7 +10,7 @@ from asyncbatch.transport.bodies import Body, Streamed, StreamedPayload, multipa
 from asyncbatch.transport.creates import send_create
 from asyncbatch.transport.downloads import Answer
 from asyncbatch.transport.exchange import Exchange
-from asyncbatch.transport.origin import Call, Origin, call_to_origin
+from asyncbatch.transport.origin import Call, Origin, Outset
 from asyncbatch.transport.sessions import Headers, Profile, Sessions
 from asyncbatch.transport.transfers import Sink, Transfer
 
@@ -29,7 +29,7 @@ class Transport:
         self, *, sessions: Sessions, runtime: Runtime, facts: ProviderFacts, origin: Origin, retry: Retry | None = None
     ) -> None:
         self._runtime = runtime
-        self._origin = origin
+        self._outset = Outset(origin)
         self._exchange = Exchange(
             sessions=sessions, runtime=runtime, facts=facts, origin=origin, retry=retry or Retry()
         )
@@ -43,6 +43,11 @@ class Transport:
     def lag_s(self) -> float:
         """Seconds by which our clock was behind the server's at its last answer; never negative."""
         return self._exchange.lag_s
+
+    @property
+    def rests_until(self) -> float:
+        """When the account has requests again, Unix seconds, by the last answer that said that it has none; else 0."""
+        return self._exchange.rests_until
 
     def retry_after(self, answer: Answer) -> float | None:
         """Give the seconds that an answer, a success too, asks us to wait."""
@@ -229,7 +234,7 @@ class Transport:
         headers: Mapping[str, str] | None = None,
         body: Body = None,
     ) -> Call:
-        return call_to_origin(self._origin, method, path, params=params, headers=_with_kind(headers, body))
+        return self._outset.call(method, path, params=params, headers=_with_kind(headers, body))
 
     async def _send(
         self,
@@ -261,4 +266,6 @@ class _Unshown(str):
 
 def _with_kind(headers: Mapping[str, str] | None, body: Body) -> dict[str, str]:
     """Say of bytes that they are JSON, unless the caller says what they are."""
+    if body is None and not headers:
+        return Headers()
     return Headers.merged({"Content-Type": _JSON} if isinstance(body, bytes) else {}, headers or {})

@@ -8,6 +8,7 @@ import anyio
 
 from asyncbatch.catalog import ProviderFacts
 from asyncbatch.exceptions import ProviderError, ProviderPermanentError, ProviderTransientError
+from asyncbatch.planning.quota import decode_rest
 from asyncbatch.planning.retry import Retry, RetryBudget, decode_lag, decode_lead, decode_retry_after, next_delay
 from asyncbatch.runtime import Runtime
 from asyncbatch.transport.bodies import StreamedPayload
@@ -44,6 +45,8 @@ class Exchange:
         """Seconds by which our clock was ahead of the server's at its last answer; never negative."""
         self.lag_s = 0.0
         """Seconds by which it was behind; never negative."""
+        self.rests_until = 0.0
+        """When the account has requests again, Unix seconds, by the last answer that said that it has none."""
 
     @property
     def http(self) -> Http:
@@ -69,8 +72,9 @@ class Exchange:
             session = self._sessions.get(profile)
             asked = session.request(call.method, call.url, data=body, headers=call.headers, **options)
             async with Opened(await asked) as opened:
-                self._set_clock(call, opened.response.headers)
-                return Answer(opened.response.status, opened.response.headers, await self._read(opened))
+                self._take_note(call, opened.response.headers)
+                body = await self._read(opened, is_limited=options["timeout"].total is not None)
+                return Answer(opened.response.status, opened.response.headers, body)
 
     async def asked(
         self,
@@ -86,7 +90,11 @@ class Exchange:
         async def send() -> Answer:
             return await self.once(call, body, profile=profile)
 
-        return await self.repeated(lambda: self.checked(call, send, also), retry=retry)
+        if retry:
+            return await self.repeated(lambda: self.checked(call, send, also))
+        answer = await self.checked(call, send, also)
+        self._budget.give(0)
+        return answer
 
     async def checked(self, call: Call, send: Callable[[], Awaitable[Answer]], also: Collection[int] = ()) -> Answer:
         """Send, and make an error of whatever is no success; the statuses in `also` are answers like any."""
@@ -169,20 +177,32 @@ class Exchange:
         """Give the seconds that an answer asks us to wait."""
         return decode_retry_after(answer.headers, self._runtime.now())
 
+    def _take_note(self, call: Call, headers: Mapping[str, str]) -> None:
+        self._set_clock(call, headers)
+        now = self._runtime.now()
+        rest_s = decode_rest(headers, now) if call.has_key else None
+        if rest_s is not None:
+            self.rests_until = now + rest_s
+
     def _set_clock(self, call: Call, headers: Mapping[str, str]) -> None:
         if call.has_key:  # a stranger's clock says nothing
             now = self._runtime.now()
             self.lead_s, self.lag_s = decode_lead(headers, now, self.lead_s), decode_lag(headers, now, self.lag_s)
 
-    async def _read(self, opened: Opened, beginning: int | None = None) -> bytes:
+    async def _read(self, opened: Opened, beginning: int | None = None, *, is_limited: bool = False) -> bytes:
         """Read an answer, or so many bytes of it at most."""
-        pieces, size = list[bytes](), 0
+        if is_limited:  # by the call's own limit, in which its answer is
+            return await self._pieces(opened, beginning)
         with anyio.fail_after(self.http.control_total_s):  # an upload has no limit in all, but what answers it is small
-            async for piece in opened.response.content.iter_any():
-                pieces.append(piece)
-                size += len(piece)
-                if beginning is not None and size >= beginning:
-                    break
-                if size > self.http.answer_bytes:
-                    raise UnfitAnswerError(f"the answer is larger than {self.http.answer_bytes} bytes")
+            return await self._pieces(opened, beginning)
+
+    async def _pieces(self, opened: Opened, beginning: int | None) -> bytes:
+        content, pieces, size = opened.response.content, list[bytes](), 0
+        while piece := await content.readany():
+            pieces.append(piece)
+            size += len(piece)
+            if beginning is not None and size >= beginning:
+                break
+            if size > self.http.answer_bytes:
+                raise UnfitAnswerError(f"the answer is larger than {self.http.answer_bytes} bytes")
         return b"".join(pieces)[:beginning]

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 
 import msgspec
 from yarl import URL
@@ -63,24 +64,47 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
         yield self.what
 
 
-def call_to_origin(
-    origin: Origin,
-    method: str,
-    path: str,
-    *,
-    params: Mapping[str, str] | None = None,
-    headers: Mapping[str, str] | None = None,
-) -> Call:
-    """Make a call to a path below the account's base URL, with its credentials; no header of the call replaces those."""
-    url = URL(origin.base_url + path, encoded=True)
-    return Call(
-        method=method,
-        url=url.with_query(dict(params)) if params else url,
-        headers=Headers.merged({"User-Agent": USER_AGENT}, origin.headers, headers or {}, origin.secret_headers),
-        what=f"{method} {path}",
-        where=str(URL(origin.base_url).origin()) if "://" in origin.base_url else origin.base_url,
-        secrets=origin.secrets,
-    )
+class Outset:
+    """What all calls of an account have in common, worked out once: nobody changes the headers of a call."""
+
+    def __init__(self, origin: Origin) -> None:
+        self._origin = origin
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Call:
+        """Make a call to a path below the account's base URL, with its credentials; no header of the call replaces those."""
+        url = URL(self._origin.base_url + path, encoded=True)
+        return Call(
+            method=method,
+            url=url.with_query(dict(params)) if params else url,
+            headers=self._merged(headers) if headers else self._headers,
+            what=f"{method} {path}",
+            where=self._where,
+            secrets=self._secrets,
+        )
+
+    def _merged(self, headers: Mapping[str, str]) -> Headers:
+        origin = self._origin
+        return Headers.merged({"User-Agent": USER_AGENT}, origin.headers, headers, origin.secret_headers)
+
+    @cached_property
+    def _headers(self) -> Headers:
+        return self._merged({})
+
+    @cached_property
+    def _secrets(self) -> tuple[str, ...]:
+        return self._origin.secrets
+
+    @cached_property
+    def _where(self) -> str:
+        base_url = self._origin.base_url
+        return str(URL(base_url).origin()) if "://" in base_url else base_url
 
 
 def call_to_server_url(origin: Origin, method: str, text: str, headers: Mapping[str, str] | None = None) -> Call:

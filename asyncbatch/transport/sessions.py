@@ -175,6 +175,7 @@ class Sessions(LoopBound):
         self.http = http or Http()
         self._given = session
         self._sessions: dict[str, aiohttp.ClientSession] = {}
+        self._timeouts = {profile: self.http.timeout(profile) for profile in Profile}
         self._turns: WeakValueDictionary[tuple[Profile, str], Turns] = WeakValueDictionary()
 
     async def open(self) -> None:
@@ -217,7 +218,7 @@ class Sessions(LoopBound):
 
         With `silence_s` the call streams: whatever its profile, there is a limit for each silence and none in all.
         """
-        timeout = self.http.timeout(profile) if silence_s is None else self.http.streaming(silence_s)
+        timeout = self._timeouts[profile] if silence_s is None else self.http.streaming(silence_s)
         options = Options(timeout=timeout, allow_redirects=False, raise_for_status=False, auto_decompress=True)
         if self.http.proxy is not None:
             options["proxy"] = self.http.proxy

@@ -203,8 +203,8 @@ async def test_the_first_questions_about_many_batches_are_spread(poller, clock, 
         pass
 
     first = [at - started for _, at in provider.asked]
-    assert max(first) < 10
-    assert len(set(first)) > 100
+    assert len([at for at in first if at < 5]) <= 10 + 5, "a few may come together, and then one a second"
+    assert max(first) < 200
 
 
 async def test_a_providers_own_minimum_is_kept(runtime):

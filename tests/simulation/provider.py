@@ -46,6 +46,9 @@ class SimulatedProvider(BaseBatchProvider):
     has_facts = True  # it has an account, so that the journal knows who pays
     account = SimpleNamespace(fingerprint="key-1")
     poll_floor_s = 0.0
+    window_s = None
+    list_page_size = 20
+    is_list_whole = True
 
     def supports_model(self, model: str, mode: BatchMode | None = None) -> bool:
         return model == "m"

@@ -11,7 +11,7 @@ from asyncbatch.catalog._facts import ErrorRule
 from asyncbatch.enums import ErrorClass
 from asyncbatch.transport import Origin
 from asyncbatch.transport.errors import from_answer
-from asyncbatch.transport.origin import call_to_origin
+from asyncbatch.transport.origin import Outset
 
 RULE = ErrorRule(status=(400,), code="API_KEY_INVALID", error_class=ErrorClass.PERMANENT, auth=True)
 FACTS = msgspec.structs.replace(load_catalog().provider("openai"), errors=(RULE,))
@@ -19,7 +19,7 @@ FACTS = msgspec.structs.replace(load_catalog().provider("openai"), errors=(RULE,
 
 def test_a_call_shows_neither_headers_nor_address():
     origin = Origin(base_url="https://api.invalid/v1", secret_headers={"api-key": "canary-1234"})
-    call = call_to_origin(origin, "GET", "/x", params={"token": "canary-5678"})
+    call = Outset(origin).call("GET", "/x", params={"token": "canary-5678"})
 
     assert repr(call) == "Call('GET /x')"
     assert list(call.__rich_repr__()) == ["GET /x"]

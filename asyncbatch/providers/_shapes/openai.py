@@ -119,15 +119,16 @@ _LINE = msgspec.json.Decoder(_Line)
 _REFUSAL = msgspec.json.Decoder(_Refusal, strict=False)
 
 
-def decode_status(body: bytes, facts: ProviderFacts) -> ProviderStatus:
+def decode_status(body: bytes | msgspec.Raw, facts: ProviderFacts) -> ProviderStatus:
     """Read a batch object. Raises `msgspec.DecodeError` where it is none."""
     batch = _BATCH.decode(body)
+    status = facts.normalize_status(batch.status)
     counts = batch.request_counts or _Counts()
     errors = tuple(_error_item(fault) for fault in (batch.errors.data or [] if batch.errors else []))
     ended = batch.completed_at or batch.failed_at or batch.expired_at or batch.cancelled_at
     return ProviderStatus(
         provider_batch_id=batch.id,
-        status=facts.normalize_status(batch.status),
+        status=status,
         raw_status=batch.status,
         progress=Progress(total=counts.total or 0, completed=counts.completed or 0, failed=counts.failed or 0),
         error_message=errors[0].message if errors else None,
@@ -138,7 +139,7 @@ def decode_status(body: bytes, facts: ProviderFacts) -> ProviderStatus:
         results_expire_at=ended + facts.retention.output_s if ended and facts.retention.output_s else None,
         # An empty id means the same as none.
         result_uris=without_empty((batch.output_file_id, batch.error_file_id)),
-        usage=_batch_usage(body),
+        usage=_batch_usage(bytes(body)) if status.is_terminal else None,
         endpoint=batch.endpoint,
         input_ref=batch.input_file_id or None,
         metadata=batch.metadata or {},
@@ -186,7 +187,7 @@ def _word(value: Any) -> str:
 
 def _batch_usage(body: bytes) -> UsageInfo | None:
     usage = answers.usage("openai.responses", body)
-    return usage if usage and usage.total_tokens else None  # zeros until the batch is over: nothing is known yet
+    return usage if usage and usage.total_tokens else None  # zeros: nothing is known
 
 
 def is_created(body: bytes, submission: PreparedSubmission) -> bool:
@@ -201,7 +202,7 @@ def is_created(body: bytes, submission: PreparedSubmission) -> bool:
 def decode_page(body: bytes, facts: ProviderFacts) -> StatusPage:
     """Read a page of the list."""
     page = _PAGE.decode(body)
-    statuses = tuple(decode_status(bytes(item), facts) for item in page.data)
+    statuses = tuple(decode_status(item, facts) for item in page.data)
     last = page.last_id or (statuses[-1].provider_batch_id if statuses else None)
     return StatusPage(statuses=statuses, cursor=last if page.has_more else None)
 

@@ -1,0 +1,192 @@
+"""A batch that is watched: what its owner holds, and what the lane remembers about it between two questions."""
+
+import logging
+from collections.abc import AsyncIterable, Callable, Generator
+from datetime import datetime
+from typing import Any
+
+import anyio
+
+from asyncbatch.base_provider import BaseBatchProvider
+from asyncbatch.dto import ProviderResultRow, ProviderStatus
+from asyncbatch.enums import BatchStatus
+from asyncbatch.planning.schedule import PollState
+
+_log = logging.getLogger("asyncbatch.poller")
+
+
+def _no_one() -> None:
+    """Whoever watches a batch is told once there is somebody."""
+
+
+class BatchHandle:
+    """A batch that is watched. `await` it for its last status.
+
+    Attributes:
+        provider: Whom to ask.
+        provider_batch_id: The batch's name there.
+        last: The latest reading; None before the first.
+        is_overdue: Whether it runs on past the end that its provider promised; it is watched on all the same.
+        job_id: The job that it belongs to, where a client watches it.
+    """
+
+    def __init__(self, provider: BaseBatchProvider, provider_batch_id: str) -> None:
+        self.provider = provider
+        self.provider_batch_id = provider_batch_id
+        self.last: ProviderStatus | None = None
+        self.is_overdue = False
+        self.job_id: str | None = None
+        self._trouble: str | None = None
+        self._error: BaseException | None = None
+        self._done = anyio.Event()
+        self._callbacks: list[Callable[[], None]] = []
+        self._on_reading: list[Callable[[], None]] = []
+        self._on_wake: Callable[[], None] = _no_one
+
+    def __repr__(self) -> str:
+        return f"<BatchHandle {self.provider.PROVIDER_NAME}/{self.provider_batch_id} {self.status.value}>"
+
+    @property
+    def status(self) -> BatchStatus:
+        """Where the batch stood when it was last asked about; UNKNOWN before that."""
+        return self.last.status if self.last else BatchStatus.UNKNOWN
+
+    @property
+    def trouble(self) -> str | None:
+        """What is not as it should be: it cannot be asked about, since when and why, or is overdue; None while all is well."""
+        if self._trouble is None and self.is_overdue and not self.is_done:
+            return "overdue: it runs on past the end that its provider promised"
+        return self._trouble
+
+    @property
+    def is_done(self) -> bool:
+        """Whether watching is over: the batch ended, or asking cannot help any more."""
+        return self._done.is_set()
+
+    @property
+    def error(self) -> BaseException | None:
+        """Why watching ended without the batch's end; None otherwise."""
+        return self._error
+
+    def __await__(self) -> Generator[Any, None, ProviderStatus]:
+        return self.wait().__await__()
+
+    async def wait(self) -> ProviderStatus:
+        """Wait for the end of the batch.
+
+        Raises:
+            ProviderPermanentError: What polling cannot outlive: the key is refused, or the batch stays unknown.
+            PollerClosedError: The poller was left first.
+        """
+        await self._done.wait()
+        if self._error is not None:
+            # Without the traces of those who waited before: they would pile up on the one error.
+            raise self._error.with_traceback(None)
+        assert self.last is not None
+        return self.last
+
+    def results(self) -> AsyncIterable[ProviderResultRow]:
+        """Give the answers; see `BaseBatchProvider.fetch_results`."""
+        return self.provider.fetch_results(self.provider_batch_id)
+
+    def on_done(self, callback: Callable[[], None]) -> None:
+        """Call back, on the event loop, when watching is over; at once if it is already."""
+        if self.is_done:
+            callback()
+        else:
+            self._callbacks.append(callback)
+
+    def on_reading(self, callback: Callable[[], None]) -> None:
+        """Call back, on the event loop, after each reading of the batch's status, and when it cannot be read any more."""
+        self._on_reading.append(callback)
+
+    def wake(self) -> bool:
+        """Ask about the batch now, or as soon as its provider lets us; False if watching is over.
+
+        However often it is woken before that, it is asked about once.
+        """
+        if not self.is_done:
+            self._on_wake()
+        return not self.is_done
+
+    def on_wake(self, callback: Callable[[], None]) -> None:
+        """Say who asks about it; called by the poller."""
+        self._on_wake = callback
+
+    def read(self, status: ProviderStatus) -> None:
+        """Take a reading; called by the poller."""
+        self.last, self._trouble = status, None
+        for callback in self._on_reading:
+            self._call(callback)
+
+    def miss(self, error: BaseException, at: float) -> bool:
+        """Take it that the batch could not be asked about; True if that is news. Called by the poller."""
+        if self._trouble is not None:
+            return False
+        since = datetime.fromtimestamp(at).astimezone()
+        self._trouble = f"cannot be asked about since {since:%H:%M:%S}: {error}"
+        for callback in self._on_reading:
+            self._call(callback)
+        return True
+
+    def finish(self, error: BaseException | None = None) -> None:
+        """End the watch; called by the poller, once."""
+        if self.is_done:
+            return
+        self._error = error
+        self._done.set()
+        callbacks, self._callbacks = self._callbacks, []
+        for callback in callbacks:
+            self._call(callback)
+
+    def _call(self, callback: Callable[[], None]) -> None:
+        try:
+            callback()
+        except Exception:  # noqa: BLE001 a listener's fault is not the batch's: it is logged, and the watch goes on
+            _log.exception("%r: a callback failed; the watch goes on", self)
+
+
+class Watch:
+    """What the lane keeps about a handle between two questions.
+
+    Attributes:
+        since: When the watch began, Unix seconds.
+        due: When it is asked about next; None while it is.
+        soonest: Before when its provider does not want to be asked.
+        entry: The number of its place on the agenda; others of it there mean nothing any more.
+        stamp: The number of the last answer about it, or of what woke it: what was asked for before that is older.
+        is_woken: Whether it was woken while it was asked about: the answer may be older than what woke it.
+        is_urgent: Whether somebody said that it is worth asking about it.
+        misses: How often in a row a walk through the list did not find it.
+        skips: Single questions before a walk is made for its sake again.
+    """
+
+    __slots__ = (
+        "due", "entry", "floor_s", "handle", "is_fault_logged", "is_unknown_logged", "is_urgent", "is_woken", "misses", "since",
+        "skips", "soonest", "stamp", "state",
+    )  # fmt: skip
+
+    def __init__(self, handle: BatchHandle, floor_s: float, since: float) -> None:
+        self.handle = handle
+        self.floor_s = floor_s
+        self.since = since
+        self.state = PollState()
+        self.due: float | None = None
+        self.soonest = 0.0
+        self.entry = -1
+        self.stamp = 0
+        self.is_woken = False
+        self.is_urgent = False
+        self.misses = 0
+        self.skips = 0
+        self.is_unknown_logged = False
+        self.is_fault_logged = False
+
+    @property
+    def batch_id(self) -> str:
+        return self.handle.provider_batch_id
+
+    @property
+    def created_at(self) -> float | None:
+        """When the batch was created, by its provider's clock."""
+        return self.handle.last.created_at if self.handle.last is not None else None
