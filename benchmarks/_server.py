@@ -1,7 +1,7 @@
 """The server of all benchmarks: four providers' routes answered with canned bytes, in a process and on a core of its own.
 
 It parses no more of a request than its first line and its length, keeps an upload only where a batch is made of it, and
-sends files with `sendfile`, so that the client is the bottleneck; `GET /bench/cpu` tells what it cost itself, and `_capacity.py`
+sends files with `sendfile`, so that the client is the bottleneck; `GET /bench/cpu` tells what it cost, and `_capacity.py`
 shows what it can do. The key of a call says what kind of account it is:
 
     sweep.COUNT.ROUNDS.NONCE    has COUNT batches, which are over once their list was walked ROUNDS times

@@ -6,7 +6,8 @@ that is an object is a bare body. A string is a prompt. Whatever cannot be sent 
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from math import isfinite
 from typing import Any, NamedTuple, NoReturn, cast
 
 import msgspec
@@ -17,6 +18,9 @@ from asyncbatch.enums import BatchMode
 _ENVELOPE = frozenset({"custom_id", "method", "url", "body"})
 _SHOWN = 80
 _READ = msgspec.json.Decoder[Any]()
+_TEXT = frozenset({str})
+_SCALARS = frozenset({str, int, bool, type(None)})
+_DEEP = 8
 
 
 class RowFault(Exception):  # noqa: N818 a row is at fault; the error that users meet is InvalidRequestsError
@@ -89,7 +93,7 @@ def _prompt(text: str, mode: BatchMode) -> dict[str, Any]:
 
 def _fields(item: Any) -> dict[str, Any]:
     fields: dict[Any, Any]
-    if isinstance(item, Mapping):
+    if type(item) is dict or isinstance(item, Mapping):
         fields = dict(cast("Mapping[Any, Any]", item))
     elif isinstance(item, msgspec.Struct) or (dataclasses.is_dataclass(item) and not isinstance(item, type)):
         fields = _builtins(item)
@@ -97,10 +101,15 @@ def _fields(item: Any) -> dict[str, Any]:
         fields = dump_model(item)
     else:
         raise RowFault("not_an_object", f"a request is an object or a text, not {type(item).__name__}: {shown(item)}")
+    if not _TEXT.issuperset(map(type, fields)):
+        _refuse_wrong_key(fields)
+    return fields
+
+
+def _refuse_wrong_key(fields: Mapping[Any, Any]) -> None:
     wrong = next((key for key in fields if not isinstance(key, str)), None)
     if wrong is not None:
         raise RowFault("not_json", f"the key {shown(wrong)} is no text")
-    return fields
 
 
 def _builtins(item: Any) -> dict[Any, Any]:
@@ -151,7 +160,9 @@ def _refuse_half_envelope(fields: dict[str, Any]) -> NoReturn:
 def encode_json(value: object) -> bytes:
     """Encode strictly, in one line: NaN, infinities, lone surrogates and values that are no JSON are refused by name."""
     try:
-        data = msgspec.json.encode(value, enc_hook=_foreign)
+        data = _ENCODER.encode(value)
+        if is_plain(value):
+            return data
         _READ.decode(data)  # a msgspec.Raw inside travels as it is, and may hold anything
     except UnicodeEncodeError as error:
         raise RowFault(
@@ -164,6 +175,25 @@ def encode_json(value: object) -> bytes:
     return msgspec.json.format(data, indent=-1) if b"\n" in data else data
 
 
+def is_plain(value: Any, deep: int = _DEEP) -> bool:
+    """Whether it holds values of JSON's own types alone, and no number that JSON has no word for.
+
+    What such a value is encoded to needs no second look. Of one that is nested deeper, nothing is said.
+    """
+    kind = type(value)
+    if kind is float:
+        return isfinite(value)
+    if kind is dict:
+        return deep > 0 and _TEXT.issuperset(map(type, value)) and _are_plain(value.values(), deep - 1)
+    return kind in _SCALARS or (kind is list and deep > 0 and _are_plain(value, deep - 1))
+
+
+def _are_plain(values: Collection[Any], deep: int) -> bool:
+    if _SCALARS.issuperset(map(type, values)):  # most values of most requests, and no step of ours for each
+        return True
+    return all(is_plain(value, deep) for value in values if type(value) not in _SCALARS)
+
+
 def _refuse_nan(value: object) -> None:
     try:
         json.dumps(value, allow_nan=False, default=_plain)
@@ -171,6 +201,9 @@ def _refuse_nan(value: object) -> None:
         raise RowFault("nan", f"it holds a number that JSON has no word for (NaN or infinity): {error}") from None
     except TypeError as error:  # a key that msgspec takes and the standard library does not: bytes, a UUID
         raise RowFault("not_json", f"it is not JSON: {error}") from None
+
+
+_ENCODER = msgspec.json.Encoder(enc_hook=_foreign)
 
 
 def _plain(value: object) -> Any:
@@ -181,7 +214,7 @@ def check_id(request_id: str, pattern: Any = None) -> None:
     """Refuse an id that cannot travel; `pattern` is a compiled expression that the provider's ids must match whole."""
     if not request_id:
         raise RowFault("bad_id", "custom_id is empty")
-    if any("\ud800" <= char <= "\udfff" for char in request_id):
+    if not request_id.isascii() and any("\ud800" <= char <= "\udfff" for char in request_id):
         raise RowFault("surrogate", f"custom_id {shown(request_id)} holds a lone surrogate")
     if pattern is not None and not pattern.fullmatch(request_id):
         raise RowFault("bad_id", f"custom_id {shown(request_id)} does not fit this provider's rule {pattern.pattern}")

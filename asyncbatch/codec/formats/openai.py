@@ -11,12 +11,13 @@ from asyncbatch.codec.requests import RowFault, shown
 from asyncbatch.codec.schema import decode_response_format, encode_response_format
 from asyncbatch.enums import BatchMode
 
+_VALUES = (str, int, float, list, type(None))
 _NEEDED = {"chat": "messages", "completion": "prompt", "embedding": "input"}
 
 
 def encode_body(body: dict[str, Any], wish: Wish) -> dict[str, Any]:
     """Fill in the model and refuse what the service would refuse the whole file for."""
-    if wish.mode is not BatchMode.CUSTOM:
+    if wish.mode is not BatchMode.CUSTOM and "extra_body" in body:
         body = _with_extra(body)
     fill_model(body, wish.model)
     refuse_stream(body)
@@ -59,11 +60,13 @@ def _is_type(wanted: Any) -> bool:
     """Whether it is no JSON value: a type, or what was meant for one, such as `list[City]`."""
     if isinstance(wanted, dict):
         return _is_type(cast("dict[str, Any]", wanted).get("json_schema"))
-    return not isinstance(wanted, str | int | float | list | None)
+    return not isinstance(wanted, _VALUES)
 
 
 def _without_cache(given: Any, inner: str, unsupported: Unsupported) -> Any:
     """Give a message or a tool without marks for the cache, on itself and on what stands in it."""
+    if type(given) is dict and "cache_control" not in given and type(cast("Any", given).get(inner)) is str:
+        return cast("Any", given)  # most messages: a text, and no marks at all
     whole: Any = _uncached(given, unsupported)
     if not isinstance(whole, dict):
         return whole

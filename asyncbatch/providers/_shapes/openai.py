@@ -4,6 +4,7 @@ Tolerant on the way in: an empty id means none, counts may be absent, codes may 
 openapi.yaml (Batch, OpenAIFile, BatchRequestOutput), and the behaviour noted in `docs/providers/openai.md`.
 """
 
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -278,8 +279,12 @@ def _never_ran(request_id: str, fault: _Fault, facts: ProviderFacts) -> Provider
 
 def encode_line(wire_id: bytes, body: bytes, endpoint: str) -> bytes:
     """Give a line of an input file."""
-    url = msgspec.json.encode(endpoint)
-    return b'{"custom_id":%b,"method":"POST","url":%b,"body":%b}\n' % (wire_id, url, body)
+    return b'{"custom_id":%b,"method":"POST","url":%b,"body":%b}\n' % (wire_id, _url(endpoint), body)
+
+
+@cache
+def _url(endpoint: str) -> bytes:
+    return msgspec.json.encode(endpoint)
 
 
 def encode_upload(expires_s: int | None) -> dict[str, str]:
