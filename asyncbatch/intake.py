@@ -6,6 +6,7 @@ in a thread, about a megabyte at a time. What is held in memory is one such slic
 
 import hashlib
 import re
+import sys
 import threading
 from array import array
 from collections import Counter
@@ -170,7 +171,8 @@ class _Reader:
         self._noted: list[bytes] = []
         self._prefix = (rules.wire_prefix or "").encode()
         self._most = min(
-            (most for most in (rules.limits.file_bytes, rules.line_bytes) if most is not None), default=None
+            (most for most in (rules.limits.file_bytes, rules.line_bytes) if most is not None),
+            default=sys.maxsize,
         )
         self._has_own_ids = False
         self._nameless = array("Q")
@@ -199,6 +201,7 @@ class _Reader:
     def _read(self, items: list[Any]) -> None:
         lines: list[bytes] = []
         ids: list[str] = []
+        prefix = self._prefix
         for item in items:
             try:
                 request_id, encoded = self._encode(item, ids)
@@ -211,7 +214,8 @@ class _Reader:
                 self._chunker.add(len(line), encoded.inputs)
                 if encoded.dropped:
                     self._dropped.update(encoded.dropped)
-                self._note(request_id, line)
+                # The prefix is made anew each time, and no part of what was handed in.
+                self._noted += (request_id.encode(), b"\n", line.replace(prefix, b"", 1) if prefix else line)
             self._row += 1
         self._digest.update(b"".join(self._noted))
         self._noted.clear()
@@ -228,17 +232,18 @@ class _Reader:
         except RowFault:
             self._nameless.append(self._row)
             raise
-        if self._was_seen(request_id, is_own=request_id is not minted):
+        is_own = request_id is not minted
+        if (is_own or self._has_own_ids) and self._was_seen(request_id):
             self._refuse_duplicate(request_id, ids)
         encoded = rules.encode(request, request_id if rules.wire_prefix is None else rules.wire_prefix + minted)
-        self._check_size(len(encoded.line), encoded.inputs)
+        size = len(encoded.line)
+        if size > self._most or rules.limits.inputs is not None:
+            self._check_size(size, encoded.inputs)
         return request_id, encoded
 
-    def _was_seen(self, request_id: str, *, is_own: bool) -> bool:
-        """Remember an id. Numbers of rows are all different, so they are remembered from the first id on that is none."""
+    def _was_seen(self, request_id: str) -> bool:
+        """Remember an id. Numbers of rows all differ, so they are remembered only once there is an id of another kind."""
         if not self._has_own_ids:
-            if not is_own:
-                return False
             self._has_own_ids, nameless = True, set(self._nameless)
             for row in range(self._row):
                 if row not in nameless:
@@ -254,12 +259,8 @@ class _Reader:
             where = f"row {first}" if first is not None and not self._refused else "an earlier row"
             raise RowFault("duplicate_id", f"custom_id {shown(request_id)} was used before, by {where}")
 
-    def _note(self, request_id: str, line: bytes) -> None:
-        prefix = self._prefix  # made anew each time, and no part of what was handed in
-        self._noted += (request_id.encode(), b"\n", line.replace(prefix, b"", 1) if prefix else line)
-
     def _check_size(self, size: int, inputs: int) -> None:
-        if self._most is not None and size > self._most:
+        if size > self._most:
             raise RowFault("too_large", f"it is {size:,} bytes long; a request may have {self._most:,}")
         limits = self._rules.limits
         if limits.inputs is not None and not limits.fits_alone(size, inputs):

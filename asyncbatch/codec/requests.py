@@ -6,9 +6,9 @@ that is an object is a bare body. A string is a prompt. Whatever cannot be sent 
 
 import dataclasses
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from math import isfinite
-from typing import Any, NamedTuple, NoReturn, cast
+from typing import Any, NoReturn, cast
 
 import msgspec
 
@@ -32,7 +32,7 @@ class RowFault(Exception):  # noqa: N818 a row is at fault; the error that users
         self.message = message
 
 
-class Request(NamedTuple):
+class Request(msgspec.Struct, frozen=True):
     """A request in one shape: its own id if it has one, its body, and the path it insists on if it does."""
 
     request_id: str | None
@@ -40,7 +40,7 @@ class Request(NamedTuple):
     url: str | None = None
 
 
-class EncodedRow(NamedTuple):
+class EncodedRow(msgspec.Struct, frozen=True):
     """A request as it travels: its line, newline included, how many inputs it counts for, and what was left out of it."""
 
     line: bytes
@@ -161,7 +161,7 @@ def encode_json(value: object) -> bytes:
     """Encode strictly, in one line: NaN, infinities, lone surrogates and values that are no JSON are refused by name."""
     try:
         data = _ENCODER.encode(value)
-        if is_plain(value):
+        if type(value) is str or is_plain(value):
             return data
         _READ.decode(data)  # a msgspec.Raw inside travels as it is, and may hold anything
     except UnicodeEncodeError as error:
@@ -180,18 +180,19 @@ def is_plain(value: Any, deep: int = _DEEP) -> bool:
 
     What such a value is encoded to needs no second look. Of one that is nested deeper, nothing is said.
     """
-    kind = type(value)
-    if kind is float:
-        return isfinite(value)
+    kind, values = type(value), value
     if kind is dict:
-        return deep > 0 and _TEXT.issuperset(map(type, value)) and _are_plain(value.values(), deep - 1)
-    return kind in _SCALARS or (kind is list and deep > 0 and _are_plain(value, deep - 1))
-
-
-def _are_plain(values: Collection[Any], deep: int) -> bool:
+        if not _TEXT.issuperset(map(type, value)):
+            return False
+        values = value.values()
+    elif kind is not list:
+        return kind in _SCALARS or (kind is float and isfinite(value))
     if _SCALARS.issuperset(map(type, values)):  # most values of most requests, and no step of ours for each
         return True
-    return all(is_plain(value, deep) for value in values if type(value) not in _SCALARS)
+    for inner in values if deep else ():
+        if type(inner) not in _SCALARS and not is_plain(inner, deep - 1):
+            return False
+    return deep > 0
 
 
 def _refuse_nan(value: object) -> None:

@@ -53,6 +53,7 @@ class RowEncoder:
         self._rules = rules
         self._made = format_of(rules.format)
         self._kind = rules.format.partition(".")[2]
+        self._is_counted = self._kind == "embedding"
         self._urls = (None, rules.endpoint, OPENAI_URLS.get(rules.mode))
         self._wish = self._new_wish()
 
@@ -62,13 +63,14 @@ class RowEncoder:
         if request.url not in self._urls:
             raise RowFault("bad_url", f"its url is {shown(request.url)}, but this job goes to {rules.endpoint}")
         try:
-            body = self._made.encode_body(_with_model(request.body, rules), wish)
+            body = request.body if not rules.is_replacing_model else _with_model(request.body, rules)
+            body = self._made.encode_body(body, wish)
         except RowFault:
             self._end(wish.unsupported)  # what went wrong may only be that something is left out
             raise
-        dropped = self._end(wish.unsupported)
+        dropped = () if wish.unsupported.is_unused else self._end(wish.unsupported)
         line = rules.line(encode_json(wire_id), encode_json(body))
-        return EncodedRow(line, self._made.count_inputs(body, self._kind), dropped)
+        return EncodedRow(line, self._made.count_inputs(body, self._kind) if self._is_counted else 1, dropped)
 
     def _end(self, unsupported: Unsupported) -> tuple[str, ...]:
         """Refuse a row for what it asked for in vain, or give what was left out of it; the next one begins anew."""
@@ -96,9 +98,7 @@ def encode_row(request: Request, wire_id: str, rules: RowRules) -> EncodedRow:
 
 
 def _with_model(body: dict[str, Any], rules: RowRules) -> dict[str, Any]:
-    """Give a body whose own model, if it names one, is the job's where that is asked for."""
-    if not rules.is_replacing_model:
-        return body
+    """Give a body whose own model, if it names one, is the job's."""
     made = _replaced(body, rules.model)
     extra = made.get("extra_body")
     if rules.mode is not BatchMode.CUSTOM and isinstance(extra, dict):

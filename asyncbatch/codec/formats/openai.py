@@ -11,6 +11,7 @@ from asyncbatch.codec.requests import RowFault, shown
 from asyncbatch.codec.schema import decode_response_format, encode_response_format
 from asyncbatch.enums import BatchMode
 
+_MARKED = frozenset({"response_format", "top_k", "cache_control", "tools"})
 _VALUES = (str, int, float, list, type(None))
 _NEEDED = {"chat": "messages", "completion": "prompt", "embedding": "input"}
 
@@ -36,7 +37,7 @@ def encode_body(body: dict[str, Any], wish: Wish) -> dict[str, Any]:
 
 def _in_own_words(body: dict[str, Any], wish: Wish) -> dict[str, Any]:
     """Put what is read for every provider, and is no field of OpenAI's, into OpenAI's own words."""
-    if wish.kind == "chat":
+    if wish.kind == "chat" and not (_MARKED.isdisjoint(body) and all(map(_is_text, body["messages"]))):
         if _is_type(body.get("response_format")):
             schema, _ = decode_response_format(body["response_format"], wish.unsupported)
             body["response_format"] = encode_response_format(schema) if schema else {"type": "text"}
@@ -47,6 +48,11 @@ def _in_own_words(body: dict[str, Any], wish: Wish) -> dict[str, Any]:
         if isinstance(body.get("tools"), list):
             body["tools"] = [_without_cache(tool, "function", wish.unsupported) for tool in body["tools"]]
     return body
+
+
+def _is_text(message: Any) -> bool:
+    """Whether a message is as most of them are: a text, and no marks at all."""
+    return type(message) is dict and "cache_control" not in message and type(cast("Any", message).get("content")) is str
 
 
 def _with_extra(body: dict[str, Any]) -> dict[str, Any]:
@@ -65,8 +71,6 @@ def _is_type(wanted: Any) -> bool:
 
 def _without_cache(given: Any, inner: str, unsupported: Unsupported) -> Any:
     """Give a message or a tool without marks for the cache, on itself and on what stands in it."""
-    if type(given) is dict and "cache_control" not in given and type(cast("Any", given).get(inner)) is str:
-        return cast("Any", given)  # most messages: a text, and no marks at all
     whole: Any = _uncached(given, unsupported)
     if not isinstance(whole, dict):
         return whole
