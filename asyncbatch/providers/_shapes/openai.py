@@ -230,10 +230,10 @@ def _undecodable(line: bytes, why: str) -> ProviderResultRow:
 
 
 def _answered(item: _Line, answer: _Answer, format: str, facts: ProviderFacts) -> ProviderResultRow:  # noqa: A002
-    body = answer.body.copy()
+    body = answer.body  # a part of its line, which is little more than this, and is kept by it
     metadata = {"provider_request_id": answer.request_id} if answer.request_id else {}
     if 200 <= answer.status_code < 300 and body and body != _NULL:
-        usage = answers.usage(format, bytes(body))
+        usage = answers.usage(format, body)
         return ProviderResultRow(
             request_id=item.custom_id,
             status=ResultStatus.SUCCEEDED,
