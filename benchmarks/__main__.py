@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks._capacity import capacity
-from benchmarks._frame import Bench, figures_of, is_there, judged, ratio, run_case, versions_of, wanted
+from benchmarks._frame import Bench, figures_of, grown, is_there, judged, ratio, run_case, versions_of, wanted
 from benchmarks._report import machine, markdown, verdict
 
 NAMES = sorted(path.stem for path in Path(__file__).parent.glob("[!_]*.py"))
@@ -40,6 +40,7 @@ def answer_of(name: str, options: argparse.Namespace, directory: str) -> dict[st
         verdicts += judged(bench, case, runs, figures)
         versions |= {item.name: versions_of(item) for item in contenders}
         cases.append({"name": case.name, "figures": figures, "ratios": ratios, "failed": done["failed"]})
+    verdicts += grown(bench, {case["name"]: case["figures"][OURS] for case in cases if OURS in case["figures"]})
     return {
         "name": name, "question": " ".join(bench.question.split("\n\n")[0].split()), "unit": bench.unit, "ours": OURS,
         "rounds": options.rounds, "scale": options.scale, "machine": place, "versions": versions, "cases": cases,

@@ -93,6 +93,8 @@ class Bench(msgspec.Struct, frozen=True, kw_only=True):
     """Units of the run that nobody counts: imports, first connections."""
     setup: Callable[[Place], object] | None = None
     """Makes what every contender needs, before the first round."""
+    flat: tuple[tuple[str, float], ...] = ()
+    """Measures of ours that must not grow from the first case to the last by more than such a factor."""
     absent: tuple[tuple[str, str], ...] = ()
     """Peers that cannot be asked, with the reason."""
 
@@ -264,6 +266,7 @@ def figures_of(runs: list[dict[str, float]], case: Case) -> dict[str, float]:
         "memory_mb": max(run["rss_peak_mb"] for run in runs) - runs[0]["rss_before_mb"],
         "server_share": middle["server_s"] / middle["wall_s"],
     }
+    figures |= {key: middle[key] for key in middle if key.endswith("_ms")}
     return {**figures, "mb_per_cpu_s": size / 1e6 / middle["cpu_s"]} if size else figures
 
 
@@ -297,6 +300,20 @@ def judged(
                 "found": round(found, 3),
                 "is_met": is_met,
             }
+        )
+    return verdicts
+
+
+def grown(bench: Bench, figures: dict[str, dict[str, float]]) -> list[dict[str, Any]]:
+    """Compare the last case with the first, where a measure has to stay flat; `figures` are ours, by case."""
+    verdicts = []
+    names = list(figures)
+    for measured, limit in bench.flat if len(names) > 1 else ():
+        found = figures[names[-1]][measured] / figures[names[0]][measured]
+        what = f"{measured}, {names[-1]} by {names[0]}"
+        is_met = found <= limit
+        verdicts.append(
+            {"case": "all", "what": what, "target": f"≤ {limit:g}", "found": round(found, 3), "is_met": is_met}
         )
     return verdicts
 

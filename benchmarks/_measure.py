@@ -7,6 +7,12 @@ import sys
 import time
 
 TICK_S = 0.001
+_noted: dict[str, float] = {}
+
+
+def note(name: str, value: float) -> None:
+    """Add a figure of a contender's own to those of the present run."""
+    _noted[name] = value
 
 
 class Stall:
@@ -64,6 +70,7 @@ def forget_peak():
 
 async def measure(work):
     """Run a coroutine function; gives its figures, and what it returned."""
+    _noted.clear()
     gc.collect()
     forget_peak()
     before = resident_mb()
@@ -78,5 +85,6 @@ async def measure(work):
         "held_ms": stall.cpu_s * 1000,
         "rss_before_mb": before,
         "rss_peak_mb": peak_mb(),
+        **_noted,
     }
     return figures, returned

@@ -12,6 +12,9 @@ _COLUMNS = {
     "stall_ms": ("longest stall, ms", "{:,.1f}"),
     "held_ms": ("own work in it, ms", "{:,.1f}"),
     "memory_mb": ("more memory, MB", "{:,.1f}"),
+    "idle_p99_ms": ("visitors' p99 before, ms", "{:,.1f}"),
+    "p50_ms": ("median meanwhile, ms", "{:,.1f}"),
+    "p99_ms": ("p99 meanwhile, ms", "{:,.1f}"),
     "server_share": ("server busy", "{:.0%}"),
 }
 
