@@ -84,7 +84,7 @@ async def anthropic_sdk(place: Place):
 async def google_sdk(place: Place):
     from google import genai
 
-    client = genai.Client(api_key="bench", http_options={"base_url": place.url})
+    client = genai.Client(api_key="bench", http_options={"base_url": place.url, "api_version": "v1beta"})
 
     async def ask(name):
         return (await client.aio.batches.get(name=f"batches/{name}")).state.name == "JOB_STATE_SUCCEEDED"
