@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from asyncbatch.exceptions import ScopeError, StorageError
 from asyncbatch.request_ids import IdIndex, RequestIds
-from asyncbatch.spool import IN_MEMORY_BYTES, SENT_BYTES, SpoolFile, SpoolSpace
+from asyncbatch.spool import IN_MEMORY_BYTES, MANY_BYTES, SENT_BYTES, SpoolFile, SpoolSpace
 from asyncbatch.testing.runtime import virtual_runtime
 
 MEBIBYTE = bytes(range(256)) * 4096
@@ -93,6 +93,25 @@ async def test_a_body_is_read_in_pieces_of_at_most_a_mebibyte(space, size):
 
     assert b"".join(pieces) == body
     assert all(0 < len(piece) <= SENT_BYTES for piece in pieces)
+
+
+def test_bodies_of_which_there_are_many_share_the_memory_that_they_may_hold(space):
+    alone = space.new()
+    few = [space.new(is_one_of_many=True) for _ in range(4)]
+    for file in (alone, *few):
+        file.append(b"x" * IN_MEMORY_BYTES)
+    assert [file.path for file in (alone, *few)] == [None] * 5
+
+    many = [space.new(is_one_of_many=True) for _ in range(252)]
+    for file in many:
+        file.append(b"x" * (MANY_BYTES // 256))
+        assert file.path is None
+        file.append(b"y")
+
+    assert all(file.path is not None for file in many)
+    assert {file.read() for file in many} == {b"x" * (MANY_BYTES // 256) + b"y"}
+    alone.append(b"")
+    assert alone.path is None
 
 
 async def test_several_readers_at_once_have_their_own_place(space):
