@@ -33,6 +33,7 @@ SLICE_BYTES = 512 * 1024
 """So many bytes of rows make a slice: about two milliseconds of work, during which the loop may have to wait for us."""
 
 _PULL_S = 0.002
+_UNLOOKED = 8
 _FIRST_SLICE, _LARGEST_SLICE = 32, 256
 
 
@@ -145,11 +146,16 @@ def _closing(requests: AsyncIterable[Any]) -> AbstractAsyncContextManager[object
 def _pull(iterator: Iterator[Any], rows: int, runtime: Runtime) -> list[Any]:
     """Take some items; a slow iterator gives way after two milliseconds."""
     items: list[Any] = []
-    until = runtime.now() + _PULL_S
+    started, look_at = runtime.now(), 1
     for item in iterator:
         items.append(item)
-        if len(items) >= rows or runtime.now() > until:
+        if len(items) < look_at:
+            continue
+        taken_s = runtime.now() - started
+        if len(items) >= rows or taken_s > _PULL_S:
             break
+        # A look at the clock costs as much as a quick item: some are taken between two looks while all of them were quick.
+        look_at = min(rows, len(items) + (_UNLOOKED if taken_s < _PULL_S / 8 else 1))
     return items
 
 

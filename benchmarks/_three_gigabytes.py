@@ -1,7 +1,7 @@
 """Three gigabytes of requests through the whole way: run by hand, `python -m benchmarks._three_gigabytes`; prints the memory.
 
-750,000 requests of 4 KB become 16 batches; the answers of 1.5 KB each are decoded and counted. It takes some minutes and 8 GB of
-disk for the time being.
+750,000 requests of 4 KB become 16 batches; the answers of 1.5 KB each are decoded and counted. It takes some minutes, and
+8 GB of disk for the time being.
 """
 
 import asyncio

@@ -59,11 +59,14 @@ def shown(value: object) -> str:
 
 def decode_request(item: Any, mode: BatchMode) -> Request:
     """Make one item of the user's input uniform; the body is a new dict at its top level."""
-    if isinstance(item, str):
+    if type(item) is dict and _TEXT.issuperset(map(type, cast("dict[Any, Any]", item))):
+        fields: dict[str, Any] = cast("dict[str, Any]", item).copy()
+    elif isinstance(item, str):
         return Request(None, _prompt(item, mode))
-    if isinstance(item, BadRow):
+    elif isinstance(item, BadRow):
         raise RowFault(item.code, item.message)
-    fields = _fields(item)
+    else:
+        fields = _fields(item)
     if "body" in fields and fields.keys() <= _ENVELOPE:
         return _ready(fields)
     if "custom_id" in fields:

@@ -279,12 +279,12 @@ def _never_ran(request_id: str, fault: _Fault, facts: ProviderFacts) -> Provider
 
 def encode_line(wire_id: bytes, body: bytes, endpoint: str) -> bytes:
     """Give a line of an input file."""
-    return b'{"custom_id":%b,"method":"POST","url":%b,"body":%b}\n' % (wire_id, _url(endpoint), body)
+    return b"".join((b'{"custom_id":', wire_id, _between(endpoint), body, b"}\n"))
 
 
 @cache
-def _url(endpoint: str) -> bytes:
-    return msgspec.json.encode(endpoint)
+def _between(endpoint: str) -> bytes:
+    return b',"method":"POST","url":%b,"body":' % msgspec.json.encode(endpoint)
 
 
 def encode_upload(expires_s: int | None) -> dict[str, str]:
