@@ -121,7 +121,8 @@ class Child:
 
     def __init__(self, module: str, contender: Contender, core: int | None) -> None:
         python = sys.executable if contender.peer is None else str(PEERS / contender.peer / "bin/python")
-        call = f"from benchmarks._frame import child; child({module!r}, {contender.name!r})"
+        pin = "" if core is None else f"import os; os.sched_setaffinity(0, {{{core}}}); "
+        call = f"{pin}from benchmarks._frame import child; child({module!r}, {contender.name!r})"
         environment = {
             **os.environ,
             "PYTHONPATH": str(ROOT),
@@ -129,7 +130,7 @@ class Child:
             "LITELLM_LOCAL_MODEL_COST_MAP": "True",
         }
         self.process = subprocess.Popen(
-            [*pinned(core), python, "-c", call],
+            [python, "-c", call],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
             env=environment, cwd=ROOT, text=True,
         )  # fmt: skip
@@ -170,11 +171,6 @@ def cores() -> tuple[int | None, int | None]:
     """Give a core for contenders and one for the server; None where there is only one, or it cannot be chosen."""
     allowed = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
     return (allowed[0], allowed[-1]) if len(allowed) > 1 else (None, None)
-
-
-def pinned(core: int | None) -> list[str]:
-    """Give the words before a command that keep it on a core."""
-    return [] if core is None else ["taskset", "-c", str(core)]
 
 
 class Server:

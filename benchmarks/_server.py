@@ -27,7 +27,8 @@ _KEY = re.compile(rb"\r\n(?:authorization: *bearer|x-api-key:|x-goog-api-key:) *
 _BOUNDARY = re.compile(rb"boundary=\"?([^\"\r;]+)")
 _IDS = re.compile(rb'"custom_id": ?"([^"]+)"')
 _NEEDS = re.compile(rb"^(?:batch|msgbatch|batches)_?(\d+)_")
-_CREATED = 1_790_000_000
+_CREATED = int(time.time()) - 600
+_OLDER_S = 2  # in a list, each batch is so much older than the one before it
 
 
 def _batch(name, status, **more):
@@ -173,7 +174,15 @@ class Lists:
 
 def _page(nonce, first, until, has_more, is_over):
     names = [b"batch_%b_%d" % (nonce, number) for number in range(first, until)]
-    items = b",".join([_object(b"/v1/batches/", name, is_over) for name in names])
+    created = b'"created_at": %d' % _CREATED
+    items = b",".join(
+        [
+            _object(b"/v1/batches/", name, is_over).replace(
+                created, b'"created_at": %d' % (_CREATED - _OLDER_S * (first + at))
+            )
+            for at, name in enumerate(names)
+        ]
+    )
     ends = b'"first_id":"%b","last_id":"%b","has_more":%b' % (names[0], names[-1], b"true" if has_more else b"false")
     return b'{"object":"list","data":[%b],%b}' % (items, ends)
 

@@ -6,6 +6,7 @@ whom that second keeps waiting.
 
 import asyncio
 import json
+import os
 import sys
 import time
 
@@ -51,4 +52,6 @@ async def main(port):
 
 
 if __name__ == "__main__":
+    if len(sys.argv) > 2:
+        os.sched_setaffinity(0, {int(sys.argv[2])})
     asyncio.run(main(int(sys.argv[1])))

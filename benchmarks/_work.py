@@ -1,5 +1,6 @@
 """The work that several benchmarks ask of their contenders: requests to send, clients to send them with, answers to add up."""
 
+import math
 from collections.abc import Iterator
 from functools import cache
 from typing import Any
@@ -37,6 +38,14 @@ def catalog() -> Any:
     from asyncbatch import load_catalog
 
     return load_catalog({"providers": {"openai": {"polling": {"min_interval_s": 0}}}})
+
+
+def polling(*, sweeps: bool = True, **words: Any) -> Any:
+    """Give a policy without a budget, which would be measured as waiting; words that a version does not know are left out."""
+    from asyncbatch import Polling
+
+    more = {"requests_per_s": math.inf, "sweeps": sweeps}
+    return Polling(**words, **{name: value for name, value in more.items() if name in Polling.__struct_fields__})
 
 
 def our_provider(place: Place, *, key: str = "bench", **http: Any) -> Any:

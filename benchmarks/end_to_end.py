@@ -8,20 +8,20 @@ import asyncio
 import os
 
 from benchmarks._frame import Bench, Case, Contender, Place, Target
-from benchmarks._work import IN_FLIGHT, MODEL, catalog, openai_client, raw_session, ready_rows, requests
+from benchmarks._work import IN_FLIGHT, MODEL, catalog, openai_client, polling, raw_session, ready_rows, requests
 
 _SLICE = 1024 * 1024
 
 
 async def ours(place: Place, journal=None):
-    from asyncbatch import BatchClient, Polling
+    from asyncbatch import BatchClient
     from asyncbatch.transport import Http
 
     rows = tokens = 0
     os.environ.update(OPENAI_API_KEY="bench", OPENAI_BASE_URL=f"{place.url}/v1")
     async with BatchClient(
         journal=journal or "memory",
-        polling=Polling(first_s=0.02, max_s=0.1),
+        polling=polling(first_s=0.02, max_s=0.1),
         http=Http(limit_per_account=IN_FLIGHT),
         catalog=catalog(),
     ) as client:

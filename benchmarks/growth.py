@@ -7,20 +7,20 @@ an upload, a create, polls and a download of its own; the figures are per batch.
 import os
 
 from benchmarks._frame import Bench, Case, Contender, Place, Target
-from benchmarks._work import IN_FLIGHT, MODEL, requests
+from benchmarks._work import IN_FLIGHT, MODEL, polling, requests
 
 PER_BATCH = 50
 
 
 async def ours(place: Place):
-    from asyncbatch import BatchClient, Polling
+    from asyncbatch import BatchClient
     from asyncbatch.transport import Http
 
     rows = 0
     os.environ.update(OPENAI_API_KEY="bench", OPENAI_BASE_URL=f"{place.url}/v1")
     async with BatchClient(
         journal="memory",
-        polling=Polling(first_s=0.05, max_s=0.2),
+        polling=polling(first_s=0.05, max_s=0.2),
         http=Http(limit_per_account=IN_FLIGHT),
         catalog=small_batches(),
     ) as client:

@@ -8,7 +8,7 @@ import asyncio
 from collections import deque
 
 from benchmarks._frame import Bench, Case, Contender, Place, Target
-from benchmarks._work import IN_FLIGHT, openai_client, our_provider, raw_session
+from benchmarks._work import IN_FLIGHT, openai_client, our_provider, polling, raw_session
 
 TIMES = 5
 _SMALL = ("1,000 batches",)
@@ -38,9 +38,9 @@ async def asked_until_over(ids, ask):
 
 
 async def ours(place: Place):
-    from asyncbatch import BatchPoller, Polling
+    from asyncbatch import BatchPoller
 
-    policy = Polling(first_s=0, factor=1, max_s=0, concurrency=IN_FLIGHT)
+    policy = polling(sweeps=False, first_s=0, factor=1, max_s=0, concurrency=IN_FLIGHT)
     async with our_provider(place) as provider, BatchPoller(policy) as poller:
         handles = [poller.watch(provider, name) for name in names(place)]
         return len([handle async for handle in poller.as_completed(handles)])

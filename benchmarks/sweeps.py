@@ -5,7 +5,7 @@ decides for itself between the list and single questions.
 """
 
 from benchmarks._frame import Bench, Case, Contender, Place, Target
-from benchmarks._work import IN_FLIGHT, openai_client, our_provider, raw_session
+from benchmarks._work import IN_FLIGHT, openai_client, our_provider, polling, raw_session
 
 WALKS = 3
 
@@ -29,9 +29,9 @@ async def pages(place: Place):
 
 
 async def poller(place: Place):
-    from asyncbatch import BatchPoller, Polling
+    from asyncbatch import BatchPoller
 
-    policy = Polling(first_s=0.2, factor=1, max_s=0.2, concurrency=IN_FLIGHT)
+    policy = polling(first_s=0.2, factor=1, max_s=0.2, concurrency=IN_FLIGHT)
     count = place.case.count // WALKS
     async with our_provider(place, key=key_of(place)) as provider, BatchPoller(policy) as watching:
         handles = [watching.watch(provider, f"batch_{place.nonce}_{number}") for number in range(count)]

@@ -10,9 +10,9 @@ import json
 import os
 import sys
 
-from benchmarks._frame import Bench, Case, Contender, Place, Target, cores, pinned
+from benchmarks._frame import Bench, Case, Contender, Place, Target, cores
 from benchmarks._measure import note
-from benchmarks._work import IN_FLIGHT, MODEL, catalog, raw_session, requests
+from benchmarks._work import IN_FLIGHT, MODEL, catalog, polling, raw_session, requests
 
 _IDLE_S = 1.0
 _SLICE_ROWS = 128
@@ -32,10 +32,10 @@ async def visited():
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     port = str(runner.addresses[0][1])
-    visitor = await asyncio.create_subprocess_exec(
-        *pinned(cores()[1]), sys.executable, "-m", "benchmarks._visitor", port,
-        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
-    )  # fmt: skip
+    core = cores()[1]
+    words = [sys.executable, "-m", "benchmarks._visitor", port, *([] if core is None else [str(core)])]
+    pipes = {"stdin": asyncio.subprocess.PIPE, "stdout": asyncio.subprocess.PIPE}
+    visitor = await asyncio.create_subprocess_exec(*words, **pipes)
 
     async def told(word):
         visitor.stdin.write(b"\n")
@@ -57,7 +57,7 @@ async def visited():
 
 
 async def ours(place: Place):
-    from asyncbatch import BatchClient, Polling
+    from asyncbatch import BatchClient
     from asyncbatch.transport import Http
 
     rows = 0
@@ -65,7 +65,7 @@ async def ours(place: Place):
     async with (
         BatchClient(
             journal="memory",
-            polling=Polling(first_s=0.02, max_s=0.1),
+            polling=polling(first_s=0.02, max_s=0.1),
             http=Http(limit_per_account=IN_FLIGHT),
             catalog=catalog(),
         ) as client,
