@@ -63,10 +63,15 @@ def _chapter(name: str, answer: dict[str, Any]) -> str:
     versions = {key: word for words in answer["versions"].values() for key, word in words.items()}
     listed = ", ".join(f"{key} {word}" for key, word in sorted(versions.items()))
     parts.append(
-        f"Medians of {answer['rounds']} interleaved rounds, {where['processor']}, {where['cores']} cores shared with others "
+        f"{_scaled(answer['scale'])}Medians of {answer['rounds']} interleaved rounds, {where['processor']}, "
+        f"{where['cores']} cores shared with others "
         f"(load {where['load']:g} when it began), Python {where['python']}, {listed}."
     )
     return "\n\n".join(parts)
+
+
+def _scaled(scale: float) -> str:
+    return "" if scale == 1 else f"**Cases at {scale:g} of their size**, for want of a quiet machine. "
 
 
 # --- the chart -----------------------------------------------------------------------------------------------------

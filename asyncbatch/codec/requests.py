@@ -183,7 +183,8 @@ def is_plain(value: Any, deep: int = _DEEP) -> bool:
 
     What such a value is encoded to needs no second look. Of one that is nested deeper, nothing is said.
     """
-    kind, values = type(value), value
+    kind = cast("type[Any]", type(value))
+    values: Any = value
     if kind is dict:
         if not _TEXT.issuperset(map(type, value)):
             return False
