@@ -6,7 +6,7 @@
                                    --long  the minute-long sweeps too    --cov  hold the floors of branch coverage
     python3 dev.py check           everything that CI runs, each step with its time
     python3 dev.py docs            build the documentation into site/    --serve  show it while you write
-    python3 dev.py bench [NAME]    the benchmarks, one JSON document each
+    python3 dev.py bench [NAME]    the benchmarks, a page each    --json  a JSON document each    --peers  with other libraries
 
 It needs nothing but Python 3.11 or newer, and uses `uv` when that is on the path.
 """
@@ -32,6 +32,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
 VENV = ROOT / ".venv"
+PEERS = ROOT / ".venv-peers"
 PYTHON = str(VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python"))
 NEEDS = {  # what each verb needs beyond the core: extras of the package and dependency groups
     "demo": ["cli"],
@@ -148,11 +149,34 @@ def docs(args: list[str]) -> int:
 
 
 def bench(args: list[str]) -> int:
-    known = sorted(path.stem for path in (ROOT / "benchmarks").glob("[!_]*.py"))
-    unknown = set(args) - set(known)
-    if unknown:
-        sys.exit(f"dev.py: no benchmark {', '.join(sorted(unknown))}; there are: {', '.join(known)}")
-    return max((call("-m", f"benchmarks.{name}") for name in args or known), default=0)
+    if "--peers" in args:
+        install_peers()
+    return call("-m", "benchmarks", *args)
+
+
+def install_peers() -> None:
+    """Make an environment for each group of `benchmarks/peers.txt`; the report names those that cannot be made."""
+    lines = (ROOT / "benchmarks/peers.txt").read_text(encoding="utf-8").splitlines()
+    groups: dict[str, list[str]] = {}
+    for line in filter(None, (line.partition("#")[0].strip() for line in lines)):
+        if line.startswith("["):
+            groups[line.strip("[]")] = []
+        else:
+            groups[list(groups)[-1]].append(line)
+    for name, packages in groups.items():
+        place = PEERS / name
+        stamp, wanted = place / ".dev-peer", "\n".join([sys.version, *packages])
+        if stamp.exists() and stamp.read_text() == wanted:
+            continue
+        print(f"dev.py: installing {packages[0]} into {place.relative_to(ROOT)} …", file=sys.stderr, flush=True)
+        shutil.rmtree(place, ignore_errors=True)
+        python = place / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+        made = subprocess.call([sys.executable, "-m", "venv", str(place)])
+        if made or subprocess.call([str(python), "-m", "pip", "install", "--quiet", *packages]):
+            print(f"dev.py: {name} could not be installed, and is left out", file=sys.stderr, flush=True)
+            shutil.rmtree(place, ignore_errors=True)
+        else:
+            stamp.write_text(wanted)
 
 
 def check(_args: list[str]) -> int:

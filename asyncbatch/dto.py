@@ -43,7 +43,7 @@ class Blob(Protocol):
         ...
 
     def chunks(self) -> AsyncIterator[bytes]:
-        """Read the body from its start, in pieces of at most 256 KiB, without blocking the event loop."""
+        """Read the body from its start, in pieces of at most 1 MiB, without blocking the event loop."""
         ...
 
     async def discard(self) -> None:

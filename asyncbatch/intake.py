@@ -6,6 +6,7 @@ in a thread, about a megabyte at a time. What is held in memory is one such slic
 
 import hashlib
 import re
+import sys
 import threading
 from array import array
 from collections import Counter
@@ -28,9 +29,12 @@ from asyncbatch.spool import SpoolFile, SpoolSpace
 Requests: TypeAlias = Iterable[Any] | AsyncIterable[Any]
 """What may be handed in: a list, an iterator or an async iterator of prompts, bodies, Structs or ready rows."""
 
-SLICE_BYTES = 1024 * 1024
+SLICE_BYTES = 512 * 1024
+"""So many bytes of rows make a slice: about two milliseconds of work, during which the loop may have to wait for us."""
+
 _PULL_S = 0.002
-_FIRST_SLICE, _LARGEST_SLICE = 32, 512
+_UNLOOKED = 8
+_FIRST_SLICE, _LARGEST_SLICE = 32, 256
 
 
 class IntakeRules(msgspec.Struct, frozen=True, kw_only=True):
@@ -142,11 +146,16 @@ def _closing(requests: AsyncIterable[Any]) -> AbstractAsyncContextManager[object
 def _pull(iterator: Iterator[Any], rows: int, runtime: Runtime) -> list[Any]:
     """Take some items; a slow iterator gives way after two milliseconds."""
     items: list[Any] = []
-    until = runtime.now() + _PULL_S
+    started, look_at = runtime.now(), 1
     for item in iterator:
         items.append(item)
-        if len(items) >= rows or runtime.now() > until:
+        if len(items) < look_at:
+            continue
+        taken_s = runtime.now() - started
+        if len(items) >= rows or taken_s > _PULL_S:
             break
+        # A look at the clock costs as much as a quick item: some are taken between two looks while all of them were quick.
+        look_at = min(rows, len(items) + (_UNLOOKED if taken_s < _PULL_S / 8 else 1))
     return items
 
 
@@ -165,6 +174,15 @@ class _Reader:
         self._refused = array("Q")
         self._dropped: Counter[str] = Counter()
         self._digest = hashlib.sha256()
+        self._noted: list[bytes] = []
+        self._prefix = (rules.wire_prefix or "").encode()
+        self._most = min(
+            (most for most in (rules.limits.file_bytes, rules.line_bytes) if most is not None),
+            default=sys.maxsize,
+        )
+        self._has_own_ids = False
+        self._nameless = array("Q")
+        """Rows that came before the first id of the user's own, and got no id at all."""
         self._lock = threading.Lock()
         self._is_stopped = False
 
@@ -189,33 +207,54 @@ class _Reader:
     def _read(self, items: list[Any]) -> None:
         lines: list[bytes] = []
         ids: list[str] = []
+        prefix = self._prefix
         for item in items:
-            request_id = peek_id(item)
             try:
-                request = decode_request(item, self._rules.mode)
-                request_id, encoded = self._encode(request, ids)
+                request_id, encoded = self._encode(item, ids)
             except RowFault as fault:
-                self._refuse(RowProblem(self._row, request_id, fault.code, fault.message))
+                self._refuse(RowProblem(self._row, peek_id(item), fault.code, fault.message))
             else:
-                lines.append(encoded.line)
+                line = encoded.line
+                lines.append(line)
                 ids.append(request_id)
-                self._chunker.add(len(encoded.line), encoded.inputs)
-                self._dropped.update(encoded.dropped)
-                self._note(request_id, encoded.line)
+                self._chunker.add(len(line), encoded.inputs)
+                if encoded.dropped:
+                    self._dropped.update(encoded.dropped)
+                # The prefix is made anew each time, and no part of what was handed in.
+                self._noted += (request_id.encode(), b"\n", line.replace(prefix, b"", 1) if prefix else line)
             self._row += 1
+        self._digest.update(b"".join(self._noted))
+        self._noted.clear()
         self._file.append(b"".join(lines))
         self._ids.extend(ids)
 
-    def _encode(self, request: Request, ids: list[str]) -> tuple[str, EncodedRow]:
-        rules = self._rules
-        request_id = mint_id(self._row) if request.request_id is None else request.request_id
-        check_id(request_id, rules.id_pattern if rules.wire_prefix is None else None)
-        if self._seen.add(request_id):
+    def _encode(self, item: Any, ids: list[str]) -> tuple[str, EncodedRow]:
+        rules, minted = self._rules, mint_id(self._row)
+        try:
+            request = decode_request(item, rules.mode)
+            request_id = minted if request.request_id is None else request.request_id
+            if request_id is not minted or rules.wire_prefix is None:
+                check_id(request_id, rules.id_pattern if rules.wire_prefix is None else None)
+        except RowFault:
+            self._nameless.append(self._row)
+            raise
+        is_own = request_id is not minted
+        if (is_own or self._has_own_ids) and self._was_seen(request_id):
             self._refuse_duplicate(request_id, ids)
-        wire_id = request_id if rules.wire_prefix is None else f"{rules.wire_prefix}{mint_id(self._row)}"
-        encoded = rules.encode(request, wire_id)
-        self._check_size(len(encoded.line), encoded.inputs)
+        encoded = rules.encode(request, request_id if rules.wire_prefix is None else rules.wire_prefix + minted)
+        size = len(encoded.line)
+        if size > self._most or rules.limits.inputs is not None:
+            self._check_size(size, encoded.inputs)
         return request_id, encoded
+
+    def _was_seen(self, request_id: str) -> bool:
+        """Remember an id. Numbers of rows all differ, so they are remembered only once there is an id of another kind."""
+        if not self._has_own_ids:
+            self._has_own_ids, nameless = True, set(self._nameless)
+            for row in range(self._row):
+                if row not in nameless:
+                    self._seen.add(mint_id(row))
+        return self._seen.add(request_id)
 
     def _refuse_duplicate(self, request_id: str, ids: list[str]) -> None:
         if len(self._refused) >= InvalidRequestsError.SHOWN:
@@ -226,21 +265,16 @@ class _Reader:
             where = f"row {first}" if first is not None and not self._refused else "an earlier row"
             raise RowFault("duplicate_id", f"custom_id {shown(request_id)} was used before, by {where}")
 
-    def _note(self, request_id: str, line: bytes) -> None:
-        prefix = self._rules.wire_prefix  # made anew each time, and no part of what was handed in
-        self._digest.update(request_id.encode() + b"\n" + (line.replace(prefix.encode(), b"", 1) if prefix else line))
-
     def _check_size(self, size: int, inputs: int) -> None:
+        if size > self._most:
+            raise RowFault("too_large", f"it is {size:,} bytes long; a request may have {self._most:,}")
         limits = self._rules.limits
-        most = min((most for most in (limits.file_bytes, self._rules.line_bytes) if most is not None), default=size)
-        if size > most:
-            raise RowFault("too_large", f"it is {size:,} bytes long; a request may have {most:,}")
-        if not limits.fits_alone(size, inputs):
+        if limits.inputs is not None and not limits.fits_alone(size, inputs):
             raise RowFault("too_many_inputs", f"it has {inputs:,} inputs; a batch may have {limits.inputs:,}")
 
     def _refuse(self, problem: RowProblem) -> None:
         self._refused.append(problem.row)
-        self._digest.update(b"refused %d\n" % problem.row)
+        self._noted.append(b"refused %d\n" % problem.row)
         if len(self._problems) < InvalidRequestsError.SHOWN:
             self._problems.append(problem)
         if self._on_reject is not None:

@@ -41,13 +41,12 @@ class IdIndex:
 
     def extend(self, ids: Sequence[str]) -> None:
         """Add ids at the end. Blocks."""
-        at, offsets, texts = self._texts.size, bytearray(), bytearray()
-        for request_id in ids:
-            offsets += _OFFSET.pack(at + len(texts))
-            texts += request_id.encode()
-        self._texts.append(bytes(texts))
+        at, texts = self._texts.size, [request_id.encode() for request_id in ids]
+        starts = itertools.accumulate(map(len, texts[:-1]), initial=at) if texts else ()
+        offsets = struct.pack(f"<{len(texts)}Q", *starts)
+        self._texts.append(b"".join(texts))
         try:
-            self._offsets.append(bytes(offsets))
+            self._offsets.append(offsets)
         except BaseException:
             self._texts.cut(at)
             raise

@@ -1,7 +1,8 @@
 """Large bodies on disk: written in slices, read back in pieces, owned and removed by whoever made them.
 
-Up to 1 MiB a body stays in memory; beyond that it moves to a private file. Every call that touches a file either is a
-coroutine that hops to a thread, or says in its docstring that it blocks and belongs inside `runtime.offload`.
+Up to 1 MiB a body stays in memory, less where there may be thousands of its kind; beyond that it moves to a private file. Every
+call that touches a file either is a coroutine that hops to a thread, or says in its docstring that it blocks and belongs inside
+`runtime.offload`.
 
 What the disk refuses is a `StorageError`, and changes nothing: a body is as long as what was written whole, and goes on from
 there.
@@ -22,7 +23,13 @@ from asyncbatch.exceptions import ScopeError, StorageError
 from asyncbatch.runtime import Runtime
 
 IN_MEMORY_BYTES = 1024 * 1024
-PIECE_BYTES = 256 * 1024
+MANY_BYTES = 16 * 1024 * 1024
+"""What bodies of which there is one for each batch may hold in memory, all of them together."""
+PIECE_BYTES = 512 * 1024
+"""What is read and decoded at once: a millisecond or two of work, during which the loop may have to wait for us."""
+SENT_BYTES = 1024 * 1024
+"""What is read at once to be sent: a hop to a thread costs as much as the reading of a quarter of it."""
+
 _HINT = "see that there is room and that it may be written, or let TMPDIR name another place"
 
 
@@ -51,6 +58,7 @@ class SpoolSpace:
         self._count = 0
         self._closed = False
         self._files: weakref.WeakSet[SpoolFile] = weakref.WeakSet()
+        self._many: weakref.WeakSet[SpoolFile] = weakref.WeakSet()
 
     def kept(self, path: Path) -> "SpoolFile":
         """Give the body that was kept under this path. Blocks."""
@@ -60,12 +68,18 @@ class SpoolSpace:
         self._files.add(file)
         return file
 
-    def new(self) -> "SpoolFile":
-        """Give an empty body to write into."""
+    def new(self, *, is_one_of_many: bool = False) -> "SpoolFile":
+        """Give an empty body to write into; one of many shares with the others of its kind what may stay in memory."""
         self.refuse_closed()
         file = SpoolFile(self)
         self._files.add(file)
+        if is_one_of_many:
+            self._many.add(file)
         return file
+
+    def memory_for(self, file: "SpoolFile") -> int:
+        """Say how much of a body may stay in memory."""
+        return min(IN_MEMORY_BYTES, MANY_BYTES // len(self._many)) if file in self._many else IN_MEMORY_BYTES
 
     def refuse_closed(self) -> None:
         if self._closed:
@@ -149,7 +163,7 @@ class SpoolFile:
             size = self._size + len(data)
             if self._path is not None:
                 self._write(self._path, data)
-            elif size > IN_MEMORY_BYTES:
+            elif size > self._space.memory_for(self):
                 self._move_to_disk(data)
             else:
                 self._memory += data
@@ -244,10 +258,10 @@ class SpoolFile:
             self._gone = True
 
     async def chunks(self, offset: int = 0, size: int | None = None) -> AsyncIterator[bytes]:
-        """Read a part in pieces of at most 256 KiB, each through a thread. Holds no open file between two pieces."""
+        """Read a part in pieces of at most 1 MiB, each through a thread. Holds no open file between two pieces."""
         end = self._size if size is None else offset + size
         while offset < end:
-            piece = await self._space.runtime.offload(self.read, offset, min(PIECE_BYTES, end - offset))
+            piece = await self._space.runtime.offload(self.read, offset, min(SENT_BYTES, end - offset))
             if not piece:
                 return
             offset += len(piece)

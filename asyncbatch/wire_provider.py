@@ -26,7 +26,7 @@ from asyncbatch.base_provider import (
     WireIds,
 )
 from asyncbatch.codec.options import INPUT_EXPIRES, check_expiry, check_metadata, check_webhook, plan_input_expiry
-from asyncbatch.codec.rows import RowRules, encode_row
+from asyncbatch.codec.rows import RowEncoder, RowRules
 from asyncbatch.dto import (
     Match,
     PreparedSubmission,
@@ -190,7 +190,7 @@ class WireProvider(BaseBatchProvider):
         envelope = self.ENVELOPE_BYTES if travels is InputMode.INLINE else 0
         return IntakeRules(
             mode=rows.mode,
-            encode=partial(encode_row, rules=rows),
+            encode=RowEncoder(rows),
             limits=ChunkLimits(
                 rows=most.value if most else None, file_bytes=size.value - envelope if size else None, inputs=inputs
             ),

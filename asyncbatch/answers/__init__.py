@@ -4,6 +4,7 @@ Pure functions over bytes that we only carry. A format names its family before t
 here; an unknown family has no text, no usage and no opinion: the raw answer stays available as it came.
 """
 
+from collections.abc import Sequence
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
@@ -44,7 +45,13 @@ class UsageInfo(msgspec.Struct, frozen=True, kw_only=True):
     reasoning_tokens: int = 0
 
     def __add__(self, other: "UsageInfo") -> "UsageInfo":
-        return UsageInfo(**{name: getattr(self, name) + getattr(other, name) for name in self.__struct_fields__})
+        return added((self, other))
+
+
+def added(usages: Sequence[UsageInfo]) -> UsageInfo:
+    """Add up the tokens of some answers."""
+    sums = map(sum, zip(*map(msgspec.structs.astuple, usages), strict=True))
+    return UsageInfo(**dict(zip(UsageInfo.__struct_fields__, sums, strict=False)))  # of none there are no sums
 
 
 class Family(Protocol):
@@ -54,7 +61,7 @@ class Family(Protocol):
     def tool_calls(self, kind: str, body: bytes) -> tuple[ToolCall, ...]: ...
     def embedding(self, kind: str, body: bytes) -> list[float] | None: ...
     def embeddings(self, kind: str, body: bytes) -> list[list[float]]: ...
-    def usage(self, kind: str, body: bytes) -> UsageInfo | None: ...
+    def usage(self, kind: str, body: bytes | msgspec.Raw) -> UsageInfo | None: ...
 
 
 @cache
@@ -64,6 +71,7 @@ def _family(name: str) -> Family | None:
     return cast("Family", import_module(module)) if known else None
 
 
+@cache
 def _split(format: str) -> tuple[Family | None, str]:  # noqa: A002 the design's word
     family, _, kind = format.partition(".")
     return _family(family), kind
@@ -93,7 +101,7 @@ def embeddings(format: str, body: bytes) -> list[list[float]]:  # noqa: A002
     return family.embeddings(kind, body) if family and body else []
 
 
-def usage(format: str, body: bytes) -> UsageInfo | None:  # noqa: A002
+def usage(format: str, body: bytes | msgspec.Raw) -> UsageInfo | None:  # noqa: A002
     """The tokens the answer says it used; None where it says nothing."""
     family, kind = _split(format)
     return family.usage(kind, body) if family and body else None

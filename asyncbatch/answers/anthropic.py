@@ -74,7 +74,7 @@ def embeddings(kind: str, body: bytes) -> list[list[float]]:
     return []
 
 
-def usage(kind: str, body: bytes) -> UsageInfo | None:
+def usage(kind: str, body: bytes | msgspec.Raw) -> UsageInfo | None:
     """Count cached tokens into the prompt, where Anthropic counts them beside it; thinking is in the output already."""
     del kind
     used = read(_USED, body)

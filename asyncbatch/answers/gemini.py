@@ -104,7 +104,7 @@ def embedding(kind: str, body: bytes) -> list[float] | None:
     return found[0] if found else None
 
 
-def usage(kind: str, body: bytes) -> UsageInfo | None:
+def usage(kind: str, body: bytes | msgspec.Raw) -> UsageInfo | None:
     """Add what Gemini counts apart: results of its own tools are input, thoughts are output."""
     del kind
     used = read(_USED, body)

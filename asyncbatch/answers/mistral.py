@@ -111,6 +111,6 @@ def embedding(kind: str, body: bytes) -> list[float] | None:
     return openai.embedding(kind, body)
 
 
-def usage(kind: str, body: bytes) -> UsageInfo | None:
+def usage(kind: str, body: bytes | msgspec.Raw) -> UsageInfo | None:
     """Read OpenAI's spelling; a document that was read is counted in pages, which are no tokens."""
     return openai.usage(kind, body)

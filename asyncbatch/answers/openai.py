@@ -82,6 +82,7 @@ class _Used(msgspec.Struct, frozen=True):
     usage: _Usage | None = None
 
 
+_NO_DETAILS = _Details()
 _CHAT = msgspec.json.Decoder(_Chat)
 _EMBEDDINGS = msgspec.json.Decoder(_Embeddings)
 _RESPONSE = msgspec.json.Decoder(_Response)
@@ -151,7 +152,7 @@ def embedding(kind: str, body: bytes) -> list[float] | None:
     return found[0] if found else None
 
 
-def usage(kind: str, body: bytes) -> UsageInfo | None:
+def usage(kind: str, body: bytes | msgspec.Raw) -> UsageInfo | None:
     """Read either spelling: chat says `prompt_tokens`, responses and whole batches say `input_tokens`."""
     del kind
     used = read(_USED, body)
@@ -160,8 +161,8 @@ def usage(kind: str, body: bytes) -> UsageInfo | None:
     found = used.usage
     prompt = found.prompt_tokens if found.prompt_tokens is not None else found.input_tokens or 0
     completion = found.completion_tokens if found.completion_tokens is not None else found.output_tokens or 0
-    cached = found.prompt_tokens_details or found.input_tokens_details or _Details()
-    thought = found.completion_tokens_details or found.output_tokens_details or _Details()
+    cached = found.prompt_tokens_details or found.input_tokens_details or _NO_DETAILS
+    thought = found.completion_tokens_details or found.output_tokens_details or _NO_DETAILS
     return UsageInfo(
         prompt_tokens=prompt,
         completion_tokens=completion,

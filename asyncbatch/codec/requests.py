@@ -7,7 +7,8 @@ that is an object is a bare body. A string is a prompt. Whatever cannot be sent 
 import dataclasses
 import json
 from collections.abc import Mapping
-from typing import Any, NamedTuple, NoReturn, cast
+from math import isfinite
+from typing import Any, NoReturn, cast
 
 import msgspec
 
@@ -17,6 +18,9 @@ from asyncbatch.enums import BatchMode
 _ENVELOPE = frozenset({"custom_id", "method", "url", "body"})
 _SHOWN = 80
 _READ = msgspec.json.Decoder[Any]()
+_TEXT = frozenset({str})
+_SCALARS = frozenset({str, int, bool, type(None)})
+_DEEP = 8
 
 
 class RowFault(Exception):  # noqa: N818 a row is at fault; the error that users meet is InvalidRequestsError
@@ -28,7 +32,7 @@ class RowFault(Exception):  # noqa: N818 a row is at fault; the error that users
         self.message = message
 
 
-class Request(NamedTuple):
+class Request(msgspec.Struct, frozen=True):
     """A request in one shape: its own id if it has one, its body, and the path it insists on if it does."""
 
     request_id: str | None
@@ -36,7 +40,7 @@ class Request(NamedTuple):
     url: str | None = None
 
 
-class EncodedRow(NamedTuple):
+class EncodedRow(msgspec.Struct, frozen=True):
     """A request as it travels: its line, newline included, how many inputs it counts for, and what was left out of it."""
 
     line: bytes
@@ -55,11 +59,14 @@ def shown(value: object) -> str:
 
 def decode_request(item: Any, mode: BatchMode) -> Request:
     """Make one item of the user's input uniform; the body is a new dict at its top level."""
-    if isinstance(item, str):
+    if type(item) is dict and _TEXT.issuperset(map(type, cast("dict[Any, Any]", item))):
+        fields: dict[str, Any] = cast("dict[str, Any]", item).copy()
+    elif isinstance(item, str):
         return Request(None, _prompt(item, mode))
-    if isinstance(item, BadRow):
+    elif isinstance(item, BadRow):
         raise RowFault(item.code, item.message)
-    fields = _fields(item)
+    else:
+        fields = _fields(item)
     if "body" in fields and fields.keys() <= _ENVELOPE:
         return _ready(fields)
     if "custom_id" in fields:
@@ -89,7 +96,7 @@ def _prompt(text: str, mode: BatchMode) -> dict[str, Any]:
 
 def _fields(item: Any) -> dict[str, Any]:
     fields: dict[Any, Any]
-    if isinstance(item, Mapping):
+    if type(item) is dict or isinstance(item, Mapping):
         fields = dict(cast("Mapping[Any, Any]", item))
     elif isinstance(item, msgspec.Struct) or (dataclasses.is_dataclass(item) and not isinstance(item, type)):
         fields = _builtins(item)
@@ -97,10 +104,15 @@ def _fields(item: Any) -> dict[str, Any]:
         fields = dump_model(item)
     else:
         raise RowFault("not_an_object", f"a request is an object or a text, not {type(item).__name__}: {shown(item)}")
+    if not _TEXT.issuperset(map(type, fields)):
+        _refuse_wrong_key(fields)
+    return fields
+
+
+def _refuse_wrong_key(fields: Mapping[Any, Any]) -> None:
     wrong = next((key for key in fields if not isinstance(key, str)), None)
     if wrong is not None:
         raise RowFault("not_json", f"the key {shown(wrong)} is no text")
-    return fields
 
 
 def _builtins(item: Any) -> dict[Any, Any]:
@@ -151,7 +163,9 @@ def _refuse_half_envelope(fields: dict[str, Any]) -> NoReturn:
 def encode_json(value: object) -> bytes:
     """Encode strictly, in one line: NaN, infinities, lone surrogates and values that are no JSON are refused by name."""
     try:
-        data = msgspec.json.encode(value, enc_hook=_foreign)
+        data = _ENCODER.encode(value)
+        if type(value) is str or is_plain(value):
+            return data
         _READ.decode(data)  # a msgspec.Raw inside travels as it is, and may hold anything
     except UnicodeEncodeError as error:
         raise RowFault(
@@ -164,6 +178,27 @@ def encode_json(value: object) -> bytes:
     return msgspec.json.format(data, indent=-1) if b"\n" in data else data
 
 
+def is_plain(value: Any, deep: int = _DEEP) -> bool:
+    """Whether it holds values of JSON's own types alone, and no number that JSON has no word for.
+
+    What such a value is encoded to needs no second look. Of one that is nested deeper, nothing is said.
+    """
+    kind = cast("type[Any]", type(value))
+    values: Any = value
+    if kind is dict:
+        if not _TEXT.issuperset(map(type, value)):
+            return False
+        values = value.values()
+    elif kind is not list:
+        return kind in _SCALARS or (kind is float and isfinite(value))
+    if _SCALARS.issuperset(map(type, values)):  # most values of most requests, and no step of ours for each
+        return True
+    for inner in values if deep else ():
+        if type(inner) not in _SCALARS and not is_plain(inner, deep - 1):
+            return False
+    return deep > 0
+
+
 def _refuse_nan(value: object) -> None:
     try:
         json.dumps(value, allow_nan=False, default=_plain)
@@ -171,6 +206,9 @@ def _refuse_nan(value: object) -> None:
         raise RowFault("nan", f"it holds a number that JSON has no word for (NaN or infinity): {error}") from None
     except TypeError as error:  # a key that msgspec takes and the standard library does not: bytes, a UUID
         raise RowFault("not_json", f"it is not JSON: {error}") from None
+
+
+_ENCODER = msgspec.json.Encoder(enc_hook=_foreign)
 
 
 def _plain(value: object) -> Any:
@@ -181,7 +219,7 @@ def check_id(request_id: str, pattern: Any = None) -> None:
     """Refuse an id that cannot travel; `pattern` is a compiled expression that the provider's ids must match whole."""
     if not request_id:
         raise RowFault("bad_id", "custom_id is empty")
-    if any("\ud800" <= char <= "\udfff" for char in request_id):
+    if not request_id.isascii() and any("\ud800" <= char <= "\udfff" for char in request_id):
         raise RowFault("surrogate", f"custom_id {shown(request_id)} holds a lone surrogate")
     if pattern is not None and not pattern.fullmatch(request_id):
         raise RowFault("bad_id", f"custom_id {shown(request_id)} does not fit this provider's rule {pattern.pattern}")

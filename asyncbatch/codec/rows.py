@@ -46,34 +46,59 @@ class RowRules(msgspec.Struct, frozen=True, kw_only=True):
     line: Callable[[bytes, bytes], bytes]
 
 
+class RowEncoder:
+    """Makes requests of one job lines, one after the other."""
+
+    def __init__(self, rules: RowRules) -> None:
+        self._rules = rules
+        self._made = format_of(rules.format)
+        self._kind = rules.format.partition(".")[2]
+        self._is_counted = self._kind == "embedding"
+        self._urls = (None, rules.endpoint, OPENAI_URLS.get(rules.mode))
+        self._wish = self._new_wish()
+
+    def __call__(self, request: Request, wire_id: str) -> EncodedRow:
+        """Make a request a line, or raise the `RowFault` that says why it cannot be one."""
+        rules, wish = self._rules, self._wish
+        if request.url not in self._urls:
+            raise RowFault("bad_url", f"its url is {shown(request.url)}, but this job goes to {rules.endpoint}")
+        try:
+            body = request.body if not rules.is_replacing_model else _with_model(request.body, rules)
+            body = self._made.encode_body(body, wish)
+        except RowFault:
+            self._end(wish.unsupported)  # what went wrong may only be that something is left out
+            raise
+        dropped = () if wish.unsupported.is_unused else self._end(wish.unsupported)
+        line = rules.line(encode_json(wire_id), encode_json(body))
+        return EncodedRow(line, self._made.count_inputs(body, self._kind) if self._is_counted else 1, dropped)
+
+    def _end(self, unsupported: Unsupported) -> tuple[str, ...]:
+        """Refuse a row for what it asked for in vain, or give what was left out of it; the next one begins anew."""
+        if unsupported.is_unused:
+            return ()
+        self._wish = self._new_wish()
+        unsupported.refuse_all()
+        return tuple(unsupported.dropped)
+
+    def _new_wish(self) -> Wish:
+        rules = self._rules
+        return Wish(
+            kind=self._kind,
+            mode=rules.mode,
+            model=rules.model,
+            max_tokens=rules.max_tokens,
+            refuses=rules.refuses,
+            unsupported=Unsupported(rules.title, drop=rules.is_dropping, collect=True),
+        )
+
+
 def encode_row(request: Request, wire_id: str, rules: RowRules) -> EncodedRow:
-    """Make a request a line, or raise the `RowFault` that says why it cannot be one."""
-    if request.url not in (None, rules.endpoint, OPENAI_URLS.get(rules.mode)):
-        raise RowFault("bad_url", f"its url is {shown(request.url)}, but this job goes to {rules.endpoint}")
-    made, kind = format_of(rules.format), rules.format.partition(".")[2]
-    unsupported = Unsupported(rules.title, drop=rules.is_dropping, collect=True)
-    wish = Wish(
-        kind=kind,
-        mode=rules.mode,
-        model=rules.model,
-        max_tokens=rules.max_tokens,
-        refuses=rules.refuses,
-        unsupported=unsupported,
-    )
-    try:
-        body = made.encode_body(_with_model(request.body, rules), wish)
-    except RowFault:
-        unsupported.refuse_all()  # what went wrong may only be that something is left out
-        raise
-    unsupported.refuse_all()
-    line = rules.line(encode_json(wire_id), encode_json(body))
-    return EncodedRow(line, made.count_inputs(body, kind), tuple(unsupported.dropped))
+    """Make one request a line; see `RowEncoder`."""
+    return RowEncoder(rules)(request, wire_id)
 
 
 def _with_model(body: dict[str, Any], rules: RowRules) -> dict[str, Any]:
-    """Give a body whose own model, if it names one, is the job's where that is asked for."""
-    if not rules.is_replacing_model:
-        return body
+    """Give a body whose own model, if it names one, is the job's."""
     made = _replaced(body, rules.model)
     extra = made.get("extra_body")
     if rules.mode is not BatchMode.CUSTOM and isinstance(extra, dict):

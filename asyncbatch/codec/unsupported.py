@@ -28,6 +28,11 @@ class Unsupported:
         self._refused: list[tuple[str, str]] = []
         self.dropped: list[str] = []
 
+    @property
+    def is_unused(self) -> bool:
+        """Whether nothing was heard."""
+        return not self._refused and not self.dropped
+
     def refuse_all(self) -> None:
         """Raise what was collected, if anything was."""
         if self._refused:

@@ -2,7 +2,7 @@
 
 import struct
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -28,51 +28,45 @@ class Stored(msgspec.Struct, frozen=True, array_like=True):
     round: int = 0
 
 
-class Entry(NamedTuple):
-    """What the account will say of a request, once its row is written."""
-
-    position: int
-    offset: int
-    status: ResultStatus
-    usage: UsageInfo | None
-
-
 _ENCODER = msgspec.msgpack.Encoder()
 _DECODER = msgspec.msgpack.Decoder(Stored)
 
 
 class Page:
-    """Rows on their way to the end of the file, and what the account will say of them."""
+    """Rows on their way to the end of the file, and what the account will say of them once they are written.
+
+    Attributes:
+        frames: The rows.
+        entries: Of each, its position, where it will lie in the file, and its outcome.
+        usages: Tokens that were not counted before.
+    """
 
     def __init__(self, offset: int, round_: int) -> None:
         self._offset = offset
         self._round = round_
         self.frames = bytearray()
-        self.entries: list[Entry] = []
+        self.entries: list[tuple[int, int, ResultStatus]] = []
+        self.usages: list[UsageInfo] = []
 
     def copy(self, stored: Stored) -> None:
         """Enter what lies elsewhere in the file once more, as it is; its tokens were counted there."""
-        self._put(stored, None)
+        self._put(stored)
 
-    def enter(self, position: int, row: ProviderResultRow, held: ProviderResultRow | None) -> None:
-        """Enter a row; `held` is the one that it replaces in the same round."""
-        stored = Stored(
-            position=position,
-            request_id=row.request_id,
-            status=row.status,
-            body=bytes(row.body),
-            format=row.format,
-            error=row.error,
-            usage=row.usage,
-            metadata=row.metadata,
-            round=self._round,
-        )
-        self._put(stored, row.usage if held is None or held.usage is None else None)  # that of a request counts once
+    def enter(
+        self, position: int, row: ProviderResultRow, held: ProviderResultRow | None, request_id: str | None = None
+    ) -> None:
+        """Enter a row, under another id than its own if one is given; `held` is the one that it replaces in the same round."""
+        if row.usage is not None and (held is None or held.usage is None):  # that of a request counts once
+            self.usages.append(row.usage)
+        body = bytes(row.body)
+        own = request_id or row.request_id
+        self._put(Stored(position, own, row.status, body, row.format, row.error, row.usage, row.metadata, self._round))
 
-    def _put(self, stored: Stored, usage: UsageInfo | None) -> None:
-        data = _ENCODER.encode(stored)
-        self.entries.append(Entry(stored.position, self._offset + len(self.frames), stored.status, usage))
-        self.frames += LENGTH.pack(len(data)) + data
+    def _put(self, stored: Stored) -> None:
+        frames, at = self.frames, len(self.frames)
+        _ENCODER.encode_into(stored, frames, at + LENGTH.size)  # what is between is the length's
+        LENGTH.pack_into(frames, at, len(frames) - at - LENGTH.size)
+        self.entries.append((stored.position, self._offset + at, stored.status))
 
 
 def damaged(why: object) -> JournalError:

@@ -215,7 +215,7 @@ def read_ledger(
 ) -> Ledger:
     """Read the account of a submission back, as far as it is known to be whole."""
     if record.state is not SubmissionState.SETTLED and present is None:
-        return Ledger(record.request_count, space.new())
+        return Ledger(record.request_count, space.new(is_one_of_many=True))
     file = space.kept(rows_at(place, record.index))
     if present is None:
         return Ledger.load(record.request_count, file)

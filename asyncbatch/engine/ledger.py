@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from asyncbatch.answers import added
 from asyncbatch.dto import ProviderResultRow, RowError, UsageInfo
 from asyncbatch.engine.frames import Page, Stored, damaged, frames_in, read_at, read_piece, row_of
 from asyncbatch.enums import ResultStatus
@@ -24,6 +25,7 @@ from asyncbatch.spool import PIECE_BYTES, SpoolFile
 _NOTHING = 2**64 - 1
 _STATUSES = tuple(ResultStatus)
 _CODES = {status: code for code, status in enumerate(_STATUSES)}
+_SUCCEEDED = _CODES[ResultStatus.SUCCEEDED]  # a look at the hash of an enum's member is a call of its own
 _NEVER_RAN = frozenset({ResultStatus.EXPIRED, ResultStatus.CANCELLED})
 _PICKED = 256
 
@@ -113,9 +115,13 @@ class Ledger:
             if position is None:
                 strays.append(row.request_id)
                 continue
-            row = msgspec.structs.replace(row, request_id=ids[position])  # noqa: PLW2901 the same row under its own name
-            held = fresh.get(position) or self._held(position)
-            kept = row if held is None else _reconciled(held, row)
+            held = fresh.get(position)
+            if held is None and self._offsets[position] == _NOTHING:
+                page.enter(position, row, None, ids[position])
+                fresh[position] = row
+                continue
+            held = self._held(position) if held is None else _named(held, ids[position])
+            kept = _reconciled(held, _named(row, ids[position]))
             if kept is not held:
                 page.enter(position, kept, held)
                 fresh[position] = kept
@@ -265,15 +271,17 @@ class Ledger:
     def _write(self, page: "Page") -> None:
         """Write first, and account for it then: a write that fails changes nothing."""
         self._file.append(bytes(page.frames))
-        for entry in page.entries:
-            self._offsets[entry.position] = entry.offset
-            self._outcomes[entry.position] = _CODES[entry.status]
-            if entry.usage is not None:
-                self.usage += entry.usage
+        offsets, outcomes = self._offsets, self._outcomes
+        for position, offset, status in page.entries:
+            offsets[position] = offset
+            outcomes[position] = _SUCCEEDED if status is ResultStatus.SUCCEEDED else _CODES[status]
+        if page.usages:
+            self.usage += added(page.usages)
 
-    def _held(self, position: int) -> ProviderResultRow | None:
+    def _held(self, position: int) -> ProviderResultRow:
         stored = self._stored(position)
-        return None if stored is None else row_of(stored)
+        assert stored is not None, f"request {position} has no row"
+        return row_of(stored)
 
     def _stored(self, position: int) -> Stored | None:
         offset = self._offsets[position]
@@ -281,6 +289,11 @@ class Ledger:
             return None
         with self._file.reader() as reader:
             return read_at(reader, offset)
+
+
+def _named(row: ProviderResultRow, request_id: str) -> ProviderResultRow:
+    """Give a row under its request's own id."""
+    return row if row.request_id == request_id else msgspec.structs.replace(row, request_id=request_id)
 
 
 def _reconciled(held: ProviderResultRow, row: ProviderResultRow) -> ProviderResultRow:

@@ -41,7 +41,7 @@ async def new_run(
     if place is not None:
         submissions = await to_its_end(partial(runtime.offload, keep, place, submissions, refused, space))
     parts = [
-        Part(item, submission_record(index, item, place), Ledger(item.request_count, space.new()))
+        Part(item, submission_record(index, item, place), Ledger(item.request_count, space.new(is_one_of_many=True)))
         for index, item in enumerate(submissions)
     ]
     return JobRun(record, provider, parts, refused, tools, retry)

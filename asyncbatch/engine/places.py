@@ -28,7 +28,7 @@ def place_of(submission: PreparedSubmission, ids: Sequence[str]) -> Place:
         if len(digits) == len(wire_id) or not digits.isdecimal() or len(digits) > _LONGEST_NUMBER:
             return None
         row = int(digits)
-        before = bisect_left(refused, row)
+        before = bisect_left(refused, row) if refused else 0
         if before < len(refused) and refused[before] == row:
             return None
         position = row - before - first
@@ -61,7 +61,7 @@ def places_of(
     """
     by_id = place_of(whole, ids)
     if sent is None:
-        return lambda row: place_of_row(row, by_id, whole.request_count)
+        return lambda row: by_id(row.request_id) if row.request_id else place_of_row(row, by_id, whole.request_count)
 
     def place(row: ProviderResultRow) -> int | None:
         if not row.request_id:

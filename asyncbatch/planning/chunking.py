@@ -1,5 +1,7 @@
 """Where to cut a list of requests into submissions: by rows, by bytes, and by inputs where a provider counts those."""
 
+import sys
+
 import msgspec
 
 
@@ -39,14 +41,17 @@ class Chunker:
     """
 
     def __init__(self, limits: ChunkLimits) -> None:
-        self._limits = limits
+        self._most = tuple(
+            sys.maxsize if most is None else most for most in (limits.rows, limits.file_bytes, limits.inputs)
+        )
         self._chunks: list[Chunk] = []
         self._first = self._offset = 0
         self._rows = self._size = self._inputs = 0
 
     def add(self, size: int, inputs: int = 1) -> None:
         """Add a row that `fits_alone`."""
-        if self._rows and self._is_full(size, inputs):
+        rows, file_bytes, most_inputs = self._most
+        if self._rows and (self._rows >= rows or self._size + size > file_bytes or self._inputs + inputs > most_inputs):
             self._cut()
         self._rows += 1
         self._size += size
@@ -57,12 +62,6 @@ class Chunker:
         if self._rows:
             self._cut()
         return tuple(self._chunks)
-
-    def _is_full(self, size: int, inputs: int) -> bool:
-        limits = self._limits
-        too_many = limits.rows is not None and self._rows >= limits.rows
-        too_long = limits.file_bytes is not None and self._size + size > limits.file_bytes
-        return too_many or too_long or (limits.inputs is not None and self._inputs + inputs > limits.inputs)
 
     def _cut(self) -> None:
         self._chunks.append(Chunk(first_row=self._first, rows=self._rows, offset=self._offset, size=self._size))

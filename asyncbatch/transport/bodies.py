@@ -4,6 +4,7 @@ A file handed to aiohttp would be read in the loop's own thread pool, and an asy
 many upload endpoints refuse, or with a length that nobody checks.
 """
 
+import math
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Protocol, TypeAlias, runtime_checkable
 
@@ -112,31 +113,33 @@ class StreamedPayload(payload.Payload):
 
     async def write(self, writer: AbstractStreamWriter) -> None:
         self._left, self.is_whole_sent = self._total, not self._total
-        for part in self._parts:
-            if isinstance(part, bytes):
-                await self._put(writer, part)
-            else:
-                await self._stream(writer, part)
+        with anyio.fail_after(None) as patience:
+            for part in self._parts:
+                if isinstance(part, bytes):
+                    await self._put(writer, part, patience)
+                else:
+                    await self._stream(writer, part, patience)
         if self.on_whole is not None:
             self.on_whole()
 
-    async def _stream(self, writer: AbstractStreamWriter, part: Streamed) -> None:
+    async def _stream(self, writer: AbstractStreamWriter, part: Streamed, patience: anyio.CancelScope) -> None:
         left = part.size
         async for piece in part.chunks():
             left -= len(piece)
             if left < 0:  # before it is written: what goes beyond a length is taken for another request
                 break
-            await self._put(writer, piece)
+            await self._put(writer, piece, patience)
         if left:  # the body changed under us: a wrong length would be cut in silence or hang
             raise StorageError(
                 f"the spooled body differs from its declared size by {left} bytes", code="storage.failed"
             )
 
-    async def _put(self, writer: AbstractStreamWriter, piece: bytes) -> None:
+    async def _put(self, writer: AbstractStreamWriter, piece: bytes, patience: anyio.CancelScope) -> None:
         self._left -= len(piece)
         self.is_whole_sent = self._left <= 0
-        with anyio.fail_after(self._stall_s):  # aiohttp has no time limit for writing
-            await writer.write(piece)
+        patience.deadline = anyio.current_time() + self._stall_s  # aiohttp has no time limit for writing
+        await writer.write(piece)
+        patience.deadline = math.inf  # our own disk may take longer
 
     def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
         """Say what it is: a log or a middleware may ask, and the body itself is too large to show."""

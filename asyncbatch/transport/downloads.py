@@ -14,7 +14,9 @@ from asyncbatch.transport.origin import Call
 from asyncbatch.transport.sessions import USER_AGENT, Headers, Http, Opened, Profile, Sessions
 from asyncbatch.transport.transfers import Pouring, Transfer
 
-_PIECE = 256 * 1024
+_PIECE = 1024 * 1024
+"""What is written at once: a hop to a thread costs as much as the writing of a quarter of it."""
+_BUFFERED = 512 * 1024
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _NO_SUCH_RANGE = 416
 _ERROR_BYTES = 64 * 1024
@@ -65,6 +67,7 @@ async def _read_once(
     options = sessions.options(profile, silence_s=http.read_s)
     # Identity is asked for; and what was decoded on the way would have no length to compare.
     options["auto_decompress"] = False
+    options["read_bufsize"] = _BUFFERED
     asked = Headers.merged({"Accept": "*/*"}, call.headers, {"Accept-Encoding": "identity"}, transfer.headers())
     hop = msgspec.structs.replace(call, headers=asked)  # an address that a redirect names may be a secret, too
     for _ in range(http.redirects + 1):

@@ -159,7 +159,9 @@ async def test_what_compresses_well_and_is_small_is_taken():
             assert await client.fetch() == lines
 
 
-# The rest of a file that broke off
+# The rest of a file that broke off: what is not written yet when it does is asked for again
+
+MANY = LINES * 12
 
 
 def part_of(data, asked, etag='"v1"'):
@@ -169,33 +171,33 @@ def part_of(data, asked, etag='"v1"'):
     return answer(data[start:], 206, about, f"ETag: {etag}", "Accept-Ranges: bytes")
 
 
-RANGED = answer(LINES, 200, 'ETag: "v1"', "Accept-Ranges: bytes")
+RANGED = answer(MANY, 200, 'ETag: "v1"', "Accept-Ranges: bytes")
 
 
 async def test_what_broke_off_is_gone_on_with_where_the_server_can_do_that():
     async def rest(talk, asked):
-        await talk.say(part_of(LINES, asked))
+        await talk.say(part_of(MANY, asked))
 
-    break_off = len(RANGED) - len(LINES) // 20  # what is not written yet when it breaks is asked for again
+    break_off = len(RANGED) - len(MANY) // 20  # what is not written yet when it breaks is asked for again
     async with serve(closing(RANGED[:break_off]), rest) as server, here(server.url) as client:
-        assert await client.fetch() == LINES
+        assert await client.fetch() == MANY
 
     first, second = server.asked
     assert "range" not in first.headers
-    assert 0 < int(second.headers["range"].removeprefix("bytes=").removesuffix("-")) < len(LINES)
+    assert 0 < int(second.headers["range"].removeprefix("bytes=").removesuffix("-")) < len(MANY)
     assert second.headers["if-range"] == '"v1"'
 
 
 async def test_a_file_that_changed_meanwhile_comes_from_its_start():
-    changed = LINES.replace(b"row", b"new")
+    changed = MANY.replace(b"row", b"new")
     said = answer(changed, 200, 'ETag: "v2"', "Accept-Ranges: bytes")
     async with serve(closing(RANGED[:-5000]), said) as server, here(server.url) as client:
         assert await client.fetch() == changed
 
 
 WRONG_PARTS = {
-    "another start": lambda size: f"Content-Range: bytes 0-{len(LINES) - 1}/{len(LINES)}",
-    "another total": lambda size: f"Content-Range: bytes {size}-{len(LINES)}/{len(LINES) + 1}",
+    "another start": lambda size: f"Content-Range: bytes 0-{len(MANY) - 1}/{len(MANY)}",
+    "another total": lambda size: f"Content-Range: bytes {size}-{len(MANY)}/{len(MANY) + 1}",
     "no range": lambda size: "X-Nothing: 1",
     "words": lambda size: "Content-Range: bytes */*",
 }
@@ -205,69 +207,69 @@ WRONG_PARTS = {
 async def test_another_part_than_was_asked_for_is_never_put_behind_what_we_have(wrong):
     async def part(talk, asked):
         start = int(asked.headers["range"].removeprefix("bytes=").removesuffix("-"))
-        await talk.say(answer(LINES[start:], 206, WRONG_PARTS[wrong](start), 'ETag: "v1"'))
+        await talk.say(answer(MANY[start:], 206, WRONG_PARTS[wrong](start), 'ETag: "v1"'))
 
-    async with serve(closing(RANGED[:-5000]), part, answer(LINES)) as server, here(server.url) as client:
-        assert await client.fetch() == LINES
+    async with serve(closing(RANGED[:-5000]), part, answer(MANY)) as server, here(server.url) as client:
+        assert await client.fetch() == MANY
 
     assert "range" not in server.asked[2].headers, "the rest is not trusted any more: all of it is asked for"
 
 
 async def test_a_part_of_another_version_and_one_that_is_compressed_are_not_taken():
     async def other(talk, asked):
-        await talk.say(part_of(LINES, asked, etag='"v2"'))
+        await talk.say(part_of(MANY, asked, etag='"v2"'))
 
     async def coded(talk, asked):
-        part = part_of(LINES, asked)
+        part = part_of(MANY, asked)
         await talk.say(part.replace(b"ETag", b"Content-Encoding: gzip\r\nETag"))
 
     for wrong in (other, coded):
-        async with serve(closing(RANGED[:-5000]), wrong, answer(LINES)) as server, here(server.url) as client:
-            assert await client.fetch() == LINES
+        async with serve(closing(RANGED[:-5000]), wrong, answer(MANY)) as server, here(server.url) as client:
+            assert await client.fetch() == MANY
 
 
 async def test_a_part_that_nobody_asked_for_is_not_taken():
-    said = answer(LINES, 206, f"Content-Range: bytes 0-{len(LINES) - 1}/{len(LINES)}")
+    said = answer(MANY, 206, f"Content-Range: bytes 0-{len(MANY) - 1}/{len(MANY)}")
     async with serve(said) as server, here(server.url, retry=TWICE) as client:
         with pytest.raises(ProviderTransientError, match="another part of the file"):
             await client.fetch()
 
 
 async def test_where_the_rest_cannot_be_had_alone_all_of_it_is_asked_for():
-    async with serve(closing(RANGED[:-5000]), answer(b"", 416), answer(LINES)) as server, here(server.url) as client:
-        assert await client.fetch() == LINES
+    async with serve(closing(RANGED[:-5000]), answer(b"", 416), answer(MANY)) as server, here(server.url) as client:
+        assert await client.fetch() == MANY
 
     assert ["range" in asked.headers for asked in server.asked] == [False, True, False]
 
 
 async def test_a_server_that_is_busy_in_between_does_not_cost_what_we_have():
     async def rest(talk, asked):
-        await talk.say(part_of(LINES, asked))
+        await talk.say(part_of(MANY, asked))
 
     async with serve(closing(RANGED[:-5000]), answer(b"{}", 503), rest) as server, here(server.url) as client:
-        assert await client.fetch() == LINES
+        assert await client.fetch() == MANY
 
     assert ["range" in asked.headers for asked in server.asked] == [False, True, True]
 
 
 @pytest.mark.parametrize("tag", ['ETag: W/"v1"', "X-Nothing: 1", "ETag: v1", 'ETag: "a\tb"'])
 async def test_without_a_strong_tag_it_comes_from_its_start(tag):
-    said = answer(LINES, 200, tag, "Accept-Ranges: bytes")
-    async with serve(closing(said[:-5000]), answer(LINES)) as server, here(server.url) as client:
-        assert await client.fetch() == LINES
+    said = answer(MANY, 200, tag, "Accept-Ranges: bytes")
+    async with serve(closing(said[:-5000]), answer(MANY)) as server, here(server.url) as client:
+        assert await client.fetch() == MANY
 
     assert "range" not in server.asked[1].headers
 
 
 async def test_a_rest_that_is_cut_again_is_gone_on_with():
     async def cut(talk, asked):
-        await talk.say(part_of(LINES, asked)[:-1000])
+        await talk.say(part_of(MANY, asked)[:-1000])
         talk.hang_up()
 
     async def rest(talk, asked):
-        await talk.say(part_of(LINES, asked))
+        await talk.say(part_of(MANY, asked))
 
     async with serve(closing(RANGED[:-5000]), cut, rest) as server, here(server.url) as client:
-        assert await client.fetch() == LINES
+        assert await client.fetch() == MANY
 
     assert len(server.asked) == 3

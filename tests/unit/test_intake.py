@@ -367,3 +367,22 @@ async def test_every_row_is_either_written_in_its_place_or_refused_by_its_number
         is_fine = item == "text" or (isinstance(item, dict) and item.get("input") in ("x" * 50, ["a", "b"]))
         taken_before = f"{n:07d}" in [i["custom_id"] for i in items[:n] if isinstance(i, dict) and "custom_id" in i]
         assert not is_fine or (n in bad) == taken_before
+
+
+@pytest.mark.parametrize("wire_prefix", [None, "n0-"])
+async def test_an_id_of_the_users_own_is_told_apart_from_the_numbers_of_rows_before_and_after_it(wire_prefix):
+    before = await problems_of(["a", "b", *own("0000001")], wire_prefix=wire_prefix)
+    after = await problems_of([*own("0000002"), "b", "c"], wire_prefix=wire_prefix)
+
+    assert [(problem.row, problem.code) for problem in before.problems] == [(2, "duplicate_id")]
+    assert [(problem.row, problem.code) for problem in after.problems] == [(2, "duplicate_id")]
+    assert len((await take(["a", *own("0000007"), "b"], wire_prefix=wire_prefix)).ids) == 3
+
+
+async def test_the_number_of_a_row_that_got_no_id_is_free_for_an_id_of_the_users_own():
+    refused: list[RowProblem] = []
+
+    intake = await take(["a", 17, *own("0000001")], on_reject=refused.append)
+
+    assert ids_of(intake) == ["0000000", "0000001"]
+    assert [problem.row for problem in refused] == [1]

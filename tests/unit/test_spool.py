@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from asyncbatch.exceptions import ScopeError, StorageError
 from asyncbatch.request_ids import IdIndex, RequestIds
-from asyncbatch.spool import IN_MEMORY_BYTES, PIECE_BYTES, SpoolFile, SpoolSpace
+from asyncbatch.spool import IN_MEMORY_BYTES, MANY_BYTES, SENT_BYTES, SpoolFile, SpoolSpace
 from asyncbatch.testing.runtime import virtual_runtime
 
 MEBIBYTE = bytes(range(256)) * 4096
@@ -83,8 +83,8 @@ async def test_a_file_goes_on_growing_after_it_was_read(space):
     assert file.size == IN_MEMORY_BYTES + 2
 
 
-@pytest.mark.parametrize("size", [0, 1, PIECE_BYTES, PIECE_BYTES + 1, 3 * IN_MEMORY_BYTES])
-async def test_a_body_is_read_in_pieces_of_at_most_256_kib(space, size):
+@pytest.mark.parametrize("size", [0, 1, SENT_BYTES, SENT_BYTES + 1, 3 * IN_MEMORY_BYTES])
+async def test_a_body_is_read_in_pieces_of_at_most_a_mebibyte(space, size):
     file = space.new()
     body = (MEBIBYTE * 3)[:size]
     file.append(body)
@@ -92,7 +92,26 @@ async def test_a_body_is_read_in_pieces_of_at_most_256_kib(space, size):
     pieces = await read_all(file)
 
     assert b"".join(pieces) == body
-    assert all(0 < len(piece) <= PIECE_BYTES for piece in pieces)
+    assert all(0 < len(piece) <= SENT_BYTES for piece in pieces)
+
+
+def test_bodies_of_which_there_are_many_share_the_memory_that_they_may_hold(space):
+    alone = space.new()
+    few = [space.new(is_one_of_many=True) for _ in range(4)]
+    for file in (alone, *few):
+        file.append(b"x" * IN_MEMORY_BYTES)
+    assert [file.path for file in (alone, *few)] == [None] * 5
+
+    many = [space.new(is_one_of_many=True) for _ in range(252)]
+    for file in many:
+        file.append(b"x" * (MANY_BYTES // 256))
+        assert file.path is None
+        file.append(b"y")
+
+    assert all(file.path is not None for file in many)
+    assert {file.read() for file in many} == {b"x" * (MANY_BYTES // 256) + b"y"}
+    alone.append(b"")
+    assert alone.path is None
 
 
 async def test_several_readers_at_once_have_their_own_place(space):
@@ -102,9 +121,9 @@ async def test_several_readers_at_once_have_their_own_place(space):
     first, second = file.chunks(), file.chunks(10, 20)
 
     assert [await anext(first), await anext(second), await anext(first)] == [
-        MEBIBYTE[:PIECE_BYTES],
+        MEBIBYTE[:SENT_BYTES],
         MEBIBYTE[10:30],
-        MEBIBYTE[PIECE_BYTES : 2 * PIECE_BYTES],
+        (MEBIBYTE * 2)[SENT_BYTES : 2 * SENT_BYTES],
     ]
 
 

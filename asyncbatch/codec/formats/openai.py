@@ -6,20 +6,24 @@ Source: OpenAI's batch guide and openai/openai-openapi:openapi.yaml (BatchReques
 from typing import Any, cast
 
 from asyncbatch.codec.chat import Unsupported
-from asyncbatch.codec.formats import Wish, fill_model, refuse_stream
+from asyncbatch.codec.formats import Wish, refuse_other_model, refuse_stream
 from asyncbatch.codec.requests import RowFault, shown
 from asyncbatch.codec.schema import decode_response_format, encode_response_format
 from asyncbatch.enums import BatchMode
 
+_MARKED = frozenset({"response_format", "top_k", "cache_control", "tools"})
+_VALUES = (str, int, float, list, type(None))
 _NEEDED = {"chat": "messages", "completion": "prompt", "embedding": "input"}
 
 
 def encode_body(body: dict[str, Any], wish: Wish) -> dict[str, Any]:
     """Fill in the model and refuse what the service would refuse the whole file for."""
-    if wish.mode is not BatchMode.CUSTOM:
+    if wish.mode is not BatchMode.CUSTOM and "extra_body" in body:
         body = _with_extra(body)
-    fill_model(body, wish.model)
-    refuse_stream(body)
+    if body.setdefault("model", wish.model) != wish.model:
+        refuse_other_model(body["model"], (wish.model,))
+    if "stream" in body:
+        refuse_stream(body)
     needed = _NEEDED.get(wish.kind)
     if needed is not None and needed in body and not body[needed]:
         raise RowFault("empty_field", f"its {needed} is empty: {shown(body[needed])}")
@@ -28,24 +32,33 @@ def encode_body(body: dict[str, Any], wish: Wish) -> dict[str, Any]:
         raise RowFault("missing_field", f"a {wish.kind} request needs {needed}; this one has {has}")
     if wish.kind == "chat" and not isinstance(body["messages"], list):
         raise RowFault("wrong_type", f"messages is {shown(body['messages'])}, not a list")
-    if wish.mode is not BatchMode.CUSTOM:
+    if wish.mode is not BatchMode.CUSTOM and wish.kind == "chat" and not _is_usual(body):
         body = _in_own_words(body, wish)
     return body
 
 
+def _is_usual(body: dict[str, Any]) -> bool:
+    """Whether a chat request holds nothing but what OpenAI reads itself: no word of others, no marks, no tools."""
+    return _MARKED.isdisjoint(body) and all(map(_is_text, body["messages"]))
+
+
 def _in_own_words(body: dict[str, Any], wish: Wish) -> dict[str, Any]:
     """Put what is read for every provider, and is no field of OpenAI's, into OpenAI's own words."""
-    if wish.kind == "chat":
-        if _is_type(body.get("response_format")):
-            schema, _ = decode_response_format(body["response_format"], wish.unsupported)
-            body["response_format"] = encode_response_format(schema) if schema else {"type": "text"}
-        if body.pop("top_k", None) is not None:
-            wish.unsupported("top_k")
-        body = _uncached(body, wish.unsupported)
-        body["messages"] = [_without_cache(message, "content", wish.unsupported) for message in body["messages"]]
-        if isinstance(body.get("tools"), list):
-            body["tools"] = [_without_cache(tool, "function", wish.unsupported) for tool in body["tools"]]
+    if _is_type(body.get("response_format")):
+        schema, _ = decode_response_format(body["response_format"], wish.unsupported)
+        body["response_format"] = encode_response_format(schema) if schema else {"type": "text"}
+    if body.pop("top_k", None) is not None:
+        wish.unsupported("top_k")
+    body = _uncached(body, wish.unsupported)
+    body["messages"] = [_without_cache(message, "content", wish.unsupported) for message in body["messages"]]
+    if isinstance(body.get("tools"), list):
+        body["tools"] = [_without_cache(tool, "function", wish.unsupported) for tool in body["tools"]]
     return body
+
+
+def _is_text(message: Any) -> bool:
+    """Whether a message is as most of them are: a text, and no marks at all."""
+    return type(message) is dict and "cache_control" not in message and type(cast("Any", message).get("content")) is str
 
 
 def _with_extra(body: dict[str, Any]) -> dict[str, Any]:
@@ -59,7 +72,7 @@ def _is_type(wanted: Any) -> bool:
     """Whether it is no JSON value: a type, or what was meant for one, such as `list[City]`."""
     if isinstance(wanted, dict):
         return _is_type(cast("dict[str, Any]", wanted).get("json_schema"))
-    return not isinstance(wanted, str | int | float | list | None)
+    return not isinstance(wanted, _VALUES)
 
 
 def _without_cache(given: Any, inner: str, unsupported: Unsupported) -> Any:

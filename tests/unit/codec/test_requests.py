@@ -15,7 +15,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asyncbatch.codec.requests import Request, RowFault, check_id, decode_request, encode_json, mint_id, peek_id, shown
+from asyncbatch.codec.requests import (
+    Request,
+    RowFault,
+    check_id,
+    decode_request,
+    encode_json,
+    is_plain,
+    mint_id,
+    peek_id,
+    shown,
+)
 from asyncbatch.dto import BadRow
 from asyncbatch.enums import BatchMode
 
@@ -247,6 +257,47 @@ def test_a_value_that_is_no_json_is_refused(value):
 )
 def test_values_beyond_the_plain_ones_travel_as_one_line_of_json(value, data):
     assert encode_json(value) == data
+
+
+class Word(str):
+    __slots__ = ()
+
+
+def test_keys_that_are_texts_of_another_kind_are_texts():
+    assert decode_request({Word("messages"): []}, BatchMode.CHAT) == Request(None, {"messages": []})
+
+
+def nested(depth: int, innermost: Any) -> Any:
+    for _ in range(depth):
+        innermost = {"a": [innermost]}
+    return innermost
+
+
+@pytest.mark.parametrize("depth", range(12))
+def test_a_number_that_json_has_no_word_for_is_found_however_deep(depth):
+    assert fault(encode_json, nested(depth, math.nan)).code == "nan"
+    assert fault(encode_json, nested(depth, msgspec.Raw(b"NaN"))).code == "not_json"
+    assert json.loads(encode_json(nested(depth, {"b": [1.5, None, True, "x"]}))) == nested(
+        depth, {"b": [1.5, None, True, "x"]}
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "is_so"),
+    [
+        ({"a": [1, 2.5, None, {"b": "c"}]}, True),
+        ({"a": [math.inf]}, False),
+        ({"a": {1: "c"}}, False),
+        ({"a": (1, 2)}, False),
+        ({"a": msgspec.Raw(b"1")}, False),
+        ({"a": Word("b")}, False),
+        (nested(6, 1), False),
+        (nested(3, 1), True),
+        ("text", True),
+    ],
+)
+def test_plain_is_what_needs_no_second_look(value, is_so):
+    assert is_plain(value) is is_so
 
 
 JSON = st.recursive(

@@ -189,7 +189,7 @@ def test_rows_can_be_read_while_more_come_in_and_none_is_given_twice():
 
 
 def test_a_large_account_is_closed_in_slices():
-    ledger, ids = ledger_of(20_000)
+    ledger, ids = ledger_of(40_000)
     sizes: list[int] = []
 
     def fill(position: int, request_id: str) -> ProviderResultRow:
@@ -198,7 +198,7 @@ def test_a_large_account_is_closed_in_slices():
 
     ledger.close(fill, ids)
 
-    assert ledger.counts() == {R.MISSING: 20_000}
+    assert ledger.counts() == {R.MISSING: 40_000}
     assert len(set(sizes)) > 3
     assert [row.request_id for row in rows_of(ledger)] == ids
 
