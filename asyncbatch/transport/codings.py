@@ -37,25 +37,26 @@ class Inflater:
         data, is_full = self._held + data, False
         self._held = b""
         while data or is_full:
-            if self._stream is None and not self._begin(data):
+            stream = self._stream or self._begin(data)
+            if stream is None:
                 return
-            piece = self._stream.decompress(data, PIECE_BYTES)
+            piece = stream.decompress(data, PIECE_BYTES)
             if piece:
                 yield piece
-            data, is_full = self._stream.unconsumed_tail, len(piece) == PIECE_BYTES
-            if self._stream.eof:
-                data, is_full = self._stream.unused_data, False
+            data, is_full = stream.unconsumed_tail, len(piece) == PIECE_BYTES
+            if stream.eof:
+                data, is_full = stream.unused_data, False
                 self._stream, self._is_over, self.is_whole = None, not self._is_gzip, True
 
-    def _begin(self, data: bytes) -> bool:
+    def _begin(self, data: bytes) -> Any:
         """Begin a member of gzip, of which there may be several, or the one stream of a deflate."""
         if self._is_over:
             raise zlib.error("something follows the end")
         if len(data) < 2:
             self._held, self.is_whole = data, False
-            return False
+            return None
         # RFC 9110 means zlib's format by `deflate`, and some servers send the bare one.
         is_zlib = data[0] & 0x0F == zlib.DEFLATED and int.from_bytes(data[:2], "big") % 31 == 0
         self._stream = zlib.decompressobj(_GZIP if self._is_gzip else _ZLIB if is_zlib else _RAW)
         self.is_whole = False
-        return True
+        return self._stream
