@@ -98,7 +98,7 @@ async def test_after_a_night_in_which_the_host_slept_a_thousand_batches_are_not_
         await clock.sleep(seconds)
 
     runtime = replace(virtual_runtime(clock), sleep=sleep)
-    lives = {f"b{number}": [RUNNING] * 30 + [DONE] for number in range(1000)}
+    lives = {f"b{number}": [RUNNING] * 6 + [DONE] for number in range(1000)}
     provider = ScriptedProvider(lives=lives, runtime=runtime)
     policy = Polling(first_s=250, factor=1, max_s=300, jitter=0.1, requests_per_s=64)
     async with BatchPoller(policy, runtime=runtime) as poller:
