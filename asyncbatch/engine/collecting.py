@@ -1,12 +1,14 @@
 """From a batch to outcomes: watch it to its end, and fetch its answers."""
 
 import logging
+from collections.abc import Collection
 from contextlib import nullcontext
 
 from asyncbatch.dto import ProviderStatus
 from asyncbatch.engine import outcomes
 from asyncbatch.engine.announcing import announce_stop
 from asyncbatch.engine.closing import Closing
+from asyncbatch.engine.occupancy import facts_of
 from asyncbatch.engine.recover import confirm
 from asyncbatch.engine.rounds import has_input
 from asyncbatch.engine.settle import enter_answers
@@ -63,7 +65,7 @@ class Collecting(Closing):
         if self.part.is_provisional:
             self._tell("looks like ours by time and number; its answers will show")
             self.tools.lines_of(self.provider).tentative.add(batch_id)
-        elif not self.part.is_fenced and not self._may_be_turned_away:
+        elif not self.part.is_fenced and not self._full_codes:
             await self._give_input_back()
         try:
             status = await self._end_of(self._watched(batch_id))
@@ -100,14 +102,15 @@ class Collecting(Closing):
         return False
 
     @property
-    def _may_be_turned_away(self) -> bool:
-        """Whether its batch may still fail because there is no room for it, and then be sent again."""
-        return self.provider.has_facts and bool(self.provider.facts.full_codes)
+    def _full_codes(self) -> Collection[str]:
+        """By which codes a batch says that there is no room for it; without any, it is taken for good when it is accepted."""
+        facts = facts_of(self.provider)
+        return facts.full_codes if facts is not None else ()
 
     def _is_turned_away(self, status: ProviderStatus) -> bool:
         """Whether the batch failed for want of room before anything of it ran, and is worth another try."""
         record = self.part.record
-        if not (self._may_be_turned_away and is_turned_away(status, self.provider.facts.full_codes)):
+        if not is_turned_away(status, self._full_codes):
             return False
         waited_s = self.tools.runtime.now() - (record.turned_away_since or self.tools.runtime.now())
         is_sendable = has_input(self.part.submission) and not self.shared.cancelled.is_set()
@@ -176,7 +179,7 @@ class Collecting(Closing):
         """Wait for the end of a batch; a cancel that was refused is asked for again after each reading."""
         handle.on_done(self.shared.changed.notify)
         asked_at = handle.last
-        is_running = not self._may_be_turned_away
+        is_running = not self._full_codes
         while not handle.is_done:
             if not is_running and handle.last is not None and handle.status not in _NOT_RUNNING:
                 is_running = True

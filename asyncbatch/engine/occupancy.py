@@ -5,6 +5,8 @@ from typing import NamedTuple, TypeAlias
 
 import anyio
 
+from asyncbatch.base_provider import BaseBatchProvider
+from asyncbatch.catalog import ProviderFacts
 from asyncbatch.engine.line import Key, load_of
 from asyncbatch.journal import Journal, Opened, Payer
 from asyncbatch.planning.room import Load
@@ -18,6 +20,12 @@ _WINDOWS = 2
 
 Whose: TypeAlias = str | None
 """What counts together: a model, or None for all of an account."""
+
+
+def facts_of(provider: BaseBatchProvider) -> ProviderFacts | None:
+    """Give what the catalog knows about a provider; one of somebody else's need not be in it."""
+    is_known = provider.has_facts and provider.PROVIDER_NAME in provider.catalog.names()
+    return provider.facts if is_known else None
 
 
 class Held(NamedTuple):

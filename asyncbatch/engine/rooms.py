@@ -12,7 +12,7 @@ import msgspec
 from asyncbatch.base_provider import BaseBatchProvider
 from asyncbatch.catalog import ProviderFacts
 from asyncbatch.engine.line import Key, Line, Waiter, load_of
-from asyncbatch.engine.occupancy import LOOKED_S, Held, Occupancy, Whose
+from asyncbatch.engine.occupancy import LOOKED_S, Held, Occupancy, Whose, facts_of
 from asyncbatch.exceptions import ProviderTransientError
 from asyncbatch.journal import OPEN_STATES, JobRecord, Journal, Payer, SubmissionRecord, payer_of
 from asyncbatch.planning.limits import Limits
@@ -286,7 +286,8 @@ class Rooms(msgspec.Struct, kw_only=True):
             if len(self.known) >= self.tidy_at:  # tenants whose jobs are over cost nothing
                 self.known = {whose: room for whose, room in self.known.items() if not room.is_idle}
                 self.tidy_at = max(_TIDY, 2 * len(self.known))
-            window_s = provider.facts.window_s if provider.has_facts else None
+            facts = facts_of(provider)
+            window_s = facts.window_s if facts is not None else None
             self.known[payer] = Room(payer, self.journal, self.runtime, self.patience, window_s)
         return self.known[payer]
 

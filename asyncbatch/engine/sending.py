@@ -6,6 +6,7 @@ from functools import partial
 
 from asyncbatch.engine.create import create_once, make_tag
 from asyncbatch.engine.line import Waiter
+from asyncbatch.engine.occupancy import facts_of
 from asyncbatch.engine.recover import Others, recover
 from asyncbatch.engine.steps import Steps
 from asyncbatch.exceptions import (
@@ -130,8 +131,7 @@ class Sending(Steps):
 
     def _waiter(self) -> Waiter:
         shared = self.shared
-        facts = self.provider.facts if self.provider.has_facts else None
-        limits = self.tools.rooms.limits_of(shared.record, facts)
+        limits = self.tools.rooms.limits_of(shared.record, facts_of(self.provider))
         return Waiter(shared.record, self.part, shared.changed, shared.cancelled, limits)
 
     async def _wait_or_give_up(self, error: ProviderTransientError, waiter: Waiter) -> None:
