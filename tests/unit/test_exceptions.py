@@ -8,6 +8,7 @@ from asyncbatch import exceptions
 from asyncbatch.exceptions import (
     AmbiguousSubmissionError,
     AsyncBatchError,
+    BudgetExceededError,
     ClientClosedError,
     ConfigError,
     InvalidRequestsError,
@@ -28,6 +29,7 @@ PARENTS = {
     InvalidRequestsError: AsyncBatchError,
     ConfigError: AsyncBatchError,
     MissingCredentialsError: ConfigError,
+    BudgetExceededError: ConfigError,
     ScopeError: AsyncBatchError,
     PollerClosedError: ScopeError,
     ClientClosedError: ScopeError,
