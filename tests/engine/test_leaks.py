@@ -18,6 +18,11 @@ CHAT = "openai/gpt-4.1-mini"
 STALL = "[[stall]] never answered"
 
 
+@pytest.fixture
+def open_client(emulator, runtime, catalog):
+    return lambda **options: BatchClient(runtime=runtime, catalog=catalog, **options)
+
+
 def descriptors():
     return len(os.listdir("/proc/self/fd"))
 
