@@ -5,6 +5,7 @@ ASYNCBATCH_HOME=state python -m aiohttp.web -P 8000 aiohttp_app:make_app
 
 import asyncio
 import contextlib
+import math
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -12,9 +13,10 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from asyncbatch import ConfigError, InvalidRequestsError, Job, ProviderError
+from asyncbatch import BudgetExceededError, ConfigError, InvalidRequestsError, Job, ProviderError
 from asyncbatch.integrations.aiohttp import BATCHES, batches_context, webhook_route
 
+DAY_S = 86_400
 STREAMS = web.AppKey("streams", set[asyncio.Timeout])
 
 
@@ -55,6 +57,9 @@ async def submit(request: web.Request) -> web.Response:
     except InvalidRequestsError as error:
         problems = [str(problem) for problem in error.problems] or [str(error)]
         return web.json_response({"detail": problems}, status=422)
+    except BudgetExceededError as error:  # this tenant has used up its day
+        wait = {"Retry-After": str(math.ceil(error.retry_after_s or DAY_S))}
+        return web.json_response({"detail": str(error)}, status=429, headers=wait)
     except ConfigError as error:  # an unknown tenant, or a key that stands for other prompts
         return web.json_response({"detail": str(error)}, status=409)
     return web.json_response({"job": job.id}, status=202)

@@ -3,6 +3,7 @@
 ASYNCBATCH_HOME=state uvicorn fastapi_app:app --workers 4 --timeout-graceful-shutdown 5
 """
 
+import math
 import os
 from typing import Annotated, Any
 
@@ -10,8 +11,10 @@ from fastapi import Depends, FastAPI, Header, HTTPException, Query
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
 
-from asyncbatch import BatchClient, ConfigError, InvalidRequestsError, Job, ProviderError
+from asyncbatch import BatchClient, BudgetExceededError, ConfigError, InvalidRequestsError, Job, ProviderError
 from asyncbatch.integrations.starlette import batches_lifespan, get_client, webhook_route
+
+DAY_S = 86_400
 
 
 async def key_of(tenant: str) -> str | None:
@@ -51,6 +54,8 @@ async def submit(work: Work, batches: Batches, tenant: Tenant = None) -> dict[st
         job = await batches.submit(work.prompts, model="openai/gpt-4.1-mini", key=key, account=tenant)
     except InvalidRequestsError as error:
         raise HTTPException(422, [str(problem) for problem in error.problems] or [str(error)]) from None
+    except BudgetExceededError as error:  # this tenant has used up its day
+        raise HTTPException(429, str(error), {"Retry-After": str(math.ceil(error.retry_after_s or DAY_S))}) from None
     except ConfigError as error:  # an unknown tenant, or a key that stands for other prompts
         raise HTTPException(409, str(error)) from None
     return {"job": job.id}

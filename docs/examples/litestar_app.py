@@ -3,6 +3,7 @@
 ASYNCBATCH_HOME=state uvicorn litestar_app:app --workers 4 --timeout-graceful-shutdown 5
 """
 
+import math
 import os
 from typing import Annotated, Any
 
@@ -13,8 +14,10 @@ from litestar.params import Parameter
 from litestar.response import Stream
 from msgspec import Struct
 
-from asyncbatch import BatchClient, ConfigError, InvalidRequestsError, Job, ProviderError
+from asyncbatch import BatchClient, BudgetExceededError, ConfigError, InvalidRequestsError, Job, ProviderError
 from asyncbatch.integrations.litestar import BatchesPlugin, webhook_route
+
+DAY_S = 86_400
 
 
 async def key_of(tenant: str) -> str | None:
@@ -48,6 +51,9 @@ async def submit(data: Work, batches: BatchClient, tenant: Tenant = None) -> Res
     except InvalidRequestsError as error:
         problems = [str(problem) for problem in error.problems] or [str(error)]
         return Response({"detail": problems}, status_code=422)
+    except BudgetExceededError as error:  # this tenant has used up its day
+        wait = {"Retry-After": str(math.ceil(error.retry_after_s or DAY_S))}
+        raise HTTPException(str(error), status_code=429, headers=wait) from None
     except ConfigError as error:  # an unknown tenant, or a key that stands for other prompts
         raise HTTPException(str(error), status_code=409) from None
     return Response({"job": job.id})

@@ -3,14 +3,17 @@
 ASYNCBATCH_HOME=state hypercorn quart_app:app --workers 4
 """
 
+import math
 import os
 from typing import Any
 
 import msgspec
 from quart import Quart, Response, abort, request
 
-from asyncbatch import ConfigError, InvalidRequestsError, Job, ProviderError
+from asyncbatch import BudgetExceededError, ConfigError, InvalidRequestsError, Job, ProviderError
 from asyncbatch.integrations.quart import batches_while_serving, current_batches, webhook_route
+
+DAY_S = 86_400
 
 
 class Work(msgspec.Struct):
@@ -55,6 +58,8 @@ async def submit() -> tuple[dict[str, Any], int]:
         job = await current_batches().submit(work.prompts, model="openai/gpt-4.1-mini", key=key, account=tenant)
     except InvalidRequestsError as error:
         return {"detail": [str(problem) for problem in error.problems] or [str(error)]}, 422
+    except BudgetExceededError as error:  # this tenant has used up its day
+        return {"detail": str(error)}, 429, {"Retry-After": str(math.ceil(error.retry_after_s or DAY_S))}
     except ConfigError as error:  # an unknown tenant, or a key that stands for other prompts
         return {"detail": str(error)}, 409
     return {"job": job.id}, 202

@@ -3,6 +3,7 @@
 ASYNCBATCH_HOME=state uvicorn starlette_app:app --workers 4 --timeout-graceful-shutdown 5
 """
 
+import math
 import os
 from typing import Any
 
@@ -13,8 +14,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from asyncbatch import ConfigError, InvalidRequestsError, Job, ProviderError
+from asyncbatch import BudgetExceededError, ConfigError, InvalidRequestsError, Job, ProviderError
 from asyncbatch.integrations.starlette import batches_lifespan, get_client, webhook_route
+
+DAY_S = 86_400
 
 
 class Work(msgspec.Struct):
@@ -54,6 +57,8 @@ async def submit(request: Request) -> Response:
     except InvalidRequestsError as error:
         problems = [str(problem) for problem in error.problems] or [str(error)]
         return JSONResponse({"detail": problems}, status_code=422)
+    except BudgetExceededError as error:  # this tenant has used up its day
+        raise HTTPException(429, str(error), {"Retry-After": str(math.ceil(error.retry_after_s or DAY_S))}) from None
     except ConfigError as error:  # an unknown tenant, or a key that stands for other prompts
         raise HTTPException(409, str(error)) from None
     return JSONResponse({"job": job.id}, status_code=202)

@@ -84,7 +84,7 @@ async def test_many_lives_leave_nothing_open(open_client, emulator, tmp_path, mo
 
     after = held(tmp_path)
     assert after[0] <= opened + 2, "a connection of the emulator's may still be closing"
-    assert after[1] <= threads + 1
+    assert after[1] <= threads + 5, "threads that are kept to work in"
     assert after[2] == tasks
     assert is_durable or after[3] == files == 0, "what is in memory leaves no file"
 
@@ -104,7 +104,7 @@ async def test_without_descriptors_a_job_waits_and_goes_on(open_client, emulator
                     taken.append(os.open(os.devnull, os.O_RDONLY))
             for _ in range(200):
                 await asyncio.sleep(0)
-            assert not job.is_over
+            assert not job.status().is_over
         finally:
             for number in taken:
                 os.close(number)

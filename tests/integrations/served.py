@@ -1,6 +1,7 @@
 """An example application of the docs as its server runs it, in a world whose batches last seconds instead of hours.
 
-`SERVED_EXAMPLE` names it, `SERVED_SPEED` is how fast its clock goes, `SERVED_POLL_S` how often it asks about a batch.
+`SERVED_EXAMPLE` names it, `SERVED_SPEED` is how fast its clock goes, `SERVED_POLL_S` how often it asks about a batch,
+`SERVED_BUDGET` how many requests an account may send in a day, where it has a limit.
 `python -m tests.integrations.served NUMBER` serves the one of aiohttp, which has a server of its own.
 """
 
@@ -35,6 +36,9 @@ def example():
     poll_s = float(os.environ["SERVED_POLL_S"])
     asyncbatch.client.Polling = partial(Polling, first_s=poll_s, factor=1.0, max_s=2 * poll_s, jitter=0.0)
     asyncbatch.client.Recovery = partial(Recovery, window_s=25.0, reads=2, gap_s=2.5, watch_s=25.0)
+    if "SERVED_BUDGET" in os.environ:
+        limits = asyncbatch.AccountLimits(requests_per_day=int(os.environ["SERVED_BUDGET"]))
+        asyncbatch.client.BatchClient.__init__.__kwdefaults__["limits"] = limits
     sys.path.insert(0, os.environ["SERVED_FROM"])
     return importlib.import_module(os.environ["SERVED_EXAMPLE"])
 

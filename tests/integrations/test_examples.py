@@ -1,6 +1,7 @@
 """Each example application of the docs, under the server that it would run under, in processes that share a state directory."""
 
 import base64
+import contextlib
 import hashlib
 import hmac
 import json
@@ -118,6 +119,20 @@ def test_what_is_asked_wrongly_is_refused_and_a_tenant_sees_its_own_jobs_alone(s
     assert len({record.account for record in sent(site, worker, count=2)}) == 2
     worker.stop()
     assert worker.said() == ""
+
+
+def test_a_tenant_who_has_used_up_his_day_is_told_when_to_come_again_and_nobody_else_is(site):
+    site.pace["SERVED_BUDGET"] = "3"
+    (worker,) = site.start()
+    assert submit(worker)[0] == 202
+
+    with contextlib.closing(worker.connect()) as connection:
+        connection.request("POST", "/jobs", json.dumps({"prompts": PROMPTS}), {"content-type": "application/json"})
+        answer = connection.getresponse()
+        assert answer.status == 429, (answer.read(), worker.said())
+        assert b"3" in answer.read()
+    assert 0 < int(answer.headers["Retry-After"]) <= 86_400
+    assert submit(worker, headers=ACME)[0] == 202
 
 
 def test_viewers_may_leave_and_one_who_stays_does_not_hold_the_shutdown(site):
