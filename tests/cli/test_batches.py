@@ -34,6 +34,15 @@ def over(leave, asyncbatch_emulator):
     return submit
 
 
+def turned_away(run, write, emulator):
+    """Leave a job whose batch failed for want of room, and is to be sent again later; gives the batch's name."""
+    emulator.add(faults.full_queue())
+    write("hello")
+    assert run("requests.jsonl", "--timeout", "1.5", "-o", "out.jsonl").code == 8
+    (create,) = [record for record in emulator.history if record.kind == "create"]
+    return create.object_id
+
+
 def test_status_says_where_a_batch_stands(leave, cli):
     name, _ = leave("hello", "slow [[stall]]")
 
@@ -59,10 +68,7 @@ def test_status_in_json_is_one_document(leave, cli):
 
 
 def test_status_names_every_reason_why_a_batch_failed(cli, run, write, asyncbatch_emulator):
-    asyncbatch_emulator.add(faults.full_queue())
-    write("hello")
-    done = run("requests.jsonl", "--json", "-o", "out.jsonl")
-    batch = done.document["batches"][0]["provider_batch_id"]
+    batch = turned_away(run, write, asyncbatch_emulator)
 
     status = cli("status", f"openai/{batch}")
 
@@ -146,9 +152,7 @@ def test_results_say_how_many_requests_got_no_answer(run, write, cli):
 
 
 def test_a_failed_batch_has_no_results_and_says_why(run, write, cli, asyncbatch_emulator):
-    asyncbatch_emulator.add(faults.full_queue())
-    write("hello")
-    batch = run("requests.jsonl", "--json", "-o", "out.jsonl").document["batches"][0]["provider_batch_id"]
+    batch = turned_away(run, write, asyncbatch_emulator)
 
     done = cli("results", f"openai/{batch}")
 
