@@ -62,6 +62,6 @@ async def test_a_gentle_client_gives_the_same_rows_and_works_in_small_pieces(emu
 
 
 def test_another_pace_is_refused():
-    with pytest.raises(ConfigError, match="pace is \"?'slow'\"?") as caught:
+    with pytest.raises(ConfigError, match="pace is") as caught:
         BatchClient(pace="slow")
     assert "gentle" in str(caught.value.hint)
