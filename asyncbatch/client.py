@@ -44,13 +44,15 @@ from asyncbatch.planning.schedule import Polling
 from asyncbatch.planning.tidying import OLD_S, Cleanup, Orphans, Tidied, check_cleanup
 from asyncbatch.poller import BatchPoller
 from asyncbatch.registry import BatchProviderRegistry, RegistryScope, batch_provider_registry
-from asyncbatch.runtime import LoopBound, Owner, Runtime, finish, working_for
+from asyncbatch.runtime import LoopBound, Owner, Runtime, finish, gentle, working_for
 from asyncbatch.transport import Http
 from asyncbatch.watching.events import EventReader
 
 _log = logging.getLogger("asyncbatch.client")
 
 __all__ = ["BatchClient", "Job", "JobResults", "JobStatus", "WebhookReceipt"]
+
+Pace: TypeAlias = Literal["full", "gentle"]
 
 BeforeSending: TypeAlias = Callable[[int, int, int], Awaitable[None]]
 """Hears, once all rows were checked and before the job is accepted, of requests, refused ones among them, and batches."""
@@ -84,6 +86,8 @@ class BatchClient(LoopBound):
             another. By default what the variable holds that the provider's facts name, such as `OPENAI_WEBHOOK_SECRET`.
         webhook_audiences: By provider, for whom the tokens are made out that vouch for webhooks of single batches. By default
             what a variable holds, such as `GEMINI_WEBHOOK_AUDIENCE`; without any, no token is believed.
+        pace: `"gentle"` works on large jobs in small pieces and rests after each, for a web server whose visitors are not to
+            notice; a large job takes longer then.
         runtime: Clock, sleep, randomness and threads; for tests.
     """
 
@@ -105,10 +109,11 @@ class BatchClient(LoopBound):
         limits: LimitsGiven | None = None,
         webhook_secrets: WebhookSecrets | None = None,
         webhook_audiences: WebhookAudiences | None = None,
+        pace: Pace = "full",
         runtime: Runtime | None = None,
     ) -> None:
         super().__init__("the client")
-        self._runtime = runtime or Runtime()
+        self._runtime = _paced(runtime or Runtime(), pace)
         self._polling = polling or Polling()
         self._recovery = recovery or Recovery()
         self._patience = patience or Patience()
@@ -475,6 +480,12 @@ class BatchClient(LoopBound):
     def _fail_all(self, cause: BaseException | None) -> None:
         if self._desk is not None:
             self._desk.close(cause)
+
+
+def _paced(runtime: Runtime, pace: str) -> Runtime:
+    if pace not in ("full", "gentle"):
+        raise ConfigError(f"pace is {pace!r}", code="config.value", hint='it is "full" or "gentle"')
+    return gentle(runtime) if pace == "gentle" else runtime
 
 
 def _policy(retry: RetryRows | None, max_attempts: int, cleanup: Cleanup, *, notifies: bool) -> dict[str, Any]:

@@ -164,6 +164,7 @@ class _Reader:
 
     def __init__(self, rules: IntakeRules, space: SpoolSpace, on_reject: Callable[[RowProblem], None] | None) -> None:
         self._rules = rules
+        self._slice_bytes = space.runtime.slice_bytes
         self._on_reject = on_reject
         self._file = space.new()
         self._ids = IdIndex.new(space)
@@ -191,7 +192,7 @@ class _Reader:
         taken = len(self._ids)
         if not taken:
             return _FIRST_SLICE
-        return max(1, min(_LARGEST_SLICE, SLICE_BYTES * taken // max(1, self._file.size)))
+        return max(1, min(_LARGEST_SLICE, self._slice_bytes * taken // max(1, self._file.size)))
 
     def read(self, items: list[Any]) -> None:
         """Take a slice of the input."""

@@ -16,7 +16,7 @@ from asyncbatch.codec.jsonl import LineSplitter
 from asyncbatch.dto import ProviderResultRow
 from asyncbatch.exceptions import ProviderPermanentError, ScopeError
 from asyncbatch.runtime import Runtime, finish
-from asyncbatch.spool import PIECE_BYTES, SpoolFile
+from asyncbatch.spool import SpoolFile
 
 
 class Downloaded(msgspec.Struct, frozen=True, kw_only=True):
@@ -103,8 +103,9 @@ class ResultStream(AsyncIterable[ProviderResultRow]):
             downloaded = await self._files()
             for file in downloaded.files:
                 splitter = LineSplitter()
-                for offset in range(0, file.size, PIECE_BYTES):
-                    rows = await self._runtime.offload(_decode_piece, file, offset, splitter, downloaded.decode)
+                size = self._runtime.slice_bytes
+                for offset in range(0, file.size, size):
+                    rows = await self._runtime.offload(_decode_piece, file, offset, size, splitter, downloaded.decode)
                     if rows:
                         yield rows
         finally:
@@ -123,10 +124,10 @@ class ResultStream(AsyncIterable[ProviderResultRow]):
 
 
 def _decode_piece(
-    file: SpoolFile, offset: int, splitter: LineSplitter, decode: Callable[[bytes], ProviderResultRow]
+    file: SpoolFile, offset: int, size: int, splitter: LineSplitter, decode: Callable[[bytes], ProviderResultRow]
 ) -> list[ProviderResultRow]:
-    lines = splitter.feed(file.read(offset, min(PIECE_BYTES, file.size - offset)))
-    if offset + PIECE_BYTES >= file.size:
+    lines = splitter.feed(file.read(offset, min(size, file.size - offset)))
+    if offset + size >= file.size:
         lines += splitter.end()
     return [decode(line) for line in lines]
 

@@ -118,6 +118,7 @@ class Runtime(msgspec.Struct, frozen=True, kw_only=True):
         sleep: Wait so many seconds.
         random: A number in [0, 1).
         offload: Run a short piece of blocking work in a thread; with slices, since a thread cannot be cancelled.
+        slice_bytes: How much of a large body is one piece of such work.
     """
 
     now: Callable[[], float] = msgspec.field(default_factory=_anchored_clock)
@@ -125,10 +126,43 @@ class Runtime(msgspec.Struct, frozen=True, kw_only=True):
     # The system's generator: it also makes nonces, and forked workers must not make the same ones.
     random: Callable[[], float] = random.SystemRandom().random
     offload: Offload = _offload
+    slice_bytes: int = 512 * 1024
 
     def nonce(self, digits: int) -> str:
         """Give so many random hexadecimal digits."""
         return "".join(f"{int(self.random() * 16):x}" for _ in range(digits))
+
+
+GENTLE_BYTES = 48 * 1024
+"""A slice of gentle work: a fraction of a millisecond, in which a thread keeps the interpreter from the event loop."""
+_LONGEST_REST_S = 0.05
+
+
+def gentle(runtime: Runtime) -> Runtime:
+    """Give a runtime that leaves the interpreter to others: it works in small slices, and rests after each for as long."""
+    return msgspec.structs.replace(
+        runtime, offload=_Gently(runtime.offload, runtime.sleep), slice_bytes=min(GENTLE_BYTES, runtime.slice_bytes)
+    )
+
+
+class _Gently:
+    """Whose work in threads takes turns with rests: a thread that works holds the interpreter, and with it the event loop."""
+
+    def __init__(self, offload: Offload, sleep: Callable[[float], Awaitable[None]]) -> None:
+        self._offload = offload
+        self._sleep = sleep
+        self._rested_at = 0.0
+
+    async def __call__(self, func: Callable[..., T], /, *args: Any) -> T:
+        rest_s = self._rested_at - time.monotonic()
+        if rest_s > 0:
+            await self._sleep(rest_s)
+        started = time.monotonic()
+        try:
+            return await self._offload(func, *args)
+        finally:
+            ended = time.monotonic()
+            self._rested_at = ended + min(ended - started, _LONGEST_REST_S)
 
 
 async def checkpoint() -> None:

@@ -42,21 +42,26 @@ async def visited():
         found = json.loads(await visitor.stdout.readline())
         for key in ("p50", "p99", "max"):
             note(f"{word}{key}_ms", found[key])
+        return found["p99"]
 
     try:
         await asyncio.sleep(0.5)
         await told("start_")
         await asyncio.sleep(_IDLE_S)
-        await told("idle_")
+        idle = await told("idle_")
         yield
-        await told("")
+        note("p99_times_idle", await told("") / idle)
     finally:
         visitor.stdin.close()
         await visitor.wait()
         await runner.cleanup()
 
 
-async def ours(place: Place):
+async def gentle(place: Place):
+    return await ours(place, pace="gentle")
+
+
+async def ours(place: Place, **more):
     from asyncbatch import BatchClient
     from asyncbatch.transport import Http
 
@@ -68,6 +73,7 @@ async def ours(place: Place):
             polling=polling(first_s=0.02, max_s=0.1),
             http=Http(limit_per_account=IN_FLIGHT),
             catalog=catalog(),
+            **more,
         ) as client,
         visited(),
     ):
@@ -149,10 +155,12 @@ BENCH = Bench(
     cases=(Case(name="200 MB", count=49_000, size=4000),),
     contenders=(
         Contender(name="asyncbatch", run=ours),
+        Contender(name="asyncbatch, gentle", run=gentle),
         Contender(name="aiohttp + msgspec in a thread", run=raw),
     ),
     targets=(
         Target(measure="p99_ms", limit=10),
         Target(measure="p99_ms", against="aiohttp", limit=1.5),
+        Target(measure="p99_times_idle", limit=2, of="asyncbatch, gentle"),
     ),
 )
