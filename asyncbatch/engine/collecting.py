@@ -197,9 +197,13 @@ class Collecting(Closing):
     @property
     def _answers(self) -> int:
         """How many requests of the present round have an answer."""
+        return sum(self.part.ledger.counts().values()) - self._earlier
+
+    @property
+    def _earlier(self) -> int:
+        """How many requests had their outcome before the present round."""
         part = self.part
-        earlier = 0 if part.sent is None else part.record.request_count - len(part.sent)
-        return sum(part.ledger.counts().values()) - earlier
+        return 0 if part.sent is None else part.record.request_count - len(part.sent)
 
     async def _fetch(self, status: ProviderStatus) -> ProviderError | None:
         """Fetch the answers, as often as it takes; gives the error if they cannot be had any more.
@@ -226,7 +230,9 @@ class Collecting(Closing):
                 step = after_not_found(tools.polling, state, tools.runtime.now(), tools.runtime.random())
                 failure = error
             else:
-                wait = next_reading(readings, status.progress.completed, self._answers, tools.runtime.random())
+                # No provider has answered more requests than it was sent, whatever it counts.
+                counted = min(status.progress.completed, self.part.record.request_count - self._earlier)
+                wait = next_reading(readings, counted, self._answers, tools.runtime.random())
                 if wait is None:
                     return None
                 _log.warning("batch %s has fewer answers than its provider counts", status.provider_batch_id)
