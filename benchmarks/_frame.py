@@ -262,7 +262,7 @@ def figures_of(runs: list[dict[str, float]], case: Case) -> dict[str, float]:
         "memory_mb": max(run["rss_peak_mb"] for run in runs) - runs[0]["rss_before_mb"],
         "server_share": middle["server_s"] / middle["wall_s"],
     }
-    figures |= {key: middle[key] for key in middle if key.endswith("_ms")}
+    figures |= {key: middle[key] for key in middle if key.endswith(("_ms", "_times_idle"))}
     return {**figures, "mb_per_cpu_s": size / 1e6 / middle["cpu_s"]} if size else figures
 
 

@@ -28,6 +28,7 @@ _WEB = (
     ("idle_p99_ms", "p99 before, ms", "{:,.1f}"),
     ("p50_ms", "median, ms", "{:,.1f}"),
     ("p99_ms", "p99, ms", "{:,.1f}"),
+    ("p99_times_idle", "times that before", "{:,.1f}"),
 )
 
 

@@ -15,6 +15,7 @@ _COLUMNS = {
     "idle_p99_ms": ("visitors' p99 before, ms", "{:,.1f}"),
     "p50_ms": ("median meanwhile, ms", "{:,.1f}"),
     "p99_ms": ("p99 meanwhile, ms", "{:,.1f}"),
+    "p99_times_idle": ("p99, times that before", "{:,.1f}"),
     "server_share": ("server busy", "{:.0%}"),
 }
 
