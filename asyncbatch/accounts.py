@@ -146,8 +146,8 @@ def _checked_url(facts: ProviderFacts, url: str) -> str:
 
 def _check_encrypted(facts: ProviderFacts, url: str, *, is_allowed: bool) -> None:
     """Refuse to send a key in clear to another machine, unless somebody answers for the wire between."""
-    host = urlsplit(url).hostname or ""
-    if url.startswith("http://") and not is_allowed and not is_loopback(host):
+    found = urlsplit(url)  # its scheme comes in small letters, however it was written
+    if found.scheme == "http" and not is_allowed and not is_loopback(found.hostname or ""):
         message = f"{facts.name}: the base URL {url!r} is not encrypted, and the key would travel in clear"
         hint = "use https; for a gateway in a network of your own set allow_http: true beside base_url"
         raise ConfigError(message, code="config.plain_http", hint=hint)

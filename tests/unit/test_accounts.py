@@ -229,7 +229,13 @@ def test_plain_http_is_for_this_machine(url):
 
 
 @pytest.mark.parametrize(
-    "url", ["http://gateway.internal:8000/v1", "http://10.0.0.7/v1", "http://localhost.evil.com/v1"]
+    "url",
+    [
+        "http://gateway.internal:8000/v1",
+        "HTTP://gateway.internal/v1",
+        "http://10.0.0.7/v1",
+        "http://localhost.evil.com/v1",
+    ],
 )
 def test_to_another_machine_it_is_refused_unless_somebody_answers_for_the_wire(url):
     with pytest.raises(ConfigError, match="the key would travel in clear") as caught:
