@@ -186,11 +186,12 @@ class Room:
         self._line.remove(waiter)
         if not self._line:
             self._served.clear()
-        if self._leader is waiter:
-            self._leader = None
-            following = next(iter(self._line), None)
-            if following is not None:
-                following.wake()
+        if (
+            self._leader is waiter
+        ):  # at once: whoever is next may have room by now, or be cancelled, and hands it on then
+            self._leader = next((other for other in self._line if other.is_waiting), None)
+            if self._leader is not None:
+                self._leader.wake()
 
     def wake(self, job_id: str) -> None:
         """Let those of a job look whether they still want room."""
