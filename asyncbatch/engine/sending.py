@@ -93,6 +93,7 @@ class Sending(Steps):
         if self.part.is_stale(self.tools.runtime.now()):
             await self._move(Refused(why="its input is about to be deleted", is_final=False))
             self.part.submission = self.part.submission.replace(input_ref=None, input_expires_at=None)
+            return None  # its room went with the input, and perhaps to somebody else
         if self.part.record.state is SubmissionState.PLANNED:
             error = await self._upload()
             if error is not None:
