@@ -2,7 +2,14 @@
 
 import pytest
 
-from asyncbatch import AccountLimits, BatchClient, BatchProviderRegistry, ProviderSubmitResult, ProviderTransientError, ResultStatus
+from asyncbatch import (
+    AccountLimits,
+    BatchClient,
+    BatchProviderRegistry,
+    ProviderSubmitResult,
+    ProviderTransientError,
+    ResultStatus,
+)
 from tests.engine.six import SixMethods
 
 HOUR_S = 3600

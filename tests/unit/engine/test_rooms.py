@@ -10,8 +10,8 @@ from asyncbatch.dto import PreparedSubmission
 from asyncbatch.engine.ledger import Ledger
 from asyncbatch.engine.line import Waiter
 from asyncbatch.engine.occupancy import LOOKED_S, Held, Occupancy
-from asyncbatch.engine.rooms import Room
 from asyncbatch.engine.part import Part
+from asyncbatch.engine.rooms import Room
 from asyncbatch.enums import BatchMode, BatchStatus
 from asyncbatch.journal import Accepted, CreateIntended, Ended, Payer, SubmissionRecord, Uploaded, UploadIntended
 from asyncbatch.journal.sqlite import SqliteJournal
