@@ -205,6 +205,23 @@ class TestRefusals:
         assert most_open(emulator) <= 3
         assert len(creates(emulator)) == 20
 
+    async def test_a_try_whose_create_was_lost_and_is_found_again_keeps_nobody_waiting(
+        self, emulator, runtime, catalog
+    ):
+        emulator.add(faults.rate_limited(60, operation="create", method="POST"))
+        emulator.add(faults.accept_then_drop(operation="create", first=2))
+        async with BatchClient(runtime=runtime, catalog=catalog) as client:
+            _provider, gate = await held(client)
+            found = await client.submit(["a"], model=CHAT)
+            await found.submitted()
+            other = await client.submit(["b"], model=CHAT)
+            await until(lambda: sent(other) == 1)
+            gate.open()
+            outcomes = [(await job.wait()).outcomes for job in (found, other)]
+
+        assert len(refusals(emulator)) == 1
+        assert outcomes == [{OK: 1}, {OK: 1}]
+
 
 class TestTurnedAway:
     @pytest.fixture
