@@ -62,6 +62,7 @@ class Collecting(Closing):
         if batch_id is None:
             await self.settle_unsent()
             return True
+        self.room.go_through(self.key, is_running=False)  # also if its create was lost, and it was found again
         if self.part.is_provisional:
             self._tell("looks like ours by time and number; its answers will show")
             self.tools.lines_of(self.provider).tentative.add(batch_id)

@@ -75,8 +75,6 @@ class Sending(Steps):
                 await self._wait_or_give_up(error, waiter)
             elif error is not None:
                 self.part.error = error
-        if self.part.record.state is SubmissionState.SUBMITTED:  # or found again, when its create was lost
-            self.room.go_through(self.key, is_running=False)
         if self.shared.cancelled.is_set():
             await self.cancel_batch()
 
