@@ -125,6 +125,11 @@ class Room:
         )
         self._pump()
 
+    def since(self, whose: Whose) -> float:
+        """Give since when there has been no room, or when a batch went through after that, Unix seconds; 0 while there is."""
+        learnt = self._learnt.get(whose)
+        return learnt.since if learnt is not None else 0.0
+
     def go_through(self, key: Key, *, is_running: bool) -> None:
         """A batch was taken. `is_running`: by now it is sure that it was not taken only to be turned away."""
         held = self._open.held(key)

@@ -297,6 +297,34 @@ class TestEnqueuedTokens:
         assert len(creates(emulator)) < 60
 
 
+class TestLongQueues:
+    """Batches that take ten hours, and a queue of two days behind a limit that nobody told us."""
+
+    @pytest.fixture
+    def limits(self):
+        return {"requests": 1}
+
+    @pytest.fixture
+    def pace(self):
+        return {"row_s": 36_000.0, "run_cap_s": None}
+
+    @pytest.fixture(params=[{"open_batches": 3}, {"enqueued_tokens": 150}], ids=["refused", "turned away"])
+    def allowed(self, request):
+        return request.param
+
+    async def test_whoever_is_behind_for_longer_than_a_day_is_not_given_up_while_the_queue_moves(
+        self, emulator, runtime, catalog, clock
+    ):
+        began = clock.now()
+        async with BatchClient(runtime=runtime, catalog=catalog) as client:
+            job = await client.submit([f"prompt {n}" for n in range(15)], model=CHAT)
+            status = await job.wait()
+
+        assert status.outcomes == {OK: 15}
+        assert clock.now() - began > 1.5 * 86_400
+        assert sum(record.is_paid for record in creates(emulator)) == 15
+
+
 @pytest.mark.parametrize(
     ("given", "word"),
     [
