@@ -37,7 +37,7 @@ _AWAKE_S = 60.0
 """Whoever waits looks so often whether there is still a reason to: the client may have stopped."""
 
 _TIDY = 256
-"""Rooms before the first look for those that are idle."""
+"""Rooms before the first look for those that are idle, and in a room jobs before the first for those that have gone."""
 
 
 class Room:
@@ -58,6 +58,7 @@ class Room:
         self._patience = patience
         self._open = Occupancy(payer, journal, runtime, window_s)
         self._served: dict[str, int] = {}
+        self._tidy_at = _TIDY
         self._turns = count()
         self._learnt: dict[Whose, Learnt] = {}
         self._line = Line()
@@ -224,12 +225,20 @@ class Room:
                 turns = self._stop(turns, waiter.model if step.pool else None, step)
                 continue
             self._admit(waiter, step)
-            self._served[turn.job_id] = next(self._turns)
+            self._note_turn(turn.job_id)
             following = self._line.head_of(turn.job_id)
             if following is None:
                 del turns[turn]
             else:
                 turns[turn] = following
+
+    def _note_turn(self, job_id: str) -> None:
+        """Remember who had a turn, for as long as it may want another: in a line that never ends, jobs come and go."""
+        self._served[job_id] = next(self._turns)
+        if len(self._served) >= self._tidy_at:
+            here = (job for job in self._served if job in self._open.by_job or self._line.of_job(job))
+            self._served = {job: self._served[job] for job in here}
+            self._tidy_at = max(_TIDY, 2 * len(self._served))
 
     def _stop(self, turns: dict[Turn, Waiter], whose: Whose, step: Wait) -> dict[Turn, Waiter]:
         """Tell those that count in a pool without room why they wait; gives the others."""

@@ -13,7 +13,16 @@ from asyncbatch.engine.occupancy import LOOKED_S, Held, Occupancy
 from asyncbatch.engine.part import Part
 from asyncbatch.engine.rooms import Room
 from asyncbatch.enums import BatchMode, BatchStatus
-from asyncbatch.journal import Accepted, CreateIntended, Ended, Payer, SubmissionRecord, Uploaded, UploadIntended
+from asyncbatch.journal import (
+    Accepted,
+    CreateIntended,
+    Ended,
+    MemoryJournal,
+    Payer,
+    SubmissionRecord,
+    Uploaded,
+    UploadIntended,
+)
 from asyncbatch.journal.sqlite import SqliteJournal
 from asyncbatch.planning.limits import Limits
 from asyncbatch.planning.retry import Patience
@@ -112,7 +121,7 @@ class Queue:
     async def _sleep(self, _):
         await self._look.wait()
 
-    async def want(self, job_id):
+    def waiter(self, job_id, **fields):
         submission = PreparedSubmission(
             batch_id=uuid4(),
             provider_name="openai",
@@ -122,7 +131,11 @@ class Queue:
             request_ids=["a"],
         )
         part = Part(submission, PART, Ledger(1, SpoolSpace(virtual_runtime(self.clock)).new()))
-        waiter = Waiter(job(job_id), part, Signal(), anyio.Event(), self.limits)
+        record = msgspec.structs.replace(job(job_id), **fields)
+        return Waiter(record, part, Signal(), anyio.Event(), self.limits)
+
+    async def want(self, job_id, **fields):
+        waiter = self.waiter(job_id, **fields)
         while not await self.room.enter(waiter):
             pass
         self.entered.append(job_id)
@@ -152,3 +165,20 @@ async def test_who_looks_and_gets_room_together_with_the_next_leaves_somebody_to
         await until(lambda: len(queue.entered) == 2)
         await journal.move("elsewhere", 2, Ended(status=BatchStatus.COMPLETED))
         await until(lambda: not queue.room._line or queue.look() or queue.entered[2:])
+
+
+async def test_of_jobs_that_come_and_go_past_a_line_that_never_ends_nothing_is_remembered(clock):
+    queue = Queue(MemoryJournal(), clock)
+    queue.limits = Limits(model=Most(batches=1))
+    async with anyio.create_task_group() as tasks:
+        await queue.want("first")
+        tasks.start_soon(queue.want, "stuck")
+        await until(lambda: len(queue.room._line) == 1)
+        for number in range(600):
+            await queue.want(f"other-{number}", model="another")
+            queue.room.forget((f"other-{number}", 0))
+        remembered = len(queue.room._served)
+        queue.room.forget(("first", 0))
+
+    assert queue.entered[-1] == "stuck"
+    assert remembered <= 256
