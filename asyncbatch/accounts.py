@@ -146,9 +146,9 @@ def _checked_url(facts: ProviderFacts, url: str) -> str:
 
 def _check_encrypted(facts: ProviderFacts, url: str, *, is_allowed: bool) -> None:
     """Refuse to send a key in clear to another machine, unless somebody answers for the wire between."""
-    host = urlsplit(url).hostname or ""
-    if url.startswith("http://") and not is_allowed and not is_loopback(host):
-        message = f"{facts.name}: the base URL {url!r} is not encrypted, and the key would travel in clear"
+    found = urlsplit(url)  # its scheme comes in small letters, however it was written
+    if found.scheme == "http" and not is_allowed and not is_loopback(found.hostname or ""):
+        message = f"{facts.name}: the base URL {url!r} is not encrypted, and keys would travel in clear"
         hint = "use https; for a gateway in a network of your own set allow_http: true beside base_url"
         raise ConfigError(message, code="config.plain_http", hint=hint)
 
@@ -256,7 +256,9 @@ def webhook_audiences(
 def public_origin(facts: ProviderFacts, file: ProviderSettings, *, env: Mapping[str, str] | None = None) -> Origin:
     """Give where a provider's public things stand: its address, as the file or the environment has it, and no key."""
     found = file.with_environment(facts, Hidden(os.environ if env is None else env))
-    return Origin(base_url=_checked_url(facts, found.base_url or facts.base_url))
+    base_url = _checked_url(facts, Secret(found.base_url or facts.base_url))
+    _check_encrypted(facts, base_url, is_allowed=found.allow_http)
+    return Origin(base_url=base_url)
 
 
 def _texts(given: Any) -> list[Any]:

@@ -62,6 +62,7 @@ class Collecting(Closing):
         if batch_id is None:
             await self.settle_unsent()
             return True
+        self.room.go_through(self.key, is_running=False)  # also if its create was lost, and it was found again
         if self.part.is_provisional:
             self._tell("looks like ours by time and number; its answers will show")
             self.tools.lines_of(self.provider).tentative.add(batch_id)
@@ -112,7 +113,10 @@ class Collecting(Closing):
         record = self.part.record
         if not is_turned_away(status, self._full_codes):
             return False
-        waited_s = self.tools.runtime.now() - (record.turned_away_since or self.tools.runtime.now())
+        now = self.tools.runtime.now()
+        # Where other batches go through, a long queue moves: patience is with one that does not.
+        since = max(record.turned_away_since or now, self.room.since(self._waiter().whose_tokens))
+        waited_s = now - since
         is_sendable = has_input(self.part.submission) and not self.shared.cancelled.is_set()
         return is_sendable and is_worth_another_try(record.turned_away, waited_s)
 

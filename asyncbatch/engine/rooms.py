@@ -37,7 +37,7 @@ _AWAKE_S = 60.0
 """Whoever waits looks so often whether there is still a reason to: the client may have stopped."""
 
 _TIDY = 256
-"""Rooms before the first look for those that are idle."""
+"""Rooms before the first look for those that are idle, and in a room jobs before the first for those that have gone."""
 
 
 class Room:
@@ -58,6 +58,7 @@ class Room:
         self._patience = patience
         self._open = Occupancy(payer, journal, runtime, window_s)
         self._served: dict[str, int] = {}
+        self._tidy_at = _TIDY
         self._turns = count()
         self._learnt: dict[Whose, Learnt] = {}
         self._line = Line()
@@ -125,6 +126,11 @@ class Room:
         )
         self._pump()
 
+    def since(self, whose: Whose) -> float:
+        """Give since when there has been no room, or when a batch went through after that, Unix seconds; 0 while there is."""
+        learnt = self._learnt.get(whose)
+        return learnt.since if learnt is not None else 0.0
+
     def go_through(self, key: Key, *, is_running: bool) -> None:
         """A batch was taken. `is_running`: by now it is sure that it was not taken only to be turned away."""
         held = self._open.held(key)
@@ -186,11 +192,12 @@ class Room:
         self._line.remove(waiter)
         if not self._line:
             self._served.clear()
-        if self._leader is waiter:
-            self._leader = None
-            following = next(iter(self._line), None)
-            if following is not None:
-                following.wake()
+        if (
+            self._leader is waiter
+        ):  # at once: whoever is next may have room by now, or be cancelled, and hands it on then
+            self._leader = next((other for other in self._line if other.is_waiting), None)
+            if self._leader is not None:
+                self._leader.wake()
 
     def wake(self, job_id: str) -> None:
         """Let those of a job look whether they still want room."""
@@ -218,12 +225,20 @@ class Room:
                 turns = self._stop(turns, waiter.model if step.pool else None, step)
                 continue
             self._admit(waiter, step)
-            self._served[turn.job_id] = next(self._turns)
+            self._note_turn(turn.job_id)
             following = self._line.head_of(turn.job_id)
             if following is None:
                 del turns[turn]
             else:
                 turns[turn] = following
+
+    def _note_turn(self, job_id: str) -> None:
+        """Remember who had a turn, for as long as it may want another: in a line that never ends, jobs come and go."""
+        self._served[job_id] = next(self._turns)
+        if len(self._served) >= self._tidy_at:
+            here = (job for job in self._served if job in self._open.by_job or self._line.of_job(job))
+            self._served = {job: self._served[job] for job in here}
+            self._tidy_at = max(_TIDY, 2 * len(self._served))
 
     def _stop(self, turns: dict[Turn, Waiter], whose: Whose, step: Wait) -> dict[Turn, Waiter]:
         """Tell those that count in a pool without room why they wait; gives the others."""

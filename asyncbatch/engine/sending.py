@@ -75,8 +75,6 @@ class Sending(Steps):
                 await self._wait_or_give_up(error, waiter)
             elif error is not None:
                 self.part.error = error
-            else:
-                self.room.go_through(self.key, is_running=False)
         if self.shared.cancelled.is_set():
             await self.cancel_batch()
 
@@ -93,6 +91,7 @@ class Sending(Steps):
         if self.part.is_stale(self.tools.runtime.now()):
             await self._move(Refused(why="its input is about to be deleted", is_final=False))
             self.part.submission = self.part.submission.replace(input_ref=None, input_expires_at=None)
+            return None  # its room went with the input, and perhaps to somebody else
         if self.part.record.state is SubmissionState.PLANNED:
             error = await self._upload()
             if error is not None:
@@ -137,12 +136,12 @@ class Sending(Steps):
     async def _wait_or_give_up(self, error: ProviderTransientError, waiter: Waiter) -> None:
         """Wait until it is sent again: for want of room with all others of the account, else by itself."""
         tools, runtime = self.tools, self.tools.runtime
-        since = runtime.now()
+        self.part.refused_since = self.part.refused_since or runtime.now()
         if error.status in _NO_ROOM and self.part.record.state is SubmissionState.UPLOADED:
-            since = await self.room.refuse(waiter, error)
+            # Where batches go through, a long queue moves: patience is with one that does not.
+            self.part.refused_since = await self.room.refuse(waiter, error)
         self.room.leave(self.key)
         self.part.refusals += 1
-        self.part.refused_since = self.part.refused_since or since
         self.part.unreached_since = None if error.status is not None else self.part.unreached_since or runtime.now()
         since = self.part.unreached_since or self.part.refused_since
         delay = next_send(

@@ -66,6 +66,11 @@ def answered(breaker: Breaker) -> Breaker:
     return CLOSED if breaker.failures else breaker
 
 
+def unanswered(breaker: Breaker) -> Breaker:
+    """Take it that nothing came of a question, neither an answer nor a failure of the account: another one may find out."""
+    return msgspec.structs.replace(breaker, is_probing=False) if breaker.is_probing else breaker
+
+
 def failed(breaker: Breaker, who: str, now: float, u: float) -> Breaker:
     """Take it that a batch could not be read. What was under way when it opened says nothing new."""
     if breaker.opened and now < breaker.until:

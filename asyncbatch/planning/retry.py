@@ -60,7 +60,8 @@ class Patience(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         base_s: The first wait is drawn from 0 to this many seconds; each further one from twice as many.
         cap_s: No wait is drawn from more than this.
-        total_s: Seconds of refusals after which it is given up; as long as a batch may take by itself.
+        total_s: Seconds of refusals after which it is given up, for want of room since a batch of its account went through; as
+            long as a batch may take by itself.
         unreachable_s: The same while not even a connection comes about.
         again_s: Before requests of a batch that is over are sent again, half of this to all of it is waited, each further time
             twice as long, up to `cap_s`; see `submit(retry=)`.

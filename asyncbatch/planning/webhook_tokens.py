@@ -113,8 +113,8 @@ def read_keys(body: bytes) -> Mapping[str, Mapping[str, Any]] | None:
         found = msgspec.json.decode(body, type=_KeySet).keys
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
-    named = {key.get("kid"): key for key in found[:MOST_KEYS] if key.get("kty") == "RSA"}
-    return {kid: key for kid, key in named.items() if isinstance(kid, str) and _KID.fullmatch(kid)}
+    named = [(key.get("kid"), key) for key in found[:MOST_KEYS] if key.get("kty") == "RSA"]
+    return {kid: key for kid, key in named if isinstance(kid, str) and _KID.fullmatch(kid)}
 
 
 class _KeySet(msgspec.Struct, frozen=True):

@@ -198,7 +198,7 @@ class Transport:
     ) -> bool:
         """Fetch a file of lines into an empty sink: whole, or made again, from where it broke off if the server can do that.
 
-        Gives whether it proved itself whole: by a length, by chunks or by the end of its coding. What did not, and what is
+        Gives whether it proved itself whole: by a length, by chunks or by the end of a deflate. What did not, and what is
         empty, came twice alike.
         """
         call, transfer = self._call("GET", path, params, headers), Transfer(sink, is_lines=True)

@@ -1,7 +1,8 @@
 """Bodies that came compressed although identity was asked for: decoded in pieces, and whole only with their own end.
 
 What comes over HTTP in gzip or deflate can be cut without anybody noticing: the frame is whole, and what was decoded so far
-looks like a shorter file. Both codings say themselves where they end, so that is what is believed.
+looks like a shorter file. Both codings say themselves where they end, so that is what is believed; only whether a gzip has
+another member, none of its members says.
 """
 
 import zlib
@@ -19,10 +20,11 @@ class Inflater:
 
     Attributes:
         is_whole: Whether what was fed so far ends where the coding says that it ends.
+        may_go_on: Whether more might have followed that end.
     """
 
     def __init__(self, coding: str) -> None:
-        self._is_gzip = coding != "deflate"
+        self.may_go_on = self._is_gzip = coding != "deflate"
         self._held = b""
         self._stream: Any = None  # typeshed names its class, and privately
         self._is_over = False

@@ -40,7 +40,7 @@ class Transfer:
     Attributes:
         sink: Where it goes.
         is_lines: Whether it is a file of lines, whose last byte is a newline.
-        is_verified: Whether the last answer proved itself whole: by its length, its chunks or the end of its coding.
+        is_verified: Whether the last answer proved itself whole: by its length, its chunks or the end of a deflate.
     """
 
     def __init__(self, sink: Sink, *, is_lines: bool) -> None:
@@ -125,7 +125,8 @@ class Pouring:
         self._first = b""
         self._last = b""
         # Only where nothing else tells that a file is whole: it costs as much as everything else together.
-        is_framed = frame.length is not None or frame.is_chunked or frame.inflater is not None
+        has_end = frame.inflater is not None and not frame.inflater.may_go_on
+        is_framed = frame.length is not None or frame.is_chunked or has_end
         self._sha = None if is_framed else hashlib.sha256()
 
     def take(self, data: bytes) -> None:

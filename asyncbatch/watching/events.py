@@ -163,6 +163,8 @@ class EventReader(AsyncIterator[PollEvent]):
 
     def take(self, event: PollEvent) -> None:
         """Keep an event; called by the feed."""
+        if self._is_closed:  # left, and still held by somebody
+            return
         self._missed += len(self._waiting) == BUFFER
         self._waiting.append(event)
         self._arrived.notify()

@@ -116,6 +116,8 @@ class Reading(Account):
         same.remove(watch)
         if not same:
             del self._by_id[watch.batch_id]
+        if error is not None:  # or nobody of the account would be asked any more, where it was the one that finds out
+            self._breaker = breaking.unanswered(self._breaker)
         self._changed.set()
         if error is not None:
             tell_given_up(self._feed, watch.handle, error, self._runtime.now())

@@ -205,6 +205,23 @@ class TestRefusals:
         assert most_open(emulator) <= 3
         assert len(creates(emulator)) == 20
 
+    async def test_a_try_whose_create_was_lost_and_is_found_again_keeps_nobody_waiting(
+        self, emulator, runtime, catalog
+    ):
+        emulator.add(faults.rate_limited(60, operation="create", method="POST"))
+        emulator.add(faults.accept_then_drop(operation="create", first=2))
+        async with BatchClient(runtime=runtime, catalog=catalog) as client:
+            _provider, gate = await held(client)
+            found = await client.submit(["a"], model=CHAT)
+            await found.submitted()
+            other = await client.submit(["b"], model=CHAT)
+            await until(lambda: sent(other) == 1)
+            gate.open()
+            outcomes = [(await job.wait()).outcomes for job in (found, other)]
+
+        assert len(refusals(emulator)) == 1
+        assert outcomes == [{OK: 1}, {OK: 1}]
+
 
 class TestTurnedAway:
     @pytest.fixture
@@ -278,6 +295,34 @@ class TestEnqueuedTokens:
         assert status.outcomes == {OK: 12}
         assert sum(record.is_paid for record in creates(emulator)) == 12
         assert len(creates(emulator)) < 60
+
+
+class TestLongQueues:
+    """Batches that take ten hours, and a queue of two days behind a limit that nobody told us."""
+
+    @pytest.fixture
+    def limits(self):
+        return {"requests": 1}
+
+    @pytest.fixture
+    def pace(self):
+        return {"row_s": 36_000.0, "run_cap_s": None}
+
+    @pytest.fixture(params=[{"open_batches": 3}, {"enqueued_tokens": 150}], ids=["refused", "turned away"])
+    def allowed(self, request):
+        return request.param
+
+    async def test_whoever_is_behind_for_longer_than_a_day_is_not_given_up_while_the_queue_moves(
+        self, emulator, runtime, catalog, clock
+    ):
+        began = clock.now()
+        async with BatchClient(runtime=runtime, catalog=catalog) as client:
+            job = await client.submit([f"prompt {n}" for n in range(15)], model=CHAT)
+            status = await job.wait()
+
+        assert status.outcomes == {OK: 15}
+        assert clock.now() - began > 1.5 * 86_400
+        assert sum(record.is_paid for record in creates(emulator)) == 15
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,14 @@
 
 import pytest
 
-from asyncbatch import BatchClient, BatchProviderRegistry, ProviderTransientError, ResultStatus
+from asyncbatch import (
+    AccountLimits,
+    BatchClient,
+    BatchProviderRegistry,
+    ProviderSubmitResult,
+    ProviderTransientError,
+    ResultStatus,
+)
 from tests.engine.six import SixMethods
 
 HOUR_S = 3600
@@ -51,3 +58,31 @@ async def test_an_upload_that_goes_within_a_day_is_made_again_before_the_create(
     assert status.outcomes[ResultStatus.SUCCEEDED] == 1
     assert len(made[0].uploads) == uploads
     assert made[0].created_from == [f"file-{uploads}"]
+
+
+async def test_what_is_uploaded_anew_takes_no_room_that_another_has_by_then(runtime):
+    class Counted(Forgetful):
+        BUSY_S = 6 * HOUR_S  # it has to be uploaded anew by the time it is taken
+        open, most = set(), 0
+
+        async def create(self, submission):
+            await super().create(submission)
+            name = f"b{len(self.created_from)}"
+            self.open.add(name)
+            Counted.most = max(Counted.most, len(self.open))
+            return ProviderSubmitResult(provider_batch_id=name)
+
+        async def poll_status(self, provider_batch_id):
+            status = await super().poll_status(provider_batch_id)
+            if status.status.is_terminal:
+                self.open.discard(provider_batch_id)
+            return status
+
+    registry = BatchProviderRegistry()
+    registry.register(Counted)
+    async with BatchClient(runtime=runtime, registry=registry, limits=AccountLimits(open_batches=1)) as client:
+        jobs = [await client.submit(["a", "b"], model="six/m") for _ in range(3)]
+        ended = [await job.wait() for job in jobs]
+
+    assert {status.outcomes[ResultStatus.SUCCEEDED] for status in ended} == {1}
+    assert Counted.most == 1

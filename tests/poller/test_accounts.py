@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from asyncbatch import (
     BatchPoller,
     BatchStatus,
+    ConfigError,
     Polling,
     Progress,
     ProviderPermanentError,
@@ -18,6 +19,7 @@ from asyncbatch import (
     ProviderTransientError,
 )
 from asyncbatch.emulator import faults
+from asyncbatch.planning.breaker import TRIP_AFTER
 from asyncbatch.testing.runtime import VirtualClock, virtual_runtime
 from tests.engine.waiting import until
 from tests.poller.listed import HOUR_S, ListedProvider
@@ -207,6 +209,31 @@ async def test_an_outage_of_one_account_is_no_matter_of_another(poller, runtime,
     assert states["scripted"] in ("open", "half_open")
     assert max(gaps) <= 450 + 1
     assert len(gaps) == len(alone.asked) - 1
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ProviderPermanentError("no", provider="scripted", status=401, is_auth=True),
+        ProviderPermanentError("no such id", provider="scripted"),
+        ConfigError("the key is gone", code="auth.missing"),
+    ],
+)
+async def test_a_probe_that_ends_its_own_watch_leaves_the_other_batches_asked_about(poller, runtime, error):
+    answers = [transient(503)] * TRIP_AFTER + [error, DONE]
+
+    async def step():
+        answer = answers.pop(0) if len(answers) > 1 else answers[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    provider = ScriptedProvider(lives={f"b{number}": [step] for number in range(10)}, runtime=runtime)
+    handles = [poller.watch(provider, name) for name in provider.lives]
+    await until(lambda: all(handle.is_done for handle in handles))
+
+    assert [handle.error for handle in handles if handle.error is not None] == [error]
+    assert poller.statistics().accounts == ()
 
 
 async def test_one_batch_that_cannot_be_read_does_not_stop_the_others(poller, runtime):

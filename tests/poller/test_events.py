@@ -165,10 +165,11 @@ async def test_leaving_the_loop_early_leaves_nothing_behind(runtime):
 
 
 async def test_a_reader_that_is_closed_has_nothing_more(runtime):
-    provider = ScriptedProvider(lives={"b": [RUNNING, DONE]}, runtime=runtime)
+    provider = ScriptedProvider(lives={"b": [RUNNING, DONE], "later": [DONE]}, runtime=runtime)
     async with BatchPoller(runtime=runtime) as poller:
         async with aclosing(poller.events()) as events:
             await poller.watch(provider, "b")
+        await poller.watch(provider, "later")
         assert [event async for event in events] == []
 
 

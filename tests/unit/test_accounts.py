@@ -4,7 +4,7 @@ import traceback
 
 import pytest
 
-from asyncbatch.accounts import Account, resolve_account, settings_from_config
+from asyncbatch.accounts import Account, public_origin, resolve_account, settings_from_config
 from asyncbatch.catalog import ProviderSettings, load_catalog
 from asyncbatch.exceptions import ConfigError, MissingCredentialsError
 from asyncbatch.providers.openai_provider import OpenAIBatchProvider
@@ -229,12 +229,28 @@ def test_plain_http_is_for_this_machine(url):
 
 
 @pytest.mark.parametrize(
-    "url", ["http://gateway.internal:8000/v1", "http://10.0.0.7/v1", "http://localhost.evil.com/v1"]
+    "url",
+    [
+        "http://gateway.internal:8000/v1",
+        "HTTP://gateway.internal/v1",
+        "http://10.0.0.7/v1",
+        "http://localhost.evil.com/v1",
+    ],
 )
 def test_to_another_machine_it_is_refused_unless_somebody_answers_for_the_wire(url):
-    with pytest.raises(ConfigError, match="the key would travel in clear") as caught:
+    with pytest.raises(ConfigError, match="keys would travel in clear") as caught:
         account({"api_key": KEY, "base_url": url})
     assert caught.value.code == "config.plain_http"
     assert "allow_http" in str(caught.value.hint)
     assert account({"api_key": KEY, "base_url": url, "allow_http": True}).origin.base_url == url
     assert account({"api_key": KEY}, file=ProviderSettings(base_url=url, allow_http=True)).origin.base_url == url
+
+
+@pytest.mark.parametrize("given", [{"env": {"OPENAI_BASE_URL": "http://10.0.0.7/v1"}}, {"base_url": "HTTP://a.b/v1"}])
+def test_nor_are_keys_that_vouch_for_webhooks_fetched_in_clear(given):
+    file, env = ProviderSettings(base_url=given.get("base_url")), given.get("env", {})
+    with pytest.raises(ConfigError, match="keys would travel in clear"):
+        public_origin(FACTS, file, env=env)
+    allowed = public_origin(FACTS, ProviderSettings(base_url=file.base_url, allow_http=True), env=env)
+    assert allowed.base_url.lower().startswith("http://")
+    assert public_origin(FACTS, NOTHING, env={}).base_url == "https://api.openai.com/v1"

@@ -116,6 +116,10 @@ def test_a_token_shows_none_of_itself():
         (b'{"keys": 1}', None),
         (b"\xff", None),
         (b'{"keys": []}', []),
+        (
+            json.dumps({"keys": [{"kty": "RSA", "kid": ["one"]}, {"kty": "RSA", "kid": {}}, jwk("one")]}).encode(),
+            ["one"],
+        ),
         (json.dumps({"keys": [jwk("one"), {"kty": "EC", "kid": "two"}, {"kty": "RSA"}]}).encode(), ["one"]),
         (
             json.dumps({"keys": [jwk("one", kid=f"k{n}") for n in range(100)]}).encode(),

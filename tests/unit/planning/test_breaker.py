@@ -4,7 +4,7 @@ from math import inf
 
 import pytest
 
-from asyncbatch.planning.breaker import CLOSED, TRIP_AFTER, answered, asking, failed, state_of, wait_s
+from asyncbatch.planning.breaker import CLOSED, TRIP_AFTER, answered, asking, failed, state_of, unanswered, wait_s
 
 
 def after(*who, breaker=CLOSED, now=100.0):
@@ -48,6 +48,14 @@ def test_open_it_lets_nobody_through_then_one_and_nobody_else_until_that_one_is_
     probing = asking(OPEN)
     assert wait_s(probing, 115.0) == inf
     assert wait_s(answered(probing), 115.0) == 0
+
+
+def test_a_probe_of_which_nothing_comes_leaves_it_open_and_lets_another_one_find_out():
+    given_up = unanswered(asking(OPEN))
+
+    assert (state_of(given_up, 115.0), wait_s(given_up, 115.0)) == ("half_open", 0.0)
+    assert unanswered(OPEN) is OPEN
+    assert unanswered(CLOSED) is CLOSED
 
 
 def test_whoever_was_under_way_when_it_opened_says_nothing_new():
