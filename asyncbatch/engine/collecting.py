@@ -236,7 +236,8 @@ class Collecting(Closing):
             else:
                 # No provider has answered more requests than it was sent, whatever it counts.
                 counted = min(status.progress.completed, self.part.record.request_count - self._earlier)
-                wait = next_reading(readings, counted, self._answers, tools.runtime.random())
+                u = tools.runtime.random()
+                wait = next_reading(readings, counted, self._answers, u, first_s=tools.polling.first_s)
                 if wait is None:
                     return None
                 _log.warning("batch %s has fewer answers than its provider counts", status.provider_batch_id)

@@ -1,7 +1,8 @@
 """How long to look for the answers of a batch that is over: some files are named a few seconds late, or filled later."""
 
 PATIENCE_S = 60.0
-_SHORT_S = (5.0, 30.0)
+_SHORT = (1.0, 6.0)
+"""Waits before answers are fetched again, in first waits of the poller: 5 and 30 seconds by default."""
 _FIRST_S, _FACTOR, _LONGEST_S = 1.0, 2.0, 15.0
 
 
@@ -14,7 +15,7 @@ def next_look(looks: int, waited_s: float, u: float) -> float | None:
     return min(step * (0.75 + 0.5 * u), PATIENCE_S - waited_s)
 
 
-def next_reading(looks: int, counted: int, answered: int, u: float) -> float | None:
+def next_reading(looks: int, counted: int, answered: int, u: float, *, first_s: float) -> float | None:
     """Give the seconds until answers are fetched once more, of which there were fewer than the provider counts; None: no more.
 
     Args:
@@ -22,7 +23,8 @@ def next_reading(looks: int, counted: int, answered: int, u: float) -> float | N
         counted: Successes that the provider counts.
         answered: Requests whose answers we have.
         u: A number from 0 to 1.
+        first_s: The first wait of whoever asks about batches.
     """
-    if answered >= counted or looks >= len(_SHORT_S):
+    if answered >= counted or looks >= len(_SHORT):
         return None
-    return _SHORT_S[looks] * (0.75 + 0.5 * u)
+    return first_s * _SHORT[looks] * (0.75 + 0.5 * u)
