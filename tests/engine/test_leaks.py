@@ -88,7 +88,7 @@ async def test_many_lives_leave_nothing_open(open_client, emulator, tmp_path, mo
 
     after = held(tmp_path)
     assert after[0] < opened + LIVES_LIVED // 2, "a few connections of the emulator's may still be closing"
-    assert after[1] <= threads + 5, "threads that are kept to work in"
+    assert after[1] < threads + LIVES_LIVED // 2, "some are kept to work in, and to look names up"
     assert after[2] == tasks
     assert is_durable or after[3] == files == 0, "what is in memory leaves no file"
 
