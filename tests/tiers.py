@@ -72,13 +72,14 @@ def _is(candidate: str, version: str) -> bool:
 
 
 def tiers() -> list[Tier]:
-    found = [Tier("wheel", sys.executable), Tier("oldest", sys.executable, oldest())]
+    """Name the environments; each has the wheel alone, so one of the newest versions is made only where no other is."""
+    found = [Tier("oldest", sys.executable, oldest())]
     for version, python in interpreters():
         if python is None:
             print(f"tiers: Python {version} was not found here, and nothing is tried on it", flush=True)
         else:
             found.append(Tier(version, python))
-    return found
+    return found if len(found) > 1 else [*found, Tier("newest", sys.executable)]
 
 
 def build(place: Path) -> Path:
