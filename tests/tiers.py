@@ -96,7 +96,7 @@ def run(tier: Tier, wheel: Path, place: Path) -> bool:
     beside = place / "beside"
     shutil.copytree(ROOT / "tests", beside / "tests", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", beside)
-    unread = [f"--ignore=tests/{folder}" for folder in sorted(HEAVY)]  # their imports may not be there
+    unread = [f"--ignore=tests/{place}" for place in sorted(HEAVY)]  # their imports may not be there
     command = [
         python,
         "-m",
