@@ -36,7 +36,7 @@ from asyncbatch.watching.lane import Lane
 _log = logging.getLogger("asyncbatch.poller")
 
 _LOOK_AGAIN_S = 1.0
-"""After so long it is weighed anew whether a walk is worth it, and longer where many are due: it costs a step for each."""
+"""A walk that was not worth it is weighed anew after so long, and longer where many are due: it costs a step for each."""
 _WEIGHING_S = 0.001
 _TURN = 50
 """Readings after which others on the event loop get their turn."""
@@ -62,13 +62,15 @@ class SweepingLane(Lane):
         if is_early or self._sought is not None or self._breaker.opened:
             return False
         due = [watch for watch in self._agenda.until(now + self._policy.coalesce_s) if not watch.skips]
-        self._look_at = now + _LOOK_AGAIN_S + len(due) * _WEIGHING_S
         created = [watch.created_at for watch in due]
         back_to = None if None in created else min((at for at in created if at is not None), default=None)
         size = self.provider.list_page_size
         pages = plan_pages(due=len(due), watched=self.live, page_size=size, back_to=back_to, known=self._list, now=now)
         if not pages:
+            self._look_at = now + _LOOK_AGAIN_S + len(due) * _WEIGHING_S
             return False
+        # Whoever is found is not due again before that; whoever is not, and is asked singly, is no reason for another walk.
+        self._look_at = now + self._policy.first_s * (1 - self._policy.jitter)
         await self._sweep(due, begin_walk(pages=pages, due=len(due), page_size=size, back_to=back_to, known=self._list))
         return True
 

@@ -1,8 +1,10 @@
 """One page of a list in the place of many questions: where it is cheaper, and never at the price of being wrong or late."""
 
 import asyncio
+import math
 
 import anyio
+import anyio.lowlevel
 import msgspec
 import pytest
 
@@ -391,6 +393,24 @@ async def test_ten_thousand_batches_cost_a_hundred_pages_a_round_and_ten_tasks(p
     assert counted.sweeps <= 60
     assert counted.polls <= 2500, "a quarter of one round"
     assert most - before <= 1 + 8 + 2
+
+
+async def test_however_often_many_are_due_each_round_is_a_walk(runtime, clock, provider):
+    """Rounds that follow each other within seconds, without a budget that would slow anybody down."""
+
+    async def a_moment(seconds):  # in which a walk is over, as it is at a service
+        for _ in range(20):
+            await anyio.lowlevel.checkpoint()
+        clock.advance(min(seconds, 0.1))
+
+    runtime = msgspec.structs.replace(runtime, sleep=a_moment)
+    policy = Polling(first_s=10.0, factor=1.0, max_s=10.0, jitter=0.0, requests_per_s=math.inf)
+    async with BatchPoller(policy, runtime=runtime) as poller:
+        await watch_all(poller, provider, provider.fill(12_000, lasts_s=60.0))
+        counted = whole(poller)
+
+    assert counted.sweeps >= 5, "a round every ten seconds or so"
+    assert counted.polls <= 3_000, "a quarter of one round"
 
 
 async def test_a_thousand_batches_of_the_emulator_are_watched_by_their_list():
