@@ -52,6 +52,30 @@ async def test_answers_are_fetched_however_long_the_provider_is_down(client, emu
     assert {row.status for row in rows} == {ResultStatus.SUCCEEDED}
 
 
+def downloads(emulator):
+    return sum(record.path.endswith("/content") for record in emulator.history)
+
+
+async def test_fewer_answers_than_the_provider_counts_are_looked_for_twice_more(client, emulator):
+    """A file that is filled a little later than it is named."""
+    job = await client.submit(["a", "b", "[[missing]] c"], model=CHAT)
+    await job.submitted()
+
+    rows = await job.results()
+
+    missing = [row for row in rows if row.status is ResultStatus.MISSING]
+    assert len(rows) == 3
+    assert [row.error.code for row in missing] == ["missing"]
+    assert downloads(emulator) == 3
+
+
+async def test_as_many_answers_as_the_provider_counts_are_fetched_once(client, emulator):
+    rows = await (await client.submit(["a", "b", "[[error:400]] c"], model=CHAT)).results()
+
+    assert len(rows) == 3
+    assert downloads(emulator) == 2, "one file of answers, and one of errors"
+
+
 async def test_a_key_that_is_refused_while_fetching_stops_the_job_and_leaves_the_answers_there(client, emulator):
     emulator.add(faults.refuse(403, path="/files/*/content", times=None))
     job = await client.submit(["hi"] * 5, model=CHAT)
