@@ -284,3 +284,16 @@ async def test_a_rest_that_is_cut_again_is_gone_on_with():
         assert await client.fetch() == MANY
 
     assert len(server.asked) == 3
+
+
+async def test_a_stream_of_rows_says_whether_its_files_proved_themselves_whole():
+    batch = (
+        b'{"id":"batch_1","object":"batch","status":"completed","output_file_id":"file-1","input_file_id":"file-in"}'
+    )
+    for said, is_verified in ((answer(LINES), True), (closing(by_closing("identity", LINES, len(LINES))), False)):
+        async with serve(answer(batch), said) as server, here(server.url) as client:
+            stream = client.provider.fetch_results("batch_1")
+            rows = [row async for row in stream]
+
+        assert len(rows) == 4000
+        assert stream.is_verified is is_verified

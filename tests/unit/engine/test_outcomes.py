@@ -143,3 +143,13 @@ def test_a_request_that_we_refused_says_why():
 
     assert (row.request_id, row.status) == ("mine", ResultStatus.REJECTED)
     assert row.error == RowError(code="nan", message="it holds NaN")
+
+
+@pytest.mark.parametrize(
+    ("status", "code"), [(BatchStatus.COMPLETED, "unverified"), (BatchStatus.EXPIRED, "batch_expired")]
+)
+def test_where_nothing_proves_that_the_answers_came_whole_a_missing_one_says_so(status, code):
+    row = unanswered(ProviderStatus(provider_batch_id="b1", status=status), classify, is_verified=False)(0, "r1")
+
+    assert row.error.code == code
+    assert "nothing proves that its answers came whole" in row.error.message
