@@ -234,10 +234,14 @@ class Collecting(Closing):
                 step = after_not_found(tools.polling, state, tools.runtime.now(), tools.runtime.random())
                 failure = error
             else:
-                # No provider has answered more requests than it was sent, whatever it counts.
-                counted = min(status.progress.completed, self.part.record.request_count - self._earlier)
-                u = tools.runtime.random()
-                wait = next_reading(readings, counted, self._answers, u, first_s=tools.polling.first_s)
+                wait = next_reading(
+                    readings,
+                    status.progress.completed,
+                    self._answers,
+                    tools.runtime.random(),
+                    sent=self.part.record.request_count - self._earlier,
+                    first_s=tools.polling.first_s,
+                )
                 if wait is None:
                     return None
                 _log.warning("batch %s has fewer answers than its provider counts", status.provider_batch_id)

@@ -15,7 +15,7 @@ def next_look(looks: int, waited_s: float, u: float) -> float | None:
     return min(step * (0.75 + 0.5 * u), PATIENCE_S - waited_s)
 
 
-def next_reading(looks: int, counted: int, answered: int, u: float, *, first_s: float) -> float | None:
+def next_reading(looks: int, counted: int, answered: int, u: float, *, sent: int, first_s: float) -> float | None:
     """Give the seconds until answers are fetched once more, of which there were fewer than the provider counts; None: no more.
 
     Args:
@@ -23,8 +23,9 @@ def next_reading(looks: int, counted: int, answered: int, u: float, *, first_s: 
         counted: Successes that the provider counts.
         answered: Requests whose answers we have.
         u: A number from 0 to 1.
+        sent: Requests of the batch: no provider has answered more, whatever it counts.
         first_s: The first wait of whoever asks about batches.
     """
-    if answered >= counted or looks >= len(_SHORT):
+    if answered >= min(counted, sent) or looks >= len(_SHORT):
         return None
     return first_s * _SHORT[looks] * (0.75 + 0.5 * u)

@@ -539,3 +539,15 @@ async def test_a_name_that_resolves_to_an_address_inside_leads_nowhere():
         await sessions.close()
 
     assert len(inside.asked) == 1
+
+
+async def test_a_redirect_to_a_name_that_resolves_to_an_address_inside_is_not_followed(monkeypatch):
+    monkeypatch.setattr(aiohttp.ThreadedResolver, "resolve", Names.resolve)
+    async with serve(answer(LINES)) as inside, serve(b"") as server:
+        server.answers = [answer(b"", 302, f"Location: {inside.url.replace('127.0.0.1', 'files.example')}/x")]
+        async with here(public(server.url), config={"allow_http": True}, retry=ONCE) as client:
+            with pytest.raises(ProviderTransientError, match="failed"):
+                await client.fetch()
+
+    assert inside.asked == []
+    assert len(server.asked) == 1

@@ -237,6 +237,20 @@ async def test_a_part_of_another_version_and_one_that_is_compressed_are_not_take
     for wrong in (other, coded):
         async with serve(closing(RANGED[:-5000]), wrong, answer(MANY)) as server, here(server.url) as client:
             assert await client.fetch() == MANY
+        assert len(server.asked) == 3
+
+
+async def test_a_rest_that_ends_too_early_in_a_frame_that_is_whole_is_not_taken():
+    async def short(talk, asked):
+        start = int(asked.headers["range"].removeprefix("bytes=").removesuffix("-"))
+        rest = MANY[start : MANY.rindex(b"\n", start, -1) + 1]
+        about = f"Content-Range: bytes {start}-{len(MANY) - 1}/{len(MANY)}\r\nTransfer-Encoding: chunked"
+        await talk.say(f"HTTP/1.1 206 Part\r\n{about}\r\n\r\n{len(rest):x}\r\n".encode() + rest + b"\r\n0\r\n\r\n")
+
+    async with serve(closing(RANGED[:-5000]), short, answer(MANY)) as server, here(server.url) as client:
+        assert await client.fetch() == MANY
+
+    assert len(server.asked) == 3
 
 
 async def test_a_part_that_nobody_asked_for_is_not_taken():

@@ -31,7 +31,16 @@ def test_the_last_look_is_made_exactly_at_the_end_of_our_patience(dice):
 
 @pytest.mark.parametrize(
     ("looks", "counted", "answered", "wait"),
-    [(0, 3, 3, None), (0, 3, 4, None), (0, 0, 0, None), (0, 3, 2, 5.0), (1, 3, 0, 30.0), (2, 3, 0, None)],
+    [
+        (0, 1200, 4, None),
+        (0, 1200, 3, 5.0),
+        (0, 3, 3, None),
+        (0, 3, 4, None),
+        (0, 0, 0, None),
+        (0, 3, 2, 5.0),
+        (1, 3, 0, 30.0),
+        (2, 3, 0, None),
+    ],
 )
 def test_fewer_answers_than_the_provider_counts_are_fetched_twice_more(looks, counted, answered, wait):
-    assert next_reading(looks, counted, answered, 0.5, first_s=5.0) == wait
+    assert next_reading(looks, counted, answered, 0.5, sent=4, first_s=5.0) == wait
