@@ -29,9 +29,6 @@ from asyncbatch.spool import SpoolFile, SpoolSpace
 Requests: TypeAlias = Iterable[Any] | AsyncIterable[Any]
 """What may be handed in: a list, an iterator or an async iterator of prompts, bodies, Structs or ready rows."""
 
-SLICE_BYTES = 512 * 1024
-"""So many bytes of rows make a slice: about two milliseconds of work, during which the loop may have to wait for us."""
-
 _PULL_S = 0.002
 _UNLOOKED = 8
 _FIRST_SLICE, _LARGEST_SLICE = 32, 256

@@ -118,7 +118,8 @@ class Runtime(msgspec.Struct, frozen=True, kw_only=True):
         sleep: Wait so many seconds.
         random: A number in [0, 1).
         offload: Run a short piece of blocking work in a thread; with slices, since a thread cannot be cancelled.
-        slice_bytes: How much of a large body is one piece of such work.
+        slice_bytes: How much of a large body is one piece of such work: about two milliseconds of it, during which the loop may
+            have to wait for us.
     """
 
     now: Callable[[], float] = msgspec.field(default_factory=_anchored_clock)

@@ -14,7 +14,6 @@ import pytest
 import asyncbatch.spool
 from asyncbatch import BatchClient, Polling, ResultStatus, load_catalog
 from asyncbatch.emulator import Emulator
-from asyncbatch.intake import SLICE_BYTES
 from asyncbatch.runtime import Runtime
 from asyncbatch.spool import IN_MEMORY_BYTES, PIECE_BYTES, SENT_BYTES
 
@@ -107,7 +106,7 @@ def test_files_are_written_by_the_slice_and_nothing_larger_than_what_one_body_ma
     few, many = jobs
 
     assert len(many.writes) - len(few.writes) <= (MANY - FEW) // 96
-    assert max(few.writes + many.writes) <= IN_MEMORY_BYTES + 2 * max(SLICE_BYTES, PIECE_BYTES, SENT_BYTES)
+    assert max(few.writes + many.writes) <= IN_MEMORY_BYTES + 2 * max(Runtime().slice_bytes, PIECE_BYTES, SENT_BYTES)
 
 
 def test_as_many_tasks_live_as_a_job_has_parts_however_many_rows_it_has(jobs):

@@ -16,7 +16,7 @@ from asyncbatch.codec.requests import EncodedRow, Request
 from asyncbatch.codec.rows import RowRules, encode_row
 from asyncbatch.enums import BatchMode
 from asyncbatch.exceptions import InvalidRequestsError, RowProblem
-from asyncbatch.intake import SLICE_BYTES, Intake, IntakeRules, take_in
+from asyncbatch.intake import Intake, IntakeRules, take_in
 from asyncbatch.planning.chunking import ChunkLimits
 from asyncbatch.planning.duplicates import SeenIds
 from asyncbatch.runtime import Runtime
@@ -279,7 +279,7 @@ async def test_rows_are_encoded_about_a_megabyte_at_a_time():
 
     assert sum(slices) == 100
     assert slices[0] == 32  # nothing is known yet about how large rows are
-    assert set(slices[1:-1]) == {SLICE_BYTES // 100_000}
+    assert set(slices[1:-1]) == {Runtime().slice_bytes // 100_000}
     assert intake.file.size > 100 * 100_000
     await space.discard()
 
@@ -311,7 +311,7 @@ async def test_an_error_of_the_callers_own_code_comes_out_as_it_is_and_nothing_i
         return [path for path in tmp_path.rglob("*") if path.is_file()]
 
     def broken() -> Iterator[Any]:
-        yield from ["x" * SLICE_BYTES] * 40
+        yield from ["x" * Runtime().slice_bytes] * 40
         files.append(len(files_now()))
         yield 17
         raise ZeroDivisionError("mine")
