@@ -48,16 +48,28 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 FLAKES = 3
 """So many tests may fail in the whole suite and pass alone; more are no accident."""
 flaky: list[str] = []
+LIMIT_S = 1500
+"""No step of `check` takes nearly as long. One that hangs is ended, so that the next one still has its say."""
+TOO_LONG = 124
 PURE = ",".join(f"asyncbatch/{path}" for path in EXACT)
 
 
-def call(*args: str) -> int:
-    """Run the environment's Python; Ctrl-C is the child's to answer, so we wait for it whatever it decides."""
-    previous = signal.signal(signal.SIGINT, lambda *_: None)
-    try:
-        return subprocess.call([PYTHON, *args], cwd=ROOT)
-    finally:
-        signal.signal(signal.SIGINT, previous)
+def call(*args: str, limit_s: float | None = None) -> int:
+    """Run the environment's Python; Ctrl-C is the child's to answer, so we wait for it whatever it decides.
+
+    What goes on beyond `limit_s` is ended with all that it started, and has failed.
+    """
+    is_apart = limit_s is not None and os.name == "posix"
+    with subprocess.Popen([PYTHON, *args], cwd=ROOT, process_group=0 if is_apart else None) as child:
+        previous = signal.signal(signal.SIGINT, lambda *_: os.killpg(child.pid, signal.SIGINT) if is_apart else None)
+        try:
+            return child.wait(limit_s)
+        except subprocess.TimeoutExpired:
+            print(f"dev.py: not done within {limit_s:.0f} s, and ended: {' '.join(args)}", flush=True)
+            os.killpg(child.pid, signal.SIGKILL) if is_apart else child.kill()
+            return TOO_LONG
+        finally:
+            signal.signal(signal.SIGINT, previous)
 
 
 # --- the environment ---------------------------------------------------------------------------------------------
@@ -123,7 +135,7 @@ def test(args: list[str]) -> int:
 def measured(options: list[str]) -> int:
     """Run pytest under coverage. The floors are the whole suite's: a chosen part will miss them."""
     call("-m", "coverage", "erase")
-    failed = call("-m", "coverage", "run", "-m", "pytest", "--cache-clear", *options)
+    failed = call("-m", "coverage", "run", "-m", "pytest", "--cache-clear", *options, limit_s=LIMIT_S)
     if failed == 1:  # tests failed; any other number is pytest's own trouble
         failed = alone()
     call("-m", "coverage", "combine", "--quiet")
@@ -139,7 +151,7 @@ def alone() -> int:
     if not 0 < len(names) <= FLAKES:
         return 1
     print("dev.py: once more, alone:", *names, sep="\n  ", flush=True)
-    failed = call("-m", "coverage", "run", "-m", "pytest", "-p", "no:xdist", *names)
+    failed = call("-m", "coverage", "run", "-m", "pytest", "-p", "no:xdist", *names, limit_s=LIMIT_S)
     flaky.extend([] if failed else names)
     return failed
 
@@ -189,8 +201,8 @@ def check(_args: list[str]) -> int:
             "mypy": lambda: quietly("-m", "mypy"),
             "pyright": lambda: quietly("-m", "pyright", "--pythonpath", PYTHON),
             "dev.py test --cov": lambda: test(["--cov"]),
-            "conformance": lambda: call("-m", "pytest", "-m", "conformance"),
-            "wheel, oldest, Pythons": lambda: call("-m", "tests.tiers"),
+            "conformance": lambda: call("-m", "pytest", "-m", "conformance", limit_s=LIMIT_S),
+            "wheel, oldest, Pythons": lambda: call("-m", "tests.tiers", limit_s=LIMIT_S),
             "docs": lambda: quietly("-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", site),
         }
         lines = [timed(name, step) for name, step in steps.items()]

@@ -125,6 +125,10 @@ class Emulator:
         """Let more go wrong, from now on."""
         self._must_run().service.script.add(*faults)
 
+    def remove(self, *faults: Fault) -> None:
+        """Let these go wrong no more, whatever is left of their `times` and `for_s`; one that is not there is no error."""
+        self._must_run().service.script.remove(*faults)
+
     def reset(self) -> None:
         """Forget files, batches, history, advances of the clock, and faults added since the start; in `data_dir` too."""
         running = self._must_run()

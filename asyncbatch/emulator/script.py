@@ -49,7 +49,7 @@ def _says(document: dict[str, Any], path: str, value: Any) -> bool:
 
 
 class Script:
-    """The faults that are armed; added to at any time, from any thread."""
+    """The faults that are armed; added to and taken from at any time, from any thread."""
 
     def __init__(self, faults: Iterable[Fault], *, seed: int = 0) -> None:
         self._dice = random.Random(seed)
@@ -58,6 +58,9 @@ class Script:
 
     def add(self, *faults: Fault) -> None:
         self._armed += [ArmedFault(fault, self._dice) for fault in faults]
+
+    def remove(self, *faults: Fault) -> None:
+        self._armed = [armed for armed in self._armed if armed.fault not in faults]
 
     def strike(self, call: Call, now: float) -> list[ArmedFault]:
         """Give the faults that touch this call; those that look at answers come along, and are counted there."""

@@ -36,6 +36,20 @@ async def test_a_stalled_call_is_answered_in_the_end(api, emulator):
     assert [item["id"] for item in (await api.get("/batches"))["data"]] == [batch["id"]]
 
 
+async def test_a_fault_that_is_removed_strikes_no_more_and_leaves_the_others(api, emulator):
+    gone, left = faults.refuse(503, operation="list", times=None), faults.refuse(404, operation="poll", times=None)
+    batch = await api.start(ROWS)
+    emulator.add(gone, left)
+    async with await api.send("GET", "/batches") as response:
+        assert response.status == 503
+
+    emulator.remove(gone, faults.drop())
+
+    assert (await api.get("/batches"))["data"]
+    async with await api.send("GET", f"/batches/{batch['id']}") as response:
+        assert response.status == 404
+
+
 async def test_an_answer_may_be_changed_and_cut_in_either_order(api, emulator):
     batch = await api.start(ROWS)
     emulator.add(faults.cut_body(400, operation="poll"), faults.unknown_status("paused"))

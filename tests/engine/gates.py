@@ -6,7 +6,7 @@ import anyio
 
 from asyncbatch.journal.sqlite import SqliteJournal
 from asyncbatch.runtime import Signal
-from tests.engine.waiting import TURNS
+from tests.engine.waiting import turns
 
 
 class Gate:
@@ -66,7 +66,7 @@ def hold_after(thing, name, is_meant=lambda *_: True):
 
 async def until_told(ask, wanted):
     """Ask, again and again, until the answer is the one that is wanted."""
-    for _ in range(TURNS):
+    for _ in turns():
         if await ask() == wanted:
             return
     raise AssertionError("it did not come to pass")

@@ -34,7 +34,8 @@ async def statuses(job):
 async def test_a_cancel_that_the_provider_refuses_is_in_the_journal_and_the_next_process_asks_again(
     open_client, emulator
 ):
-    emulator.add(faults.refuse(403, path="/batches/*/cancel", times=100))
+    refusal = faults.refuse(403, path="/batches/*/cancel", times=None)
+    emulator.add(refusal)
     async with open_client() as client:
         job = await client.submit(ROWS, model=CHAT)
         await job.submitted()
@@ -42,6 +43,7 @@ async def test_a_cancel_that_the_provider_refuses_is_in_the_journal_and_the_next
             await job.cancel()
         assert (job.status().cancel_asked, job.status().is_over) == (True, False)
     assert made(emulator, "cancel") == []
+    emulator.remove(refusal)
 
     async with open_client() as client:
         again = await client.job(job.id)

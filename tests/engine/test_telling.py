@@ -5,7 +5,7 @@ import pytest
 
 from asyncbatch import BatchClient, ConfigError, ResultStatus
 from asyncbatch.journal.sqlite import SqliteJournal
-from tests.engine.waiting import TURNS, until
+from tests.engine.waiting import turns, until
 
 CHAT = "openai/gpt-4.1-mini"
 
@@ -41,7 +41,7 @@ class Heard:
 
 
 async def nothing_left_to_tell(client):
-    for _ in range(TURNS):
+    for _ in turns():
         if not any(wish.word == "tell" for wish in await client._journal.wishes()):
             return
         await anyio.lowlevel.checkpoint()

@@ -29,7 +29,7 @@ from asyncbatch.journal import (
 from asyncbatch.journal.memory import MemoryJournal
 from asyncbatch.planning.tidying import Known, Tidied
 from asyncbatch.registry import BatchProviderRegistry
-from tests.engine.waiting import TURNS, until
+from tests.engine.waiting import turns, until
 
 CHAT = "openai/gpt-4.1-mini"
 DAY_S = 86_400
@@ -376,7 +376,7 @@ async def wishes_of(open_client):
 
 
 async def nothing_owed(client):
-    for _ in range(TURNS):
+    for _ in turns():
         if not await client._journal.wishes():
             return
     raise AssertionError("something is still owed")
