@@ -16,7 +16,8 @@ class Gate:
         came: How many came by.
     """
 
-    def __init__(self):
+    def __init__(self, thing=None):
+        self._thing = thing  # a client knows a provider that no job uses by a weak reference, and would make another one
         self.came = 0
         self.reached = anyio.Event()
         self._is_open = anyio.Event()
@@ -39,7 +40,7 @@ class Gate:
 
 def hold(thing, name, is_meant=lambda *_: True):
     """Hold a method of one object before it begins; gives the gate."""
-    gate, step = Gate(), getattr(thing, name)
+    gate, step = Gate(thing), getattr(thing, name)
 
     async def held(*given, **named):
         if is_meant(*given):
@@ -52,7 +53,7 @@ def hold(thing, name, is_meant=lambda *_: True):
 
 def hold_after(thing, name, is_meant=lambda *_: True):
     """Hold a method of one object once it is done and nobody has heard of it yet; gives the gate."""
-    gate, step = Gate(), getattr(thing, name)
+    gate, step = Gate(thing), getattr(thing, name)
 
     async def held(*given, **named):
         done = await step(*given, **named)
