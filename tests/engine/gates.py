@@ -17,7 +17,9 @@ class Gate:
     """
 
     def __init__(self, thing=None):
-        self._thing = thing  # a client knows a provider that no job uses by a weak reference, and would make another one
+        self._thing = (
+            thing  # a client knows a provider that no job uses by a weak reference, and would make another one
+        )
         self.came = 0
         self.reached = anyio.Event()
         self._is_open = anyio.Event()
