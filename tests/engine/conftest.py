@@ -33,6 +33,18 @@ def slow_time(runtime, clock):
 
 
 @pytest.fixture
+def still_time(runtime, clock):
+    """A runtime in which next to no time passes but what a test lets pass: no batch ends while threads are waited for."""
+
+    async def a_moment(seconds):
+        for _ in range(10):
+            await anyio.lowlevel.checkpoint()
+        clock.advance(min(seconds, 0.01))
+
+    return replace(runtime, sleep=a_moment)
+
+
+@pytest.fixture
 def limits():
     """Limits laid over the catalog's; a test overrides them to cut small jobs into several batches."""
     return {}

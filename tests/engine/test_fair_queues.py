@@ -15,6 +15,7 @@ from tests.engine.waiting import until
 
 CHAT = "openai/gpt-4.1-mini"
 LONG = ["[[stall]] slow"]
+DAY_S = 86400.0
 
 
 class Vault:
@@ -38,6 +39,11 @@ def open_client(emulator, runtime, catalog, tmp_path):
     return lambda **options: BatchClient(**{"accounts": Vault()} | given | options)
 
 
+@pytest.fixture
+def open_still(open_client, still_time):
+    return partial(open_client, runtime=still_time)
+
+
 async def left_unfinished(open_client, *accounts):
     """Let a process die that had a job of each of these accounts."""
     async with open_client() as client:
@@ -57,13 +63,14 @@ def impatient(monkeypatch):
 
 
 @pytest.mark.usefixtures("impatient")
-async def test_an_account_whose_key_does_not_come_holds_up_no_other_at_opening(open_client, caplog):
-    slow, quick, late = await left_unfinished(open_client, "slow", "quick", "slow")
+async def test_an_account_whose_key_does_not_come_holds_up_no_other_at_opening(open_still, clock, caplog):
+    slow, quick, late = await left_unfinished(open_still, "slow", "quick", "slow")
     vault = Vault("slow")
-    async with open_client(accounts=vault) as client:
+    async with open_still(accounts=vault) as client:
         at_first = [job.id for job in client.jobs()]
         known = [record.job_id for record in await client.records(unfinished=True)]
-        with anyio.fail_after(20):
+        clock.advance(2 * DAY_S)
+        with anyio.fail_after(60):
             status = await (await client.job(quick.id)).wait()
         vault.gate.open()
         await until(lambda: len(client.jobs()) == 3)
@@ -78,30 +85,31 @@ async def test_an_account_whose_key_does_not_come_holds_up_no_other_at_opening(o
 
 
 @pytest.mark.usefixtures("impatient")
-async def test_a_job_that_waits_for_its_key_is_attached_once_whoever_asks_for_it(open_client):
-    (slow,) = await left_unfinished(open_client, "slow")
+async def test_a_job_that_waits_for_its_key_is_attached_once_whoever_asks_for_it(open_still, clock):
+    (slow,) = await left_unfinished(open_still, "slow")
     vault, found = Vault("slow"), []
 
     async def attach(client):
         found.append(await client.job(slow.id))
 
-    async with open_client(accounts=vault) as client, anyio.create_task_group() as group:
+    async with open_still(accounts=vault) as client, anyio.create_task_group() as group:
         for _ in range(3):
             group.start_soon(attach, client)
         await vault.gate.met_by(1)
         vault.gate.open()
         await until(lambda: len(found) == 3)
+        clock.advance(2 * DAY_S)
         await found[0].wait()
 
     assert len({id(job._run) for job in found}) == 1
 
 
 @pytest.mark.usefixtures("impatient")
-async def test_however_many_keys_do_not_come_the_last_account_is_asked_for_its_own(open_client, monkeypatch):
+async def test_however_many_keys_do_not_come_the_last_account_is_asked_for_its_own(open_still, monkeypatch):
     monkeypatch.setattr(resuming, "_AT_ONCE", 2)
     slow = [f"slow-{index}" for index in range(5)]
-    jobs = await left_unfinished(open_client, *slow, "quick")
-    async with open_client(accounts=Vault(*slow)) as client:
+    jobs = await left_unfinished(open_still, *slow, "quick")
+    async with open_still(accounts=Vault(*slow)) as client:
         await until(lambda: client.jobs())
         found = [job.id for job in client.jobs()]
 
@@ -109,18 +117,18 @@ async def test_however_many_keys_do_not_come_the_last_account_is_asked_for_its_o
 
 
 @pytest.mark.usefixtures("impatient")
-async def test_a_client_is_closed_while_keys_do_not_come(open_client):
-    (slow,) = await left_unfinished(open_client, "slow")
-    async with open_client(accounts=Vault("slow")) as client:
+async def test_a_client_is_closed_while_keys_do_not_come(open_still):
+    (slow,) = await left_unfinished(open_still, "slow")
+    async with open_still(accounts=Vault("slow")) as client:
         assert client.jobs() == []
-    async with open_client() as client:
+    async with open_still() as client:
         again = [job.id for job in client.jobs()]
 
     assert again == [slow.id]
 
 
-async def test_an_account_without_a_key_leaves_its_jobs_and_is_asked_about_once(open_client, caplog):
-    gone, kept, also = await left_unfinished(open_client, "gone", "kept", "gone")
+async def test_an_account_without_a_key_leaves_its_jobs_and_is_asked_about_once(open_still, caplog):
+    gone, kept, also = await left_unfinished(open_still, "gone", "kept", "gone")
     asked = []
 
     async def vault(name):
@@ -129,7 +137,7 @@ async def test_an_account_without_a_key_leaves_its_jobs_and_is_asked_about_once(
             raise OSError("no such customer")
         return f"key-of-{name}"
 
-    async with open_client(accounts=vault) as client:
+    async with open_still(accounts=vault) as client:
         found = [job.id for job in client.jobs()]
 
     assert found == [kept.id]
@@ -137,11 +145,11 @@ async def test_an_account_without_a_key_leaves_its_jobs_and_is_asked_about_once(
     assert sorted(asked) == ["gone", "kept"]
 
 
-async def test_jobs_whose_rows_are_gone_leave_the_next_of_their_account_alone(open_client, tmp_path, caplog):
-    broken, whole = await left_unfinished(open_client, "acme", "acme")
+async def test_jobs_whose_rows_are_gone_leave_the_next_of_their_account_alone(open_still, tmp_path, caplog):
+    broken, whole = await left_unfinished(open_still, "acme", "acme")
     for path in sorted((tmp_path / "state").rglob(f"*{broken.id}*/*")):
         path.unlink()
-    async with open_client() as client:
+    async with open_still() as client:
         found = [job.id for job in client.jobs()]
 
     assert found == [whole.id]
@@ -161,7 +169,7 @@ async def test_an_end_that_a_provider_does_not_answer_to_delays_no_other_jobs(op
         await (await other.job(slow.id)).cancel()
         await until(lambda: slow.status().cancel_asked)
         await (await other.job(quick.id)).cancel()
-        with anyio.fail_after(20):
+        with anyio.fail_after(60):
             status = await quick.wait()
 
     assert status.outcomes == {ResultStatus.CANCELLED: 1}
@@ -208,7 +216,7 @@ async def test_handlers_that_hang_for_many_accounts_keep_no_other_from_hearing(o
             await client.submit(["a"], model=CHAT, account=name)
         await gate.met_by(10 + 8)
         await client.submit(["a"], model=CHAT, account="quick")
-        with anyio.fail_after(20):
+        with anyio.fail_after(60):
             await until(lambda: heard)
         at_first, came = list(heard), gate.came
         gate.open()
@@ -238,16 +246,16 @@ async def test_deletions_that_hang_for_one_account_wait_for_nobody_elses(open_cl
     assert owed.count("tidy") >= 2
 
 
-async def test_no_key_at_all_is_told_for_the_job_that_is_asked_for(open_client):
-    (job,) = await left_unfinished(open_client, "acme")
-    async with open_client(accounts=lambda name: None) as client:
+async def test_no_key_at_all_is_told_for_the_job_that_is_asked_for(open_still):
+    (job,) = await left_unfinished(open_still, "acme")
+    async with open_still(accounts=lambda name: None) as client:
         with pytest.raises(ConfigError, match="'acme' has no API key"):
             await client.job(job.id)
 
 
-async def test_whoever_leaves_while_a_job_is_taken_up_leaves_it_to_the_next(open_client):
-    (left,) = await left_unfinished(open_client, "acme")
-    async with open_client(resume=False) as client:
+async def test_whoever_leaves_while_a_job_is_taken_up_leaves_it_to_the_next(open_still, clock):
+    (left,) = await left_unfinished(open_still, "acme")
+    async with open_still(resume=False) as client:
         gate = hold(client._desk._wishes, "heed")
         async with anyio.create_task_group() as group:
             group.start_soon(client.job, left.id)
@@ -255,7 +263,8 @@ async def test_whoever_leaves_while_a_job_is_taken_up_leaves_it_to_the_next(open
             group.cancel_scope.cancel()
         half = client.jobs()
         gate.open()
-        with anyio.fail_after(20):
+        clock.advance(2 * DAY_S)
+        with anyio.fail_after(60):
             status = await (await client.job(left.id)).wait()
 
     assert half == []
