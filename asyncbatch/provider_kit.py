@@ -10,7 +10,6 @@ from functools import cached_property, partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, Self, TypeAlias
-from urllib.parse import quote
 from uuid import UUID
 
 import aiohttp
@@ -146,7 +145,7 @@ class ProviderKit:
             if not _PLAIN_ID.fullmatch(value):
                 message = f"{self.PROVIDER_NAME}: {value!r} is no id of a batch or file"
                 raise ProviderPermanentError(message, provider=self.PROVIDER_NAME, code="bad_id")
-        return template.format(*(quote(value, safe=":") for value in ids))
+        return template.format(*ids)  # of such characters none has to be quoted
 
     def new_file(self) -> SpoolFile:
         """Give an empty body of this provider's scope."""

@@ -4,9 +4,8 @@ A semaphore serves whoever asked first, so that one customer with a thousand que
 everybody else. Here the owners of what waits take turns, and each may have a place that nobody else can take.
 """
 
-from collections import Counter
-from collections.abc import AsyncGenerator, Hashable
-from contextlib import asynccontextmanager
+from collections.abc import Hashable
+from types import TracebackType
 
 import anyio
 
@@ -25,6 +24,26 @@ class _Waiter:
         self.came.set()
 
 
+class _Place:
+    """A place while somebody has it; a class, for a generator costs several times as much, and each call of a batch has one."""
+
+    __slots__ = ("_is_own", "_owner", "_turns")
+
+    def __init__(self, turns: "Turns", owner: Hashable) -> None:
+        self._turns = turns
+        self._owner = owner
+        self._is_own = False
+
+    async def __aenter__(self) -> None:
+        taken = self._turns.take(self._owner)
+        self._is_own = await self._turns.wait(self._owner) if taken is None else taken
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._turns.give_back(self._owner, is_own=self._is_own)
+
+
 class Turns:
     """Places, handed out in turn among the owners of what waits for one.
 
@@ -39,31 +58,25 @@ class Turns:
         self._most = shared if most is None else most
         self._has_own = has_own
         self._own: set[Hashable] = set()
-        self._held: Counter[Hashable] = Counter()
+        self._held: dict[Hashable, int] = {}
         self._waiting = Rotation[_Waiter]()
 
     @property
     def under_way(self) -> int:
         """How many places are taken."""
-        return self._held.total() + len(self._own)
+        return sum(self._held.values()) + len(self._own)
 
     @property
     def waiting(self) -> int:
         """How many wait for one."""
         return len(self._waiting)
 
-    @asynccontextmanager
-    async def place(self, owner: Hashable) -> AsyncGenerator[None]:
-        """Have a place; an own one first, which nobody has to be waited for but the owner's other calls."""
-        is_own = self._take(owner)
-        if is_own is None:
-            is_own = await self._wait(owner)
-        try:
-            yield
-        finally:
-            self._give_back(owner, is_own=is_own)
+    def place(self, owner: Hashable) -> _Place:
+        """Have a place for an `async with`; an own one first, for which only the owner's other calls are waited for."""
+        return _Place(self, owner)
 
-    def _take(self, owner: Hashable) -> bool | None:
+    def take(self, owner: Hashable) -> bool | None:
+        """Take a place that is free, and say whether it is the owner's own; None where there is none."""
         if self._has_own and owner not in self._own:
             self._own.add(owner)
             return True
@@ -72,7 +85,8 @@ class Turns:
             return False
         return None
 
-    async def _wait(self, owner: Hashable) -> bool:
+    async def wait(self, owner: Hashable) -> bool:
+        """Wait for a place, and say whether it is the owner's own."""
         waiter = _Waiter()
         self._waiting.add(owner, waiter)
         try:
@@ -81,11 +95,12 @@ class Turns:
             if waiter.is_own is None:
                 self._waiting.drop(owner, waiter)
             else:  # it came in the moment in which we were cancelled
-                self._give_back(owner, is_own=waiter.is_own)
+                self.give_back(owner, is_own=waiter.is_own)
             raise
         return bool(waiter.is_own)
 
-    def _give_back(self, owner: Hashable, *, is_own: bool) -> None:
+    def give_back(self, owner: Hashable, *, is_own: bool) -> None:
+        """Let whose turn it is have the place."""
         if is_own:
             waiter = self._waiting.next_of(owner)
             if waiter is None:
@@ -94,14 +109,16 @@ class Turns:
                 waiter.give(is_own=True)
             return
         self._free += 1
-        self._held -= Counter((owner,))  # what is at zero leaves
+        self._held[owner] -= 1
+        if not self._held[owner]:
+            del self._held[owner]
         while self._free and (found := self._waiting.next(self._may)) is not None:
             self._hold(found[0])
             found[1].give(is_own=False)
 
     def _may(self, owner: Hashable) -> bool:
-        return self._held[owner] < self._most
+        return self._held.get(owner, 0) < self._most
 
     def _hold(self, owner: Hashable) -> None:
         self._free -= 1
-        self._held[owner] += 1
+        self._held[owner] = self._held.get(owner, 0) + 1

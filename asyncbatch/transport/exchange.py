@@ -1,7 +1,8 @@
 """How one account's calls are sent: once, or repeated while that may help; what comes back is an answer or an error of ours."""
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from contextlib import AbstractAsyncContextManager
+from types import TracebackType
 from typing import TypeVar
 
 import anyio
@@ -24,6 +25,33 @@ ONCE = Retry(attempts=1)
 """For calls that somebody else repeats: the poller decides when to ask again, and one layer is enough."""
 
 _THROTTLED = 429
+
+
+class _UnderWay:
+    """A call that is under way: one of its account's, and one of the host's."""
+
+    __slots__ = ("_place", "_share")
+
+    def __init__(self, share: anyio.Semaphore, place: AbstractAsyncContextManager[None]) -> None:
+        self._share = share
+        self._place = place
+
+    async def __aenter__(self) -> None:
+        try:
+            self._share.acquire_nowait()
+        except anyio.WouldBlock:
+            await self._share.acquire()
+        try:
+            await self._place.__aenter__()
+        except BaseException:
+            self._share.release()
+            raise
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._share.release()
+        await self._place.__aexit__(kind, error, trace)
 
 
 class Exchange:
@@ -52,11 +80,9 @@ class Exchange:
     def http(self) -> Http:
         return self._sessions.http
 
-    @asynccontextmanager
-    async def _place(self, profile: Profile, call: Call) -> AsyncGenerator[None]:
+    def _place(self, profile: Profile, call: Call) -> _UnderWay:
         """Be one of the calls that are under way."""
-        async with self._shares[profile], self._sessions.turns(profile, call.url).place(self):
-            yield
+        return _UnderWay(self._shares[profile], self._sessions.turns(profile, call.url).place(self))
 
     async def once(
         self,

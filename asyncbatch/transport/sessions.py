@@ -210,8 +210,11 @@ class Sessions(LoopBound):
 
     def turns(self, profile: Profile, url: URL) -> Turns:
         """Give the places for calls of a profile to a host; they last while somebody has one or waits for one."""
-        places = Turns(self.http.limit_per_host, has_own=True)
-        return self._turns.setdefault((profile, url.raw_authority), places)
+        host = profile, url.raw_authority
+        places = self._turns.get(host)
+        if places is None:
+            places = self._turns[host] = Turns(self.http.limit_per_host, has_own=True)
+        return places
 
     def options(self, profile: Profile, *, silence_s: float | None = None) -> Options:
         """Give what is set on each call, so that a session of the application's behaves like ours.
