@@ -17,7 +17,7 @@ import msgspec
 from asyncbatch.base_provider import BaseBatchProvider
 from asyncbatch.exceptions import PollerClosedError, ScopeError
 from asyncbatch.planning.schedule import Polling
-from asyncbatch.runtime import LoopBound, Owner, Runtime, Signal
+from asyncbatch.runtime import LoopBound, Owner, Runtime, Signal, checkpoint
 from asyncbatch.watching.events import EventReader, Feed
 from asyncbatch.watching.handle import BatchHandle
 from asyncbatch.watching.statistics import PollCounts, PollStatistics
@@ -27,6 +27,8 @@ __all__ = ["AsCompleted", "BatchHandle", "BatchPoller"]
 
 _TIDY = 256
 """Handles before the first look for those that are over."""
+_TURN = 256
+"""Watches that begin before others on the event loop get their turn: about two milliseconds."""
 
 
 class BatchPoller(LoopBound):
@@ -103,6 +105,21 @@ class BatchPoller(LoopBound):
             lane.workers += 1
             self._owner.spawn(lane.work, name=f"asyncbatch poll {provider.PROVIDER_NAME}")
         return handle
+
+    async def watch_many(self, provider: BaseBatchProvider, provider_batch_ids: Iterable[str]) -> list[BatchHandle]:
+        """Watch many batches from now on, with turns for others on the event loop: ten thousand would hold it for a while.
+
+        Whoever is cancelled meanwhile leaves those watched that it had come to.
+
+        Raises:
+            ScopeError: The poller is not open, or on another event loop.
+        """
+        handles: list[BatchHandle] = []
+        for provider_batch_id in provider_batch_ids:
+            handles.append(self.watch(provider, provider_batch_id))
+            if len(handles) % _TURN == 0:
+                await checkpoint()
+        return handles
 
     def wake(self, provider_batch_id: str) -> bool:
         """Ask about a batch now, or as soon as its provider lets us; False if it is not watched.

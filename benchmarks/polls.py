@@ -42,7 +42,7 @@ async def ours(place: Place):
 
     policy = polling(sweeps=False, first_s=0, factor=1, max_s=0, concurrency=IN_FLIGHT)
     async with our_provider(place) as provider, BatchPoller(policy) as poller:
-        handles = [poller.watch(provider, name) for name in names(place)]
+        handles = await poller.watch_many(provider, names(place))
         return len([handle async for handle in poller.as_completed(handles)])
 
 

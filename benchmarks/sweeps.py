@@ -35,7 +35,7 @@ async def poller(place: Place):
     policy = polling(first_s=3.0, factor=1, max_s=3.0, concurrency=IN_FLIGHT)
     count = place.case.count // WALKS
     async with our_provider(place, key=key_of(place)) as provider, BatchPoller(policy) as watching:
-        handles = [watching.watch(provider, f"batch_{place.nonce}_{number}") for number in range(count)]
+        handles = await watching.watch_many(provider, (f"batch_{place.nonce}_{number}" for number in range(count)))
         return len([handle async for handle in watching.as_completed(handles)])
 
 

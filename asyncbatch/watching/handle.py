@@ -11,6 +11,7 @@ from asyncbatch.base_provider import BaseBatchProvider
 from asyncbatch.dto import ProviderResultRow, ProviderStatus
 from asyncbatch.enums import BatchStatus
 from asyncbatch.planning.schedule import PollState
+from asyncbatch.runtime import checkpoint
 
 _log = logging.getLogger("asyncbatch.poller")
 
@@ -38,7 +39,8 @@ class BatchHandle:
         self.job_id: str | None = None
         self._trouble: str | None = None
         self._error: BaseException | None = None
-        self._done = anyio.Event()
+        self._is_done = False
+        self._done: anyio.Event | None = None  # made for who waits: of ten thousand handles most are never awaited
         self._callbacks: list[Callable[[], None]] = []
         self._on_reading: list[Callable[[], None]] = []
         self._on_wake: Callable[[], None] = _no_one
@@ -61,7 +63,7 @@ class BatchHandle:
     @property
     def is_done(self) -> bool:
         """Whether watching is over: the batch ended, or asking cannot help any more."""
-        return self._done.is_set()
+        return self._is_done
 
     @property
     def error(self) -> BaseException | None:
@@ -78,7 +80,11 @@ class BatchHandle:
             ProviderPermanentError: What polling cannot outlive: the key is refused, or the batch stays unknown.
             PollerClosedError: The poller was left first.
         """
-        await self._done.wait()
+        if not self._is_done:
+            self._done = self._done or anyio.Event()
+            await self._done.wait()
+        else:
+            await checkpoint()
         if self._error is not None:
             # Without the traces of those who waited before: they would pile up on the one error.
             raise self._error.with_traceback(None)
@@ -133,8 +139,9 @@ class BatchHandle:
         """End the watch; called by the poller, once."""
         if self.is_done:
             return
-        self._error = error
-        self._done.set()
+        self._error, self._is_done = error, True
+        if self._done is not None:
+            self._done.set()
         callbacks, self._callbacks = self._callbacks, []
         for callback in callbacks:
             self._call(callback)

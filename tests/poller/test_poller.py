@@ -194,6 +194,47 @@ async def test_the_wait_grows_to_its_maximum_and_is_spread(poller, provider_of):
     assert len(set(gaps[15:])) == len(gaps[15:])
 
 
+async def test_others_on_the_loop_get_their_turns_while_very_many_batches_begin_to_be_watched(poller, runtime):
+    provider = ScriptedProvider(lives={f"b{number}": [DONE] for number in range(10_000)}, runtime=runtime)
+    counted, is_over = [], False
+
+    async def count_watched():
+        while not is_over:
+            counted.append(poller.statistics().watched)
+            await anyio.lowlevel.checkpoint()
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(count_watched)
+        handles = await poller.watch_many(provider, (name for name in provider.lives))
+        is_over = True
+
+    assert [handle.provider_batch_id for handle in handles] == list(provider.lives)
+    assert len(counted) >= 30
+    assert max(later - earlier for earlier, later in pairwise(counted)) <= 512
+
+
+async def test_whoever_is_cancelled_while_many_begin_to_be_watched_leaves_those_watched_that_were(poller, runtime):
+    provider = ScriptedProvider(lives={f"b{number}": [DONE] for number in range(1000)}, runtime=runtime)
+    with anyio.CancelScope() as scope:
+        scope.cancel()
+        await poller.watch_many(provider, provider.lives)
+
+    begun = poller.statistics().watched
+    assert 0 < begun < 1000
+    async for handle in poller.as_completed(list(poller._handles)):
+        assert handle.status is DONE
+
+
+async def test_a_batch_that_is_over_is_awaited_with_a_turn_for_others(poller, provider_of):
+    handle = poller.watch(provider_of(b=[DONE]), "b")
+    await handle
+    with anyio.CancelScope() as scope:
+        scope.cancel()
+        await handle
+
+    assert scope.cancelled_caught
+
+
 async def test_the_first_questions_about_many_batches_are_spread(poller, clock, runtime):
     started = clock.now()
     provider = ScriptedProvider(lives={f"b{n}": [DONE] for n in range(200)}, runtime=runtime)
