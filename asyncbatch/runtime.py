@@ -188,13 +188,15 @@ class Signal:
     """Wake everybody who waits now; whoever waits after that waits for the next time."""
 
     def __init__(self) -> None:
-        self._event = anyio.Event()
+        self._event: anyio.Event | None = None
 
     def notify(self) -> None:
-        event, self._event = self._event, anyio.Event()
-        event.set()
+        event, self._event = self._event, None
+        if event is not None:
+            event.set()
 
     async def wait(self) -> None:
+        self._event = self._event or anyio.Event()
         await self._event.wait()
 
 

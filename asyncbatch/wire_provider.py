@@ -381,4 +381,4 @@ def _listed(dropped: Mapping[str, int]) -> str:
 
 def without_empty(places: Collection[str | None]) -> tuple[str, ...]:
     """Give the places that are named: an empty name means the same as none."""
-    return tuple(place for place in places if place)
+    return tuple(filter(None, places))

@@ -5,6 +5,7 @@ from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import TypeVar
 
+import aiohttp
 import anyio
 
 from asyncbatch.catalog import ProviderFacts
@@ -84,6 +85,10 @@ class Exchange:
         """Be one of the calls that are under way."""
         return _UnderWay(self._shares[profile], self._sessions.turns(profile, call.url).place(self))
 
+    def _session(self, profile: Profile, method: str) -> aiohttp.ClientSession:
+        """Give a session; what only reads may use a connection that is kept: one that was just closed is met once more."""
+        return self._sessions.get(Profile.POLL if profile is Profile.CONTROL and method == "GET" else profile)
+
     async def once(
         self,
         call: Call,
@@ -95,7 +100,7 @@ class Exchange:
         """Send a call and read its answer, whatever it says; `silence_s` limits each silence instead of the whole."""
         options = self._sessions.options(profile, silence_s=silence_s)
         async with self._place(profile, call):
-            session = self._sessions.get(profile)
+            session = self._session(profile, call.method)
             asked = session.request(call.method, call.url, data=body, headers=call.headers, **options)
             async with Opened(await asked) as opened:
                 self._take_note(call, opened.response.headers)
@@ -139,7 +144,7 @@ class Exchange:
         """Read no more of an answer than its beginning, and hang up."""
         options = self._sessions.options(Profile.CONTROL)
         async with self._place(Profile.CONTROL, call):
-            session = self._sessions.get(Profile.CONTROL)
+            session = self._session(Profile.CONTROL, call.method)
             asked = session.request(call.method, call.url, headers=call.headers, **options)
             async with Opened(await asked) as opened:
                 self._set_clock(call, opened.response.headers)

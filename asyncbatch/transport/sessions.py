@@ -1,8 +1,8 @@
 """The sessions of one registry scope: three profiles, shared by all providers and accounts.
 
 Credentials travel with each call and never live in a session, cookies are not kept, and redirects are not followed by
-themselves. Creates go over a fresh connection each: on a connection kept alive, "the server closed it before we wrote" and
-"the server took it and the answer was lost" look the same.
+themselves. What changes something goes over a fresh connection, a create above all: on one that is kept alive, "the server
+closed it before we wrote" and "the server took it and the answer was lost" look the same.
 """
 
 import re
@@ -73,7 +73,7 @@ class Profile(StrEnum):
     """What a call is for; each has a session of its own."""
 
     CONTROL = "control"
-    """Creates, cancels, file operations: each on a fresh connection."""
+    """Creates, cancels, file operations: each on a fresh connection, but for those that only read."""
     POLL = "poll"
     """Status and lists: connections are kept, a few for each host."""
     BULK = "bulk"

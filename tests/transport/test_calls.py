@@ -22,6 +22,16 @@ async def test_a_transient_answer_is_asked_again_until_it_is_good():
     assert len(client.clock.slept_s) in (3, 4)  # aiohttp itself asks once more where a GET was dropped
 
 
+async def test_calls_that_only_read_share_a_connection():
+    page = answer(b'{"object":"list","data":[],"has_more":false}', keep=True)
+    async with serve(page) as server, here(server.url) as client:
+        for _ in range(3):
+            await client.provider.list_statuses()
+
+    assert len(server.asked) == 3
+    assert server.connections == 1
+
+
 async def test_waits_grow_are_spread_and_end_with_the_tries():
     policy = Retry(attempts=9, base_s=1.0, cap_s=16.0)
     async with serve(busy()) as server, here(server.url, retry=policy) as client:

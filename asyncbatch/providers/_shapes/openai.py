@@ -71,10 +71,11 @@ class _Batch(msgspec.Struct, frozen=True):
     cancelled_at: float | None = None
     request_counts: _Counts | None = None
     metadata: dict[str, Any] | None = None
+    usage: msgspec.Raw = _NULL
 
 
 class _Page(msgspec.Struct, frozen=True):
-    data: list[msgspec.Raw]
+    data: list[_Batch]
     has_more: bool | None = None
     last_id: str | None = None
 
@@ -111,9 +112,10 @@ class _Refusal(msgspec.Struct, frozen=True):
     error: _Fault | str | None = None
 
 
+_NO_COUNTS = _Counts()
 # Lenient where a provider of the family writes a number as a text.
 _BATCH = msgspec.json.Decoder(_Batch, strict=False)
-_PAGE = msgspec.json.Decoder(_Page)
+_PAGE = msgspec.json.Decoder(_Page, strict=False)
 _FILE = msgspec.json.Decoder(File, strict=False)
 _FILES = msgspec.json.Decoder(_Files, strict=False)
 _LINE = msgspec.json.Decoder(_Line)
@@ -122,10 +124,12 @@ _REFUSAL = msgspec.json.Decoder(_Refusal, strict=False)
 
 def decode_status(body: bytes | msgspec.Raw, facts: ProviderFacts) -> ProviderStatus:
     """Read a batch object. Raises `msgspec.DecodeError` where it is none."""
-    batch = _BATCH.decode(body)
-    status = facts.normalize_status(batch.status)
-    counts = batch.request_counts or _Counts()
-    errors = tuple(_error_item(fault) for fault in (batch.errors.data or [] if batch.errors else []))
+    return _status_of(_BATCH.decode(body), facts)
+
+
+def _status_of(batch: _Batch, facts: ProviderFacts) -> ProviderStatus:
+    status, counts = facts.normalize_status(batch.status), batch.request_counts or _NO_COUNTS
+    errors = tuple(map(_error_item, batch.errors.data)) if batch.errors and batch.errors.data else ()
     ended = batch.completed_at or batch.failed_at or batch.expired_at or batch.cancelled_at
     return ProviderStatus(
         provider_batch_id=batch.id,
@@ -140,7 +144,7 @@ def decode_status(body: bytes | msgspec.Raw, facts: ProviderFacts) -> ProviderSt
         results_expire_at=ended + facts.retention.output_s if ended and facts.retention.output_s else None,
         # An empty id means the same as none.
         result_uris=without_empty((batch.output_file_id, batch.error_file_id)),
-        usage=_batch_usage(bytes(body)) if status.is_terminal else None,
+        usage=_batch_usage(batch.usage) if status.is_terminal else None,
         endpoint=batch.endpoint,
         input_ref=batch.input_file_id or None,
         metadata=batch.metadata or {},
@@ -186,8 +190,10 @@ def _word(value: Any) -> str:
     return value if isinstance(value, str) else "" if value is None else str(value)
 
 
-def _batch_usage(body: bytes) -> UsageInfo | None:
-    usage = answers.usage("openai.responses", body)
+def _batch_usage(given: msgspec.Raw) -> UsageInfo | None:
+    if given == _NULL:
+        return None
+    usage = answers.usage("openai.responses", b'{"usage":%b}' % bytes(given))
     return usage if usage and usage.total_tokens else None  # zeros: nothing is known
 
 
@@ -203,7 +209,7 @@ def is_created(body: bytes, submission: PreparedSubmission) -> bool:
 def decode_page(body: bytes, facts: ProviderFacts) -> StatusPage:
     """Read a page of the list."""
     page = _PAGE.decode(body)
-    statuses = tuple(decode_status(item, facts) for item in page.data)
+    statuses = tuple([_status_of(batch, facts) for batch in page.data])
     last = page.last_id or (statuses[-1].provider_batch_id if statuses else None)
     return StatusPage(statuses=statuses, cursor=last if page.has_more else None)
 
