@@ -256,6 +256,7 @@ class RegistryScope:
         self._retry = retry or Retry()
         self._sessions = Sessions(http, session)
         self._context: ProviderContext | None = None
+        self._likes: dict[str, type[BaseBatchProvider]] = {}
 
     async def __aenter__(self) -> Self:
         if self._context is not None:
@@ -307,23 +308,36 @@ class RegistryScope:
         """
         config = hide(config)  # tracebacks that print local variables shall not show a key
         context = self.context
-        return self._registry.get(name)(config=config).attach(context)
+        return self.get(name)(config=config).attach(context)
 
     def get(self, name: str) -> type[BaseBatchProvider]:
-        """Give the class of a name; see `BatchProviderRegistry.get`."""
-        return self._registry.get(name)
+        """Give the class of a name; see `BatchProviderRegistry.get`. One that only the user's file knows has one here."""
+        like = self._like(name)
+        if like is None:
+            return self._registry.get(name)
+        if name not in self._likes:
+            base = self._registry.get(like)
+            self._likes[name] = type(base.__name__, (base,), {"PROVIDER_NAME": name, "__module__": base.__module__})
+        return self._likes[name]
 
     def list(self) -> "list[str]":
         """Name what was registered."""
         return self._registry.list()
 
     def available(self) -> tuple[str, ...]:
-        """Name what was registered, what is built in, and what other packages bring."""
-        return self._registry.available()
+        """Name what was registered, what is built in, what other packages bring, and what only the user's file knows."""
+        known = self._context.catalog.names() if self._context is not None else ()
+        return tuple(sorted({*self._registry.available(), *filter(self._like, known)}))
 
     def is_registered(self, name: str) -> bool:
         """Whether `get` would find it."""
-        return self._registry.is_registered(name)
+        return self._like(name) is not None or self._registry.is_registered(name)
+
+    def _like(self, name: str) -> str | None:
+        """Name whose protocol a provider speaks that only the user's file knows; what is registered comes first."""
+        if self._context is None or self._registry.is_registered(name):
+            return None
+        return self._context.catalog.like(name)
 
 
 class _Shared:

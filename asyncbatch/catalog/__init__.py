@@ -28,6 +28,7 @@ from asyncbatch.catalog._facts import (
     Retention,
     is_url,
 )
+from asyncbatch.catalog._like import LIKE, WHOLE, base_for, note_without_address
 from asyncbatch.catalog._origins import Origin, describe
 from asyncbatch.catalog._read import fail, lower_status, overlay, read_facts, unknown_model_hint
 from asyncbatch.catalog._settings import (
@@ -86,11 +87,12 @@ _PROVIDERS = resources.files("asyncbatch").joinpath("providers")
 
 
 class _Entry(NamedTuple):
-    """A provider as the catalog holds it: its facts, and the trees that they and the settings were read from."""
+    """A provider as the catalog holds it: its facts, what they and the settings were read from, and whom it is like."""
 
     facts: ProviderFacts
     tree: Node
     settings: Mapping[str, Node]
+    like: str | None = None
 
 
 class Catalog:
@@ -120,6 +122,11 @@ class Catalog:
             ConfigError: There are no facts under this name.
         """
         return self._entry(name).facts
+
+    def like(self, name: str) -> str | None:
+        """Name the provider whose protocol one speaks that only the user's file knows; None of any other."""
+        entry = self._entries.get(name)
+        return entry.like if entry is not None else None
 
     def settings(self, name: str, *, given: Collection[str] = ()) -> ProviderSettings:
         """Give what the user's file says about reaching a provider.
@@ -189,7 +196,11 @@ def load_catalog(
     waiting: dict[str, Node] = {}
     for name, section in _sections(root, mistakes):
         if name in builtin_names():
+            _note_like(name, section, mistakes)
             entries[name] = _overlaid(_builtin(name), section, mistakes)
+        elif isinstance(section.value, dict) and LIKE in section.value:
+            entry = _liked(name, section, mistakes)
+            entries |= {name: entry} if entry is not None else {}
         elif near := get_close_matches(name, builtin_names(), n=1, cutoff=_TYPO):
             message = f"unknown provider; did you mean {near[0]!r}?"
             mistakes.append(Mistake(section.place, f"providers.{name}", message))
@@ -270,13 +281,40 @@ def _parse_facts(text: str, file: str) -> _Entry:
     return _Entry(facts, tree, {})
 
 
+def _note_like(name: str, section: Node, mistakes: list[Mistake]) -> None:
+    assert isinstance(section.value, dict)
+    if like := section.value.pop(LIKE, None):
+        message = f"is for a provider that is not built in; {name} has facts of its own"
+        mistakes.append(Mistake(like.place, f"providers.{name}.{LIKE}", message))
+
+
+def _liked(name: str, section: Node, mistakes: list[Mistake]) -> _Entry | None:
+    """Read a provider that only the user's file knows."""
+    assert isinstance(section.value, dict)
+    like, path = section.value[LIKE], f"providers.{name}"
+    if like.value not in builtin_names():
+        message = f"expected a provider that is built in, got {like.value!r}{nearest(str(like.value), builtin_names())}"
+        mistakes.append(Mistake(like.place, f"{path}.{LIKE}", message))
+        return None
+    if "/" in name or name != name.strip():
+        mistakes.append(
+            Mistake(section.place, path, "no name of a provider: it stands before the / of `provider/model`")
+        )
+        return None
+    note_without_address(name, section, mistakes)
+    tree = base_for(name, _builtin(str(like.value)).tree, section)
+    rest = Node({key: node for key, node in section.value.items() if key not in (LIKE, *WHOLE)}, section.place)
+    facts = read_facts(tree, path, mistakes)
+    return None if facts is None else _overlaid(_Entry(facts, tree, {}, str(like.value)), rest, mistakes)
+
+
 def _overlaid(base: _Entry, section: Node, mistakes: list[Mistake]) -> _Entry:
     path = f"providers.{base.facts.name}"
     settings, facts_section = split(section, base.facts.options, path, mistakes)
     check_settings(settings, path, mistakes)
     tree, own = overlay(base.tree, facts_section, path, mistakes)
     facts = read_facts(tree, path, mistakes, own=own)
-    return _Entry(facts or base.facts, tree, settings)
+    return _Entry(facts or base.facts, tree, settings, base.like)
 
 
 def _sections(root: Node, mistakes: list[Mistake]) -> Iterator[tuple[str, Node]]:

@@ -39,6 +39,23 @@ def stranger():
     batch_provider_registry.unregister("stranger")
 
 
+def test_a_provider_that_only_the_file_knows_is_shown_and_used_like_any_other(cli, asyncbatch_emulator, tmp_path):
+    url = asyncbatch_emulator.base_url("openai")
+    (tmp_path / "llm_config.yaml").write_text(
+        f"providers:\n  acme: {{like: openai, base_url: '{url}', api_key: k-of-acme}}\n"
+    )
+    (tmp_path / "in.jsonl").write_text('{"messages": [{"role": "user", "content": "hello"}]}\n')
+    where = ("--config", str(tmp_path / "llm_config.yaml"))
+    checked = cli("config", "check", *where, "--json").document
+    (acme,) = [row for row in cli("providers", *where, "--json").document["providers"] if row["name"] == "acme"]
+    done = cli("run", str(tmp_path / "in.jsonl"), "-m", "acme/gpt-4.1-mini", "-o", str(tmp_path / "out.jsonl"), *where)
+
+    assert checked["unused"] == []
+    assert (acme["key_variable"], acme["has_key"], acme["submit_safety"]) == ("ACME_API_KEY", True, "tagged")
+    assert done.code == 0
+    assert '"text":"echo: hello"' in (tmp_path / "out.jsonl").read_text()
+
+
 def test_providers_are_shown_with_their_key_and_limits(cli, asyncbatch_emulator):
     done = cli("providers")
 

@@ -25,16 +25,27 @@ from asyncbatch import (
     SubmissionUnknownError,
     SubmitSafety,
 )
-from asyncbatch.catalog import load_catalog
 from asyncbatch.emulator import Fault, faults, paid_twice
 from asyncbatch.emulator.dialect import load_dialects
 from asyncbatch.registry import BatchProviderRegistry
 from asyncbatch.testing.runtime import virtual_runtime
-from tests.providers.world import CHAT, JOB, KEY, MODEL, body_for, short, statuses, world
+from tests.providers.world import (
+    CHAT,
+    GATEWAYS,
+    JOB,
+    KEY,
+    MODEL,
+    body_for,
+    dialect_of,
+    facts_of,
+    short,
+    statuses,
+    world,
+)
 
 REGISTRY = BatchProviderRegistry()
-NAMES = REGISTRY.available()
-FACTS = {name: load_catalog().provider(name) for name in NAMES}
+NAMES = (*REGISTRY.available(), *GATEWAYS)
+FACTS = {name: facts_of(name) for name in NAMES}
 MODES = {name: {endpoint.mode for endpoint in FACTS[name].endpoints} for name in NAMES}
 WAYS = [(name, way) for name in NAMES for way in FACTS[name].inputs]
 
@@ -51,7 +62,7 @@ def ways(*classes):
 
 def has_two_files(name):
     """Say whether errors lie in a file of their own, as the emulator, our second opinion, has it."""
-    family = import_module(f"asyncbatch.emulator.families.{load_dialects()[name].family}")
+    family = import_module(f"asyncbatch.emulator.families.{load_dialects()[dialect_of(name)].family}")
     return family.Protocol.has_error_file
 
 
@@ -95,12 +106,23 @@ async def gather(stream, rows):
         rows.append(row)
 
 
-@every_provider
+@pytest.mark.parametrize("name", REGISTRY.available())
 async def test_the_provider_is_found_by_its_name_alone(name):
     cls = REGISTRY.get(name)
 
     assert name == cls.PROVIDER_NAME
     assert REGISTRY.list() == []
+
+
+@every_provider
+async def test_a_scope_knows_the_provider_and_gives_one_class_each_time(name):
+    async with world(name) as here:
+        first, again = here.scope.get(name), here.scope.get(name)
+        known = here.scope.available(), here.scope.is_registered(name)
+
+    assert first is again
+    assert (name, True) == (first.PROVIDER_NAME, known[1])
+    assert name in known[0]
 
 
 # From requests to answers
@@ -248,7 +270,7 @@ async def test_bad_rows_are_reported_and_the_others_go_where_that_is_asked_for(n
     assert list(submission.request_ids) == ["0000000", "0000002"]
 
 
-@every_provider
+@pytest.mark.parametrize("name", REGISTRY.available())  # which models a gateway has, only its owner knows
 async def test_an_unknown_model_is_refused_with_the_lines_that_would_allow_it(name):
     async with world(name) as here:
         provider = here.provider
@@ -262,7 +284,7 @@ async def test_an_unknown_model_is_refused_with_the_lines_that_would_allow_it(na
 @every_provider
 async def test_an_unknown_model_goes_where_the_caller_answers_for_it(name):
     async with world(name) as here:
-        config = {"api_key": "k-anything", "base_url": here.emulator.base_url(name), "allow_unknown_model": True}
+        config = {"api_key": "k-anything", "base_url": here.base_url, "allow_unknown_model": True}
         provider = here.scope.create(name, config)
         (submission,) = await provider.prepare_payloads(
             batch_id=JOB, model="no-such-model", mode=BatchMode.CHAT, requests=[{**CHAT, "max_tokens": 5}]
@@ -687,7 +709,7 @@ async def test_readers_who_begin_at_once_share_one_download(name, way):
 async def test_the_answers_of_a_batch_that_does_not_exist_are_an_error_of_the_provider(name):
     async with world(name) as here:
         batch = await here.start(["a"])
-        stranger = here.scope.create(name, {"api_key": "another-key", "base_url": here.emulator.base_url(name)})
+        stranger = here.scope.create(name, {"api_key": "another-key", "base_url": here.base_url})
         with pytest.raises(ProviderPermanentError) as caught:
             await stranger.fetch_results(batch.provider_batch_id)
 
@@ -797,7 +819,7 @@ async def test_the_search_goes_as_far_back_as_the_answers_say_that_the_providers
         await here.provider.create(submission)
         for number in range(2):
             await here.start(["a"], tag=f"other-{number}")
-        fresh = here.scope.create(name, {"api_key": KEY, "base_url": here.emulator.base_url(name)})
+        fresh = here.scope.create(name, {"api_key": KEY, "base_url": here.base_url})
         lead_s = fresh.transport.lead_s
         match = await fresh.find_submission(submission, since=since)
 
@@ -991,7 +1013,7 @@ async def test_answers_that_were_deleted_cannot_be_had(name, way):
 async def test_a_refused_key_is_a_permanent_error_that_names_the_variable_to_set(name):
     async with world(name) as here:
         batch = await here.start(["a"])
-        config = {"api_key": "invalid-key-0123456789", "base_url": here.emulator.base_url(name)}
+        config = {"api_key": "invalid-key-0123456789", "base_url": here.base_url}
         with pytest.raises(ProviderPermanentError) as caught:
             await here.scope.create(name, config).poll_status(batch.provider_batch_id)
 
@@ -1003,7 +1025,7 @@ async def test_a_refused_key_is_a_permanent_error_that_names_the_variable_to_set
 @every_provider
 async def test_a_missing_key_is_said_before_anything_is_sent(name):
     async with world(name) as here:
-        provider = here.scope.create(name, {"base_url": here.emulator.base_url(name)})
+        provider = here.scope.create(name, {"base_url": here.base_url})
         with pytest.raises(ConfigError, match=FACTS[name].credentials.env[0]) as caught:
             await provider.list_statuses()
         history = here.emulator.history
@@ -1081,9 +1103,9 @@ async def test_metadata_is_refused_where_no_batch_keeps_it(name):
 @every_provider
 async def test_a_provider_can_be_used_alone_without_a_registry(name):
     async with world(name) as here:
-        config = {"api_key": "emulator-key", "base_url": here.emulator.base_url(name)}
+        config = {"api_key": "emulator-key", "base_url": here.base_url}
         runtime = virtual_runtime(here.clock)
-        async with REGISTRY.get(name)(config, catalog=here.scope.catalog, runtime=runtime) as provider:
+        async with here.scope.get(name)(config, catalog=here.scope.catalog, runtime=runtime) as provider:
             (submission,) = await provider.prepare_payloads(
                 batch_id=JOB, model=MODEL, mode=BatchMode.CHAT, requests=["a"]
             )

@@ -12,6 +12,7 @@ from tests.providers.world import DAY_S, JOB, world
 
 WITH_FILES = [name for name in NAMES if InputMode.FILE in FACTS[name].inputs]
 RETENTION = {name: FACTS[name].retention for name in NAMES}
+KEPT = [name for name in WITH_FILES if RETENTION[name].input_s or RETENTION[name].input_expiry]
 ASKS_INPUTS = [name for name in NAMES if RETENTION[name].input_expiry]
 ASKS_OUTPUTS = [name for name in NAMES if RETENTION[name].output_expiry]
 NONCE = "0123456789abcdef"
@@ -43,7 +44,7 @@ async def uploaded(here, **options):
 # How long an upload stays
 
 
-@every_provider_of_files
+@pytest.mark.parametrize("name", KEPT)
 async def test_an_upload_tells_when_it_goes_and_it_is_so(name):
     async with world(name, InputMode.FILE) as here:
         sent = await uploaded(here)

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from asyncbatch import BatchMode, InputMode
 from asyncbatch.base_provider import BaseBatchProvider
-from asyncbatch.catalog import EndpointFacts, load_catalog
+from asyncbatch.catalog import EndpointFacts, ProviderFacts, load_catalog
 from asyncbatch.dto import PreparedSubmission, ProviderResultRow, ProviderStatus, ProviderSubmitResult
 from asyncbatch.emulator import Emulator
 from asyncbatch.registry import BatchProviderRegistry, RegistryScope
@@ -15,6 +15,9 @@ from asyncbatch.testing.runtime import VirtualClock, virtual_runtime
 
 MODEL = "echo-1"
 """A model that the emulator and the catalog of a test both know, in every mode that a provider has."""
+
+GATEWAYS = {"gateway": "openai"}
+"""Providers that only a user's file knows, and whose protocol they speak."""
 
 DAY_S = 86_400
 JOB = UUID("6f1c0c0a-58a3-4b52-9a0c-3a7f6a3a0d11")
@@ -61,6 +64,10 @@ class World(NamedTuple):
     emulator: Emulator
     scope: RegistryScope
     provider: BaseBatchProvider
+
+    @property
+    def base_url(self) -> str:
+        return self.emulator.base_url(dialect_of(self.name))
 
     async def prepare(
         self, requests: Any, mode: BatchMode = BatchMode.CHAT, **options: Any
@@ -110,11 +117,24 @@ def short(batch_id: str) -> str:
     return batch_id.rpartition("/")[2]
 
 
+def dialect_of(name: str) -> str:
+    """Name the dialect that a provider speaks at the emulator."""
+    return GATEWAYS.get(name, name)
+
+
+def section_of(name: str) -> dict[str, Any]:
+    """Give what a user's file has to say before the provider is there at all."""
+    return {"like": GATEWAYS[name], "base_url": "https://llm.example/v1"} if name in GATEWAYS else {}
+
+
+def facts_of(name: str) -> ProviderFacts:
+    return load_catalog({"providers": {name: section_of(name)}}).provider(name)
+
+
 def small_catalog(name: str, rows: int | None = None, **changes: Any) -> Any:
     """Give a catalog in which the provider knows `MODEL`, perhaps with a small limit of rows."""
-    facts = load_catalog().provider(name)
-    modes = sorted({endpoint.mode.name for endpoint in facts.endpoints})
-    section = {"models": [{"match": "echo-*", "modes": modes, "max_tokens": 1000}], **changes}
+    modes = sorted({endpoint.mode.name for endpoint in facts_of(name).endpoints})
+    section = {**section_of(name), "models": [{"match": "echo-*", "modes": modes, "max_tokens": 1000}], **changes}
     if rows is not None:
         section["limits"] = {"requests": rows, "inline_requests": rows, **section.get("limits", {})}
     return load_catalog({"providers": {name: section}})
@@ -141,7 +161,7 @@ async def world(
     ) as emulator:
         registry = BatchProviderRegistry()
         async with registry.open(catalog=catalog, runtime=virtual_runtime(clock), http=http) as scope:
-            provider = scope.create(name, {"api_key": key, "base_url": emulator.base_url(name)})
+            provider = scope.create(name, {"api_key": key, "base_url": emulator.base_url(dialect_of(name))})
             yield World(name, way or provider.facts.inputs[0], clock, emulator, scope, provider)
 
 
