@@ -214,6 +214,10 @@ class BaseBatchProvider(ProviderKit, ABC):
         message = f"{self.PROVIDER_NAME} has no list of files"
         raise ProviderPermanentError(message, provider=self.PROVIDER_NAME, code="unsupported")
 
+    async def list_models(self) -> tuple[str, ...] | None:
+        """Name the models that this account may ask for, by the provider's own list; None where it has none."""
+        return None
+
     def tag_of(self, status: ProviderStatus) -> str | None:
         """Give what stands in a batch's place for our tag; None where there is nothing, or no such place."""
         del status

@@ -25,6 +25,7 @@ from asyncbatch.base_provider import (
     ResultStream,
     WireIds,
 )
+from asyncbatch.codec.models_list import decode_models
 from asyncbatch.codec.options import INPUT_EXPIRES, check_expiry, check_metadata, check_webhook, plan_input_expiry
 from asyncbatch.codec.rows import RowEncoder, RowRules
 from asyncbatch.dto import (
@@ -55,6 +56,7 @@ GONE = frozenset({404, 410})
 SKEW_S = 300.0
 """The list is read back to this long before a create, and further where the provider's clock is known to be behind ours."""
 _PAGES = 10_000
+_MODEL_PAGES = 100
 
 
 class WireProvider(BaseBatchProvider):
@@ -279,6 +281,19 @@ class WireProvider(BaseBatchProvider):
         """Give how many batches to ask for: never more than the provider gives."""
         most = self.list_page_size
         return min(limit or most, most)
+
+    async def list_models(self) -> tuple[str, ...] | None:
+        known = self.facts.models_list
+        if known is None:
+            return None
+        path, params, names = known.path.format_map(self.account.options), dict(known.params), list[str]()
+        for _ in range(_MODEL_PAGES):
+            page = self.read(decode_models, await self.transport.get(path, params=params), f"GET {path}")
+            names += page.names
+            if page.cursor is None or known.cursor is None or params.get(known.cursor) == page.cursor:
+                break
+            params[known.cursor] = page.cursor
+        return tuple(dict.fromkeys(names))
 
     async def delete_at(self, path: str, gone: Collection[int] = GONE) -> bool:
         """Delete something; gives whether it was still there."""

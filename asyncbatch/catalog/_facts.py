@@ -203,6 +203,21 @@ class Polling(Struct, frozen=True, kw_only=True):
     source: Text | None = None
 
 
+class ModelsList(Struct, frozen=True, kw_only=True):
+    """Where the models stand that an account may ask for: `data[].id` or `models[].name`, in pages if there is a cursor.
+
+    Attributes:
+        path: Below the base URL; options of an account stand in it in braces.
+        params: The query.
+        cursor: What the query calls the place where the next page begins; None where there is one page.
+    """
+
+    path: Text
+    params: dict[str, str] = field(default_factory=dict[str, str])
+    cursor: Text | None = None
+    source: Text | None = None
+
+
 # The provider's own map comes first; then these, the same for everyone (rule 1 of the providers' implementation rules).
 _PREFIX = re.compile(r"^(?:job_state_|batch_state_|batch_status_)")
 _SPELLINGS: Mapping[str, str] = {
@@ -239,6 +254,7 @@ class ProviderFacts(Struct, frozen=True, kw_only=True):
         inline_submit_safety: The safety of a create that carries its requests, where it differs.
         takes_metadata: Whether a batch keeps words of the caller's.
         answers_after: The ends after which there are answers.
+        models_list: Where it lists its models; None where it does not.
         webhooks: How it tells of the end of a batch; None where it is only asked.
         discount: What is taken off the list price, from 0 to 1.
         sureness: How sure the facts are, in a word or two.
@@ -270,6 +286,7 @@ class ProviderFacts(Struct, frozen=True, kw_only=True):
     batch_errors: dict[str, ErrorClass] = field(default_factory=dict[str, ErrorClass])
     retention: Retention = Retention()
     polling: Polling
+    models_list: ModelsList | None = None
     webhooks: WebhookFacts | None = None
     window_s: Count
     request_id_pattern: Text = ".+"

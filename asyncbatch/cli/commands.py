@@ -156,6 +156,19 @@ def models(talk: Talk, *, provider: str | None, config: str | None) -> int:
     return show_models(provider, config, talk)
 
 
+@cli.command()
+@click.option(
+    "--model", "-m", "name", required=True, metavar="PROVIDER[/MODEL]", help="Whose account, and for which model."
+)
+@config_option
+@talk_options
+def doctor(talk: Talk, *, name: str, config: str | None) -> int:
+    """Look at a live account, and say in words what is wrong. It reads, and creates nothing."""
+    from asyncbatch.cli.doctor import examine_account
+
+    return examine_account(name, config, talk)
+
+
 @cli.group()
 def config() -> None:
     """Show or check the configuration."""

@@ -157,6 +157,10 @@ class Desk:
     def allows_model(self, model: str, patterns: Sequence[str]) -> bool:
         return any(fnmatchcase(model, pattern) for pattern in (*patterns, *self.models))
 
+    def listed_models(self) -> list[str]:
+        """Name the models that the service lists: its own, and those that were asked for without wildcards."""
+        return [*self.protocol("listed"), *(model for model in self.models if not set(model) & set("*?["))]
+
     def note(self, record: Record) -> None:
         """Write down a call, of which nothing else has to be known."""
         self.keep(record)

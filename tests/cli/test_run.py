@@ -122,8 +122,10 @@ def test_a_base_url_without_its_path_is_pointed_out(write, run, monkeypatch, asy
 
     done = run("requests.jsonl")
 
-    assert done.code == 1
-    assert "does the base URL end in /v1?" in done.err
+    assert done.code == 2
+    assert f"there are no batches at {asyncbatch_emulator.url}: neither their list nor that of files" in done.err
+    assert "does the base URL end in /v1? `asyncbatch doctor -m openai` looks closer; nothing was sent" in done.err
+    assert [record.method for record in asyncbatch_emulator.history if record.method != "GET"] == []
 
 
 def test_line_separators_inside_a_text_do_not_end_a_line(run, write):

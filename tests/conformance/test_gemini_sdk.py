@@ -276,3 +276,10 @@ def test_an_upload_whose_answer_is_lost_on_the_way_is_sent_again(client, emulato
     emulator.add(faults.refuse(503, operation="upload", first=2))
 
     assert upload(client, emulator, b"x").size_bytes == 1
+
+
+def test_models_can_be_asked_for_page_by_page(client):
+    models = list(client.models.list(config={"page_size": 2}))
+
+    assert "models/gemini-2.5-flash" in {model.name for model in models}
+    assert len(models) > 2

@@ -251,3 +251,10 @@ def test_the_sdk_repeats_a_create_whose_answer_was_lost_and_pays_twice(client, e
     client.batch.jobs.create(endpoint=CHAT, model=MODEL, requests=requests({"a": chat()}), retries=retries)
 
     assert [record.is_paid for record in emulator.history if record.kind == "create"] == [True, True]
+
+
+def test_models_can_be_asked_for(client):
+    models = client.models.list().data
+
+    assert "mistral-small-latest" in {model.id for model in models}
+    assert {model.object for model in models} == {"model"}

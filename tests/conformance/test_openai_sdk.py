@@ -197,3 +197,9 @@ def test_the_sdk_repeats_a_create_whose_answer_was_lost_and_pays_twice(client, e
     client.with_options(max_retries=1).batches.create(input_file_id=file.id, endpoint=CHAT, completion_window="24h")
 
     assert [record.is_paid for record in emulator.history if record.kind == "create"] == [True, True]
+
+
+def test_models_can_be_asked_for(client):
+    models = list(client.models.list())
+
+    assert "gpt-4.1-mini" in {strict(model).id for model in models}

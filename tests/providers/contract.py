@@ -125,6 +125,18 @@ async def test_a_scope_knows_the_provider_and_gives_one_class_each_time(name):
     assert name in known[0]
 
 
+@every_provider
+async def test_the_models_of_the_account_are_named_and_nothing_is_sent(name):
+    async with world(name) as here:
+        names = await here.provider.list_models()
+        methods = {record.method for record in here.emulator.history if record.kind == "request"}
+
+    assert names
+    assert len(names) == len(set(names))
+    assert not any(model.startswith("models/") for model in names)
+    assert methods == {"GET"}
+
+
 # From requests to answers
 
 

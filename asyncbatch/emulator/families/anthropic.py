@@ -215,7 +215,7 @@ class Protocol(Family):
     # Models
 
     async def _list_models(self, request: web.Request) -> web.Response:
-        models = [Model(name) for name in self.desk.protocol("models")]
+        models = [Model(name) for name in self.desk.listed_models()]
         page, has_more = cut_page(models, request.query, self.desk.protocol("list_limit"))
         return json_reply(encode_page([encode_model(model) for model in page], has_more=has_more))
 

@@ -18,12 +18,14 @@ from asyncbatch.emulator.families.gemini_messages import Messages
 from asyncbatch.emulator.families.gemini_orders import ROWS, Order, change_order, read_message, read_order
 from asyncbatch.emulator.families.gemini_rows import Method, Rows, Rules
 from asyncbatch.emulator.families.gemini_shapes import (
+    Listed,
     UploadedFile,
     cut_page,
     encode_batch,
     encode_error,
     encode_event,
     encode_file,
+    encode_model,
     encode_operation,
     encode_page,
 )
@@ -75,7 +77,13 @@ class Protocol(GeminiLooks, Family):
             route("cancel", web.post(f"{_V}{_BATCH}:cancel", self._cancel)),
             route("delete", web.delete(f"{_V}{_BATCH}", self._delete_batch)),
             route("other", web.patch(f"{_V}{_BATCH}:{_UPDATE}", self._update)),
+            route("other", web.get(f"{_V}/models", self._list_models)),
         ]
+
+    async def _list_models(self, request: web.Request) -> web.Response:
+        models = [Listed(name) for name in self.desk.listed_models()]
+        page, token = cut_page(models, request.query, self.desk.protocol("page_size")["models"])
+        return json_reply(encode_page("models", [encode_model(model) for model in page], token))
 
     def read_key(self, request: web.Request) -> str | None:
         key = _sent_key(request)

@@ -7,7 +7,7 @@ import base64
 import binascii
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
@@ -51,7 +51,13 @@ class UploadedFile(StoredFile):
         return now >= self.active_at
 
 
-_Item = TypeVar("_Item", UploadedFile, StoredBatch)
+class Listed(NamedTuple):
+    """A model as an item of a list."""
+
+    id: str
+
+
+_Item = TypeVar("_Item", UploadedFile, StoredBatch, Listed)
 
 
 def rpc_code(status: int) -> int:
@@ -204,6 +210,23 @@ def _read_token(token: str) -> str:
         return base64.urlsafe_b64decode(token.encode()).decode()
     except (binascii.Error, ValueError):
         return ""
+
+
+def encode_model(model: Listed) -> dict[str, Any]:
+    """Give a model of the list. Source: https://ai.google.dev/api/models."""
+    kinds = (
+        ["embedContent", "asyncBatchEmbedContent"]
+        if "embedding" in model.id
+        else ["generateContent", "batchGenerateContent"]
+    )
+    return {
+        "name": f"models/{model.id}",
+        "version": "001",
+        "displayName": model.id,
+        "inputTokenLimit": 1_048_576,
+        "outputTokenLimit": 65_536,
+        "supportedGenerationMethods": kinds,
+    }
 
 
 def encode_page(name: str, items: Sequence[dict[str, Any]], token: str) -> dict[str, Any]:

@@ -41,7 +41,7 @@ from asyncbatch.emulator.families.mistral_orders import (
     read_words,
 )
 from asyncbatch.emulator.families.mistral_rows import Rows, rules_for
-from asyncbatch.emulator.families.mistral_shapes import encode_job, encode_list
+from asyncbatch.emulator.families.mistral_shapes import encode_job, encode_list, encode_model
 from asyncbatch.emulator.inline import Inline, read_inline
 from asyncbatch.emulator.life import Course, Phase
 from asyncbatch.emulator.looks import Which
@@ -79,7 +79,11 @@ class Protocol(FileRoutes):
             route("poll", web.get("/v1/batch/jobs/{id}", self._show_job)),
             route("cancel", web.post("/v1/batch/jobs/{id}/cancel", self._cancel)),
             route("delete", web.delete("/v1/batch/jobs/{id}", self._delete_job)),
+            route("other", web.get("/v1/models", self._list_models)),
         ]
+
+    async def _list_models(self, request: web.Request) -> web.Response:  # noqa: ARG002  aiohttp hands it over
+        return json_reply({"object": "list", "data": [encode_model(name) for name in self.desk.listed_models()]})
 
     def read_key(self, request: web.Request) -> str | None:
         scheme, _, key = request.headers.get("Authorization", "").partition(" ")

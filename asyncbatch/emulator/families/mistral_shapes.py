@@ -12,6 +12,13 @@ from asyncbatch.emulator.life import Phase
 from asyncbatch.emulator.store import StoredBatch, StoredFile, Written
 
 
+def encode_model(name: str) -> dict[str, Any]:
+    """Give a model of the list. Source: https://docs.mistral.ai/api/endpoint/models."""
+    capabilities = {"completion_chat": not name.startswith(("mistral-embed", "mistral-ocr", "mistral-moderation"))}
+    card = {"id": name, "object": "model", "created": 1_700_000_000, "owned_by": "mistralai", "type": "base"}
+    return {**card, "capabilities": capabilities, "aliases": []}
+
+
 def encode_file(file: StoredFile) -> dict[str, Any]:
     assert isinstance(file, MistralFile)
     return {

@@ -21,6 +21,7 @@ from asyncbatch.emulator.families.openai_shapes import (
     encode_error,
     encode_event,
     encode_file,
+    encode_model,
     encode_page,
 )
 from asyncbatch.emulator.families.openai_uploads import Upload, read_upload
@@ -54,6 +55,7 @@ class Protocol(Family):
             route("list", web.get("/batches", self._list_batches)),
             route("poll", web.get("/batches/{id}", self._show_batch)),
             route("cancel", web.post("/batches/{id}/cancel", self._cancel)),
+            route("other", web.get("/models", self._list_models)),
         ]
 
     def read_key(self, request: web.Request) -> str | None:
@@ -187,6 +189,9 @@ class Protocol(Family):
 
     def _encoded(self, batch: StoredBatch) -> dict[str, Any]:
         return encode_batch(batch, self.words, self.desk.clock.now())
+
+    async def _list_models(self, request: web.Request) -> web.Response:  # noqa: ARG002  aiohttp hands it over
+        return json_reply({"object": "list", "data": [encode_model(name) for name in self.desk.listed_models()]})
 
     # Rows and results
 

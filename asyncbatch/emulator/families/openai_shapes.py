@@ -35,6 +35,11 @@ def encode_event(batch: StoredBatch, stand: Stand, event_id: str, event: str) ->
     return {"id": event_id, "object": "event", "created_at": created_at, "type": event, "data": {"id": batch.id}}
 
 
+def encode_model(name: str) -> dict[str, Any]:
+    """Give a model of the list. Source: https://platform.openai.com/docs/api-reference/models/object."""
+    return {"id": name, "object": "model", "created": 1_700_000_000, "owned_by": "system"}
+
+
 def encode_file(file: StoredFile) -> dict[str, Any]:
     return {
         "id": file.id,
