@@ -172,7 +172,9 @@ BENCH = Bench(
         Contender(name="AsyncOpenAI + pydantic", run=openai_pydantic, peer="sdks", packages=("openai",)),
         Contender(name="any-llm", run=any_llm, peer="any-llm", packages=("any-llm-sdk",), cases=_SMALL),
         Contender(name="openai-batch", run=openai_batch, peer="openai-batch", packages=("openai-batch",), cases=_SMALL),
-        Contender(name="langasync", run=langasync, peer="langasync", packages=("langasync",), cases=_SMALL),
+        Contender(
+            name="langasync, its adapter", run=langasync, peer="langasync", packages=("langasync",), cases=_SMALL
+        ),
         Contender(name="Inspect AI, its batcher", run=inspect_, peer="inspect", packages=("inspect-ai",), cases=_SMALL),
     ),
     targets=(

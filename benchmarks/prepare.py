@@ -209,7 +209,9 @@ BENCH = Bench(
         Contender(name="anthropic", run=anthropic_sdk, peer="sdks", packages=("anthropic",), cases=_SMALL),
         Contender(name="instructor", run=instructor_, peer="instructor", packages=("instructor",), cases=_SMALL),
         Contender(name="openai-batch", run=openai_batch, peer="openai-batch", packages=("openai-batch",), cases=_SMALL),
-        Contender(name="langasync", run=langasync, peer="langasync", packages=("langasync",), cases=_SMALL),
+        Contender(
+            name="langasync, its adapter", run=langasync, peer="langasync", packages=("langasync",), cases=_SMALL
+        ),
         Contender(name="autobatcher", run=autobatcher, peer="autobatcher", packages=("autobatcher",), cases=_SMALL),
         Contender(name="Inspect AI, its batcher", run=inspect_, peer="inspect", packages=("inspect-ai",), cases=_SMALL),
         Contender(name="Curator", run=curator, peer="curator", packages=("bespokelabs-curator",), cases=_SMALL),
