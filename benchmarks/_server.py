@@ -36,8 +36,9 @@ def _batch(name, status, **more):
     none = dict.fromkeys(("errors", "error_file_id", "in_progress_at", "finalizing_at", "failed_at", "expired_at"))
     return {
         "id": name, "object": "batch", "endpoint": "/v1/chat/completions", "input_file_id": "file-abc123", **none,
-        "completion_window": "24h", "status": status, "output_file_id": None, "created_at": _CREATED,
-        "expires_at": _CREATED + 86400, "completed_at": None, "cancelling_at": None, "cancelled_at": None,
+        "completion_window": "24h", "status": status, "created_at": _CREATED,
+        "output_file_id": "file-out" if status == "completed" else None, "expires_at": _CREATED + 86400,
+        "completed_at": _CREATED + 300 if status == "completed" else None, "cancelling_at": None, "cancelled_at": None,
         "request_counts": counts, "metadata": {"customer": "user-17", "note": "nightly"}, **more,
     }  # fmt: skip
 
@@ -72,6 +73,12 @@ def _mistral_job(name, status):
     }  # fmt: skip
 
 
+def _file(name, size):
+    answer = {"id": name, "object": "file", "bytes": size, "created_at": _CREATED, "filename": "input.jsonl",
+              "purpose": "batch", "status": "processed"}  # fmt: skip
+    return json.dumps(answer).encode()
+
+
 _SHAPES = {  # by the beginning of a path: the object, and its words for running and over
     b"/v1/batches/": (_batch, "in_progress", "completed"),
     b"/v1/messages/batches/": (_message_batch, "in_progress", "ended"),
@@ -90,8 +97,8 @@ def _object(prefix, name, is_over):
     return name.join(_template(prefix, is_over))
 
 
-def line_of(row_id, size):
-    """Give an answer of about so many bytes."""
+def line_of(row_id, size, *, is_object=False):
+    """Give an answer of about so many bytes; its text is that of an object where such a one was asked for."""
     usage = {"prompt_tokens": 210, "completion_tokens": 180, "total_tokens": 390,
              "prompt_tokens_details": {"cached_tokens": 64}, "completion_tokens_details": {"reasoning_tokens": 0}}  # fmt: skip
 
@@ -104,9 +111,13 @@ def line_of(row_id, size):
         return {"id": "batch_req_0123456789", "custom_id": row_id, "response": response, "error": None}
 
     words = 'The answer, with a "quotation" and a line\nbreak, goes on. '
-    room = max(0, size - len(json.dumps(whole(""))) - 1)
+
+    def shaped(text):
+        return json.dumps({"word": "good", "quote": text}) if is_object else text
+
+    room = max(0, size - len(json.dumps(whole(shaped("")))) - 1)
     text = (words * (room // len(words) + 1))[:room]
-    return json.dumps(whole(text)).encode() + b"\n"
+    return json.dumps(whole(shaped(text))).encode() + b"\n"
 
 
 class Files:
@@ -120,14 +131,16 @@ class Files:
 
     def path_of(self, name):
         if name not in self._made:
+            is_object = False
             if name.startswith(b"file-out-"):
                 source = self.uploads.pop(self.batches[name.removeprefix(b"file-out-")])
                 ids = _IDS.findall(source)
                 size = 1500
+                is_object = b'"response_format"' in source[:4096]
             else:
                 _, rows, size = name.split(b"-")
                 ids, size = [b"row-%07d" % number for number in range(int(rows))], int(size)
-            before, after = line_of("@ID@", size).split(b"@ID@")
+            before, after = line_of("@ID@", size, is_object=is_object).split(b"@ID@")
             path = os.path.join(self._directory.name, str(len(self._made)))
             with open(path, "wb") as file:
                 for first in range(0, len(ids), 1000):
@@ -183,8 +196,6 @@ def _page(nonce, first, until, has_more, is_over):
             for at, name in enumerate(names)
         ]
     )
-    if is_over:  # as the service shows it in a list, too
-        items = items.replace(b'"output_file_id": null', b'"output_file_id": "file-out"')
     ends = b'"first_id":"%b","last_id":"%b","has_more":%b' % (names[0], names[-1], b"true" if has_more else b"false")
     return b'{"object":"list","data":[%b],%b}' % (items, ends)
 
@@ -271,6 +282,8 @@ class Connection(asyncio.BufferedProtocol):
         for prefix in _SHAPES:
             if path.startswith(prefix):
                 return self._batch(prefix, path.removeprefix(prefix))
+        if path.startswith(b"/v1/files/"):
+            return _file(path.removeprefix(b"/v1/files/").decode(), 0)
         return None
 
     def _batch(self, prefix, name):
@@ -296,9 +309,7 @@ class Connection(asyncio.BufferedProtocol):
             start = body.find(b"\r\n\r\n", body.find(b"filename=")) + 4
             size = self._whole - start - len(_BOUNDARY.search(self._head)[1]) - 8
             name = self._files.upload(bytes(body[start : start + size]) if self._is_kept else None)
-            answer = {"id": name.decode(), "object": "file", "bytes": size, "created_at": _CREATED,
-                      "filename": "input.jsonl", "purpose": "batch", "status": "processed"}  # fmt: skip
-            return json.dumps(answer).encode()
+            return _file(name.decode(), size)
         if path == b"/v1/batches":
             asked = json.loads(body)
             source = asked["input_file_id"].encode()

@@ -2,11 +2,25 @@
 
 A request has about 1 KB, an answer 1.5 KB. The near-limit is written by hand for the happy path: msgspec slices to a file,
 aiohttp, msgspec slices back, a dict of ids. It survives no crash, no lost answer and no bad row.
+
+Everybody makes one batch of all. Libraries that are synchronous work in a thread, as an async program has to use them: that
+shortens their stalls, and changes little else. instructor asks for objects and is answered with objects; its results have no
+tokens, which are read from the answers beside it. Curator pauses for a second after an upload, which its wall time shows.
 """
 
 import asyncio
 import os
 
+from benchmarks._end_to_end_peers import (
+    autobatcher,
+    curator,
+    inspect_,
+    inspect_batcher_,
+    instructor,
+    langasync,
+    langasync_adapter,
+    openai_batch,
+)
 from benchmarks._frame import Bench, Case, Contender, Place, Target
 from benchmarks._work import IN_FLIGHT, MODEL, catalog, openai_client, polling, raw_session, ready_rows, requests
 
@@ -200,6 +214,14 @@ BENCH = Bench(
         Contender(name="AsyncOpenAI by hand", run=openai_by_hand, peer="sdks", packages=("openai",)),
         Contender(name="litellm", run=litellm_sdk, peer="litellm", packages=("litellm",)),
         Contender(name="any-llm", run=any_llm, peer="any-llm", packages=("any-llm-sdk",)),
+        Contender(name="openai-batch", run=openai_batch, peer="openai-batch", packages=("openai-batch",)),
+        Contender(name="langasync", run=langasync, peer="langasync", packages=("langasync",)),
+        Contender(name="langasync, its adapter", run=langasync_adapter, peer="langasync", packages=("langasync",)),
+        Contender(name="autobatcher", run=autobatcher, peer="autobatcher", packages=("autobatcher",)),
+        Contender(name="Inspect AI", run=inspect_, peer="inspect", packages=("inspect-ai",)),
+        Contender(name="Inspect AI, its batcher", run=inspect_batcher_, peer="inspect", packages=("inspect-ai",)),
+        Contender(name="instructor", run=instructor, peer="instructor", packages=("instructor",)),
+        Contender(name="Curator", run=curator, peer="curator", packages=("bespokelabs-curator",)),
     ),
     targets=(
         Target(measure="cpu_us", against="aiohttp + msgspec", limit=1.5),

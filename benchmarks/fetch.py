@@ -5,9 +5,13 @@ in slices, on the loop; it keeps no file, and what it cannot read would end it.
 """
 
 import asyncio
+import os
 
 from benchmarks._frame import Bench, Case, Contender, Place, Target
+from benchmarks._peers import inspect_batcher, inspect_model, langasync_settings
 from benchmarks._work import openai_client, our_provider, raw_session
+
+_SMALL = ("1.5 KB",)
 
 
 def file_of(place: Place):
@@ -114,6 +118,47 @@ async def any_llm(place: Place):
     return [len(results), sum(item.result.usage.total_tokens for item in results)]
 
 
+async def openai_batch(place: Place):
+    """It is synchronous, and ends with a file; to read it is the user's."""
+    import json
+
+    from openai_batch import Batch
+    from openai_batch.providers import Provider
+
+    path = os.path.join(place.directory, f"openai-batch-{place.nonce}")
+    provider = Provider(base_url=f"{place.url}/v1", api_key="bench")
+    batch_id, rows, tokens = f"batch-{place.case.count}-{place.case.size}", 0, 0
+    Batch(batch_id=batch_id, output_file=path, provider=provider).download()
+    with open(path, encoding="utf-8") as file:
+        for line in file:
+            row = json.loads(line)
+            rows += row["response"]["status_code"] == 200
+            tokens += row["response"]["body"]["usage"]["total_tokens"]
+    os.unlink(path)
+    return [rows, tokens]
+
+
+async def langasync(place: Place):
+    """Its adapter alone, whose items have tokens; the results that a job gives have none."""
+    from datetime import UTC, datetime
+
+    from langasync.providers.interface import Provider, ProviderJob
+    from langasync.providers.openai import OpenAIProviderJobAdapter
+
+    batch_id = f"batch-{place.case.count}-{place.case.size}"
+    job = ProviderJob(id=batch_id, provider=Provider.OPENAI, created_at=datetime.now(tz=UTC))
+    items = await OpenAIProviderJobAdapter(langasync_settings(place)).get_results(job)
+    return [sum(item.success for item in items), sum(item.usage["total_tokens"] for item in items)]
+
+
+async def inspect_(place: Place):
+    """Its batcher's way from a file to typed answers by their ids."""
+    model = inspect_model(place)
+    found = await inspect_batcher(model)._handle_batch_result(None, {"result_uris": [file_of(place)]})
+    await model.api.aclose()
+    return [len(found), sum(answer.usage.total_tokens for answer in found.values())]
+
+
 BENCH = Bench(
     question=__doc__,
     unit="row",
@@ -125,7 +170,12 @@ BENCH = Bench(
         Contender(name="aiohttp + msgspec", run=raw),
         Contender(name="AsyncOpenAI + json", run=openai_json, peer="sdks", packages=("openai",)),
         Contender(name="AsyncOpenAI + pydantic", run=openai_pydantic, peer="sdks", packages=("openai",)),
-        Contender(name="any-llm", run=any_llm, peer="any-llm", packages=("any-llm-sdk",), cases=("1.5 KB",)),
+        Contender(name="any-llm", run=any_llm, peer="any-llm", packages=("any-llm-sdk",), cases=_SMALL),
+        Contender(name="openai-batch", run=openai_batch, peer="openai-batch", packages=("openai-batch",), cases=_SMALL),
+        Contender(
+            name="langasync, its adapter", run=langasync, peer="langasync", packages=("langasync",), cases=_SMALL
+        ),
+        Contender(name="Inspect AI, its batcher", run=inspect_, peer="inspect", packages=("inspect-ai",), cases=_SMALL),
     ),
     targets=(
         Target(measure="cpu_us", against="aiohttp + msgspec", limit=1.5),

@@ -1,13 +1,16 @@
 """What does asking about many batches one by one cost, 64 questions in flight, and how long is the event loop held meanwhile?
 
 Every batch is asked about five times, and over at the fifth; a contender ends when all of them are. Each SDK speaks to the
-routes of its own provider, with that provider's answers.
+routes of its own provider, with that provider's answers. Inspect AI and autobatcher have pollers of their own, which ask about
+ten at a time and about one after the other; they are told of batches that somebody else made, fetch nothing, and do not pause
+between two rounds.
 """
 
 import asyncio
 from collections import deque
 
 from benchmarks._frame import Bench, Case, Contender, Place, Target
+from benchmarks._peers import autobatcher_client, inspect_batcher, inspect_model
 from benchmarks._work import IN_FLIGHT, openai_client, our_provider, polling, raw_session
 
 TIMES = 5
@@ -126,6 +129,43 @@ async def any_llm(place: Place):
     return await asked_until_over(names(place), ask)
 
 
+async def inspect_(place: Place):
+    from inspect_ai.model._providers.util.batch import Batch
+
+    async def no_file(_file_id):
+        return b""
+
+    model = inspect_model(place)
+    batcher = inspect_batcher(model)
+    batcher._download_result_file = no_file
+    watched = batcher._inflight_batches = {name: Batch(id=name, requests={}) for name in names(place)}
+    count = len(watched)
+    while watched:  # the loop of its worker
+        await batcher._check_inflight_batches()
+    await model.api.aclose()
+    return count
+
+
+async def autobatcher(place: Place):
+    from autobatcher.client import _ActiveBatch
+
+    async def no_file(_batch, _file_id):
+        return False
+
+    async with autobatcher_client(place, poll_interval_seconds=0) as client:
+        client._fetch_partial_results = no_file
+        client._active_batches = [
+            _ActiveBatch(
+                batch_id=name, endpoint="/v1/chat/completions", input_file_id="file-in", output_file_id="",
+                error_file_id="", request_count=0, requests={}, created_at=0,
+            )
+            for name in names(place)
+        ]  # fmt: skip
+        count = len(client._active_batches)
+        await client._poll_batches()
+        return count - len(client._active_batches)
+
+
 BENCH = Bench(
     question=__doc__,
     unit="poll",
@@ -144,6 +184,16 @@ BENCH = Bench(
         Contender(name="mistralai", run=mistral_sdk, peer="sdks", packages=("mistralai",), cases=_SMALL),
         Contender(name="litellm", run=litellm_sdk, peer="litellm", packages=("litellm",), cases=_FEWER),
         Contender(name="any-llm", run=any_llm, peer="any-llm", packages=("any-llm-sdk",), cases=_SMALL),
+        Contender(
+            name="Inspect AI, ten at a time", run=inspect_, peer="inspect", packages=("inspect-ai",), cases=_ASKED
+        ),
+        Contender(
+            name="autobatcher, one at a time",
+            run=autobatcher,
+            peer="autobatcher",
+            packages=("autobatcher",),
+            cases=_ASKED,
+        ),
     ),
     targets=(
         Target(measure="cpu_us", against="aiohttp + msgspec", limit=1.3, cases=_ASKED),

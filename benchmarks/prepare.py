@@ -2,6 +2,8 @@
 
 The requests come one by one from a generator. The near-limit encodes them with msgspec and writes a megabyte at a time, on the
 loop, and checks nothing: neither ids, nor duplicates, nor NaN, nor limits.
+
+Libraries that prepare and send in one go are stopped where they hand over the body, which is counted and goes nowhere.
 """
 
 import asyncio
@@ -9,9 +11,20 @@ import os
 from uuid import UUID
 
 from benchmarks._frame import Bench, Case, Contender, Place, Target
+from benchmarks._peers import (
+    Uploads,
+    autobatcher_client,
+    curator_llm,
+    curator_rows,
+    inspect_batcher,
+    inspect_model,
+    langasync_settings,
+    langchain_model,
+)
 from benchmarks._work import MODEL, our_provider, ready_rows, requests
 
 _SLICE = 1024 * 1024
+_SMALL = ("1 KB",)
 
 
 async def ours(place: Place):
@@ -109,6 +122,80 @@ async def anthropic_sdk(place: Place):
     return openapi_dumps({"requests": rows}).count(b'"custom_id"')
 
 
+async def openai_batch(place: Place):
+    from openai_batch import Batch
+    from openai_batch.providers import Provider
+
+    path = os.path.join(place.directory, f"openai-batch-{place.nonce}")
+    with Batch(path, provider=Provider(base_url=f"{place.url}/v1", api_key="bench")) as batch:
+        for body in requests(place.case.count, place.case.size):
+            batch.add_to_batch(model=MODEL, **body)
+    os.unlink(path)
+    return batch.n_requests
+
+
+async def langasync(place: Place):
+    """Its adapter alone, without the part of a chain that comes before the model."""
+    from langasync.providers.openai import OpenAIProviderJobAdapter
+
+    adapter, count = OpenAIProviderJobAdapter(langasync_settings(place)), 0
+
+    async def upload(content):
+        nonlocal count
+        count = content.count("\n") + 1
+        return "file-in"
+
+    adapter._upload_batch_file = upload  # what follows is the question that makes the batch
+    await adapter.create_batch(
+        [body["messages"] for body in requests(place.case.count, place.case.size)], langchain_model()
+    )
+    return count
+
+
+async def autobatcher(place: Place):
+    client = autobatcher_client(place)
+    client.files = uploads = Uploads()
+    create = client.chat.completions.create
+    asked = [asyncio.ensure_future(create(model=MODEL, **body)) for body in requests(place.case.count, place.case.size)]
+    return await until(uploads, asked)
+
+
+async def inspect_(place: Place):
+    """Its batcher alone, without the model around it."""
+    model = inspect_model(place)
+    batcher = inspect_batcher(model)
+    model.api.client.files = uploads = Uploads()
+    asked = [
+        asyncio.ensure_future(batcher.generate_for_request({"model": MODEL, **body}))
+        for body in requests(place.case.count, place.case.size)
+    ]
+    return await until(uploads, asked)
+
+
+async def until(uploads: Uploads, asked):
+    """Wait for the body of the upload, or for the first of those who ask to fail."""
+    done, _ = await asyncio.wait([uploads.rows, asked[0]], return_when=asyncio.FIRST_COMPLETED)
+    return done.pop().result()
+
+
+async def curator(place: Place):
+    """Its processor's steps up to the upload: a file of its own requests, read again as those of the provider, joined.
+
+    In a thread, because otherwise it makes the running event loop one that nests.
+    """
+    llm = curator_llm(place)
+
+    def work():
+        rows = curator_rows(requests(place.case.count, place.case.size))
+        processor = llm._request_processor
+        processor.prompt_formatter, processor.total_requests = llm.prompt_formatter, len(rows)
+        processor.working_dir = os.path.join(place.directory, f"curator-{place.nonce}")
+        (path,) = processor.create_request_files(rows)
+        return processor.create_batch_file(processor.requests_from_generic_request_file(path, set())).count(b"\n") + 1
+
+    return await asyncio.to_thread(work)
+
+
 BENCH = Bench(
     question=__doc__,
     unit="row",
@@ -119,8 +206,15 @@ BENCH = Bench(
         Contender(name="msgspec slices", run=raw),
         Contender(name="json.dumps by hand", run=by_hand),
         Contender(name="mistralai's guide", run=mistral_sdk, peer="sdks", packages=("mistralai",)),
-        Contender(name="anthropic", run=anthropic_sdk, peer="sdks", packages=("anthropic",), cases=("1 KB",)),
-        Contender(name="instructor", run=instructor_, peer="instructor", packages=("instructor",), cases=("1 KB",)),
+        Contender(name="anthropic", run=anthropic_sdk, peer="sdks", packages=("anthropic",), cases=_SMALL),
+        Contender(name="instructor", run=instructor_, peer="instructor", packages=("instructor",), cases=_SMALL),
+        Contender(name="openai-batch", run=openai_batch, peer="openai-batch", packages=("openai-batch",), cases=_SMALL),
+        Contender(
+            name="langasync, its adapter", run=langasync, peer="langasync", packages=("langasync",), cases=_SMALL
+        ),
+        Contender(name="autobatcher", run=autobatcher, peer="autobatcher", packages=("autobatcher",), cases=_SMALL),
+        Contender(name="Inspect AI, its batcher", run=inspect_, peer="inspect", packages=("inspect-ai",), cases=_SMALL),
+        Contender(name="Curator", run=curator, peer="curator", packages=("bespokelabs-curator",), cases=_SMALL),
     ),
     targets=(
         Target(measure="cpu_us", against="msgspec slices", limit=1.5),
