@@ -13,11 +13,13 @@ from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
 from functools import partial
+from itertools import islice
 from typing import Any, TypeAlias, cast
 
 import msgspec
 
 from asyncbatch.codec.requests import EncodedRow, Request, RowFault, check_id, decode_request, mint_id, peek_id, shown
+from asyncbatch.codec.slices import LineFrame, Usual, UsualLines, decode_usual, frame_lines, number_ids
 from asyncbatch.enums import BatchMode
 from asyncbatch.exceptions import InvalidRequestsError, RowProblem
 from asyncbatch.planning.chunking import Chunk, Chunker, ChunkLimits
@@ -31,7 +33,7 @@ Requests: TypeAlias = Iterable[Any] | AsyncIterable[Any]
 
 _PULL_S = 0.002
 _UNLOOKED = 8
-_FIRST_SLICE, _LARGEST_SLICE = 32, 256
+_FIRST_SLICE, _LARGEST_SLICE = 32, 512
 
 
 class IntakeRules(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,6 +46,9 @@ class IntakeRules(msgspec.Struct, frozen=True, kw_only=True):
         line_bytes: Largest line; None where the provider names none.
         id_pattern: What ids on the wire must match, whole; None for any.
         wire_prefix: Ids on the wire are this and the row's number; None sends the requests' own ids.
+        encode_usual: Makes the bodies of many requests JSON at once, to what `encode` would make of each; None where one of
+            them has to be looked at by itself, or where there is no such way.
+        frame: What `encode` puts around the ids and bodies that `encode_usual` makes; None lets it make each line.
     """
 
     mode: BatchMode
@@ -52,6 +57,8 @@ class IntakeRules(msgspec.Struct, frozen=True, kw_only=True):
     line_bytes: int | None = None
     id_pattern: re.Pattern[str] | None = None
     wire_prefix: str | None = None
+    encode_usual: Callable[[Usual], list[bytes] | None] | None = None
+    frame: LineFrame | None = None
 
 
 class Intake(msgspec.Struct, frozen=True, kw_only=True):
@@ -144,12 +151,10 @@ def _pull(iterator: Iterator[Any], rows: int, runtime: Runtime) -> list[Any]:
     """Take some items; a slow iterator gives way after two milliseconds."""
     items: list[Any] = []
     started, look_at = runtime.now(), 1
-    for item in iterator:
-        items.append(item)
-        if len(items) < look_at:
-            continue
+    while len(items) < look_at:
+        items += islice(iterator, look_at - len(items))
         taken_s = runtime.now() - started
-        if len(items) >= rows or taken_s > _PULL_S:
+        if len(items) < look_at or taken_s > _PULL_S:
             break
         # A look at the clock costs as much as a quick item: some are taken between two looks while all of them were quick.
         look_at = min(rows, len(items) + (_UNLOOKED if taken_s < _PULL_S / 8 else 1))
@@ -203,6 +208,43 @@ class _Reader:
             self._is_stopped = True
 
     def _read(self, items: list[Any]) -> None:
+        if not self._read_usual(items):
+            self._read_each(items)
+
+    def _read_usual(self, items: list[Any]) -> bool:
+        """Take rows that are all as most are, or none of them: one may be bad, or of another kind."""
+        rows = self._usual(items) if items else None
+        if rows is None or rows.longest > self._most or not self._are_new(rows):
+            return False
+        lines = rows.lines()
+        if not self._chunker.add_run(len(items), len(lines)):
+            for size in rows.sizes():
+                self._chunker.add(size)
+        self._digest.update(rows.noted())
+        self._file.append(lines)
+        self._ids.extend_encoded(rows.names)
+        self._row += len(items)
+        return True
+
+    def _usual(self, items: list[Any]) -> UsualLines | None:
+        rules = self._rules
+        if rules.encode_usual is None or rules.frame is None or (rules.limits.inputs or 1) < 1:
+            return None
+        requests = decode_usual(items, rules.mode)
+        bodies = None if requests is None else rules.encode_usual(requests)
+        if requests is None or bodies is None:
+            return None
+        numbers = number_ids(self._row, len(items))
+        return frame_lines(rules.frame, bodies, numbers, requests.ids, prefix=rules.wire_prefix, pattern=rules.id_pattern)
+
+    def _are_new(self, rows: UsualLines) -> bool:
+        """Remember ids, unless one of them may have been there before."""
+        if not rows.has_own_ids and not self._has_own_ids:
+            return True
+        self._begin_own_ids()
+        return self._seen.add_all([name.decode() for name in rows.names])
+
+    def _read_each(self, items: list[Any]) -> None:
         lines: list[bytes] = []
         ids: list[str] = []
         prefix = self._prefix
@@ -246,13 +288,16 @@ class _Reader:
         return request_id, encoded
 
     def _was_seen(self, request_id: str) -> bool:
-        """Remember an id. Numbers of rows all differ, so they are remembered only once there is an id of another kind."""
+        self._begin_own_ids()
+        return self._seen.add(request_id)
+
+    def _begin_own_ids(self) -> None:
+        """Numbers of rows all differ, so they are remembered only once there is an id of another kind."""
         if not self._has_own_ids:
             self._has_own_ids, nameless = True, set(self._nameless)
             for row in range(self._row):
                 if row not in nameless:
                     self._seen.add(mint_id(row))
-        return self._seen.add(request_id)
 
     def _refuse_duplicate(self, request_id: str, ids: list[str]) -> None:
         if len(self._refused) >= InvalidRequestsError.SHOWN:

@@ -41,7 +41,11 @@ class IdIndex:
 
     def extend(self, ids: Sequence[str]) -> None:
         """Add ids at the end. Blocks."""
-        at, texts = self._texts.size, [request_id.encode() for request_id in ids]
+        self.extend_encoded([request_id.encode() for request_id in ids])
+
+    def extend_encoded(self, texts: Sequence[bytes]) -> None:
+        """Add ids at the end, each in UTF-8. Blocks."""
+        at = self._texts.size
         starts = itertools.accumulate(map(len, texts[:-1]), initial=at) if texts else ()
         offsets = struct.pack(f"<{len(texts)}Q", *starts)
         self._texts.append(b"".join(texts))
@@ -50,7 +54,7 @@ class IdIndex:
         except BaseException:
             self._texts.cut(at)
             raise
-        self._count += len(ids)
+        self._count += len(texts)
 
     def read(self, first: int, count: int) -> list[str]:
         """Give a run of ids. Blocks."""

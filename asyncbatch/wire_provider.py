@@ -27,6 +27,7 @@ from asyncbatch.base_provider import (
 )
 from asyncbatch.codec.options import INPUT_EXPIRES, check_expiry, check_metadata, check_webhook, plan_input_expiry
 from asyncbatch.codec.rows import RowEncoder, RowRules
+from asyncbatch.codec.slices import LineFrame
 from asyncbatch.dto import (
     Match,
     PreparedSubmission,
@@ -70,6 +71,14 @@ class WireProvider(BaseBatchProvider):
     @abstractmethod
     def encode_line(self, wire_id: bytes, body: bytes, endpoint: str, *, is_inline: bool) -> bytes:
         """Give the line of one request, newline included; `wire_id` and `body` are JSON, in one line each."""
+
+    def line_frame(self, endpoint: str, *, is_inline: bool) -> LineFrame | None:
+        """Give what `encode_line` puts around every id and body, where that is all it does: many lines are made at once then.
+
+        By default None: each line is made by `encode_line`.
+        """
+        del endpoint, is_inline
+        return None
 
     @abstractmethod
     async def download(self, provider_batch_id: str) -> Downloaded:
@@ -188,9 +197,12 @@ class WireProvider(BaseBatchProvider):
         if travels is InputMode.INLINE:
             most, size = limits.inline_requests or most, limits.inline_bytes or size
         envelope = self.ENVELOPE_BYTES if travels is InputMode.INLINE else 0
+        encoder = RowEncoder(rows)
         return IntakeRules(
             mode=rows.mode,
-            encode=RowEncoder(rows),
+            encode=encoder,
+            encode_usual=encoder.encode_usual,
+            frame=self.line_frame(rows.endpoint, is_inline=travels is InputMode.INLINE),
             limits=ChunkLimits(
                 rows=most.value if most else None, file_bytes=size.value - envelope if size else None, inputs=inputs
             ),

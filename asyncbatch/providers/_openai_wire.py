@@ -9,6 +9,7 @@ from typing import Any
 
 from asyncbatch.base_provider import Downloaded, Profile
 from asyncbatch.codec.options import OUTPUT_EXPIRES
+from asyncbatch.codec.slices import LineFrame
 from asyncbatch.dto import (
     FilePage,
     Match,
@@ -30,6 +31,7 @@ from asyncbatch.providers._shapes.openai import (
     encode_upload,
     is_created,
     is_early,
+    line_frame,
     match_of,
     places_of,
 )
@@ -47,6 +49,11 @@ class OpenAICompatibleProvider(WireProvider):
     def encode_line(self, wire_id: bytes, body: bytes, endpoint: str, *, is_inline: bool) -> bytes:
         del is_inline
         return encode_line(wire_id, body, endpoint)
+
+    def line_frame(self, endpoint: str, *, is_inline: bool) -> LineFrame | None:
+        del is_inline
+        is_ours = type(self).encode_line is OpenAICompatibleProvider.encode_line  # who remakes bodies there wants to see each
+        return line_frame(endpoint) if is_ours else None
 
     def check_options(self, options: Mapping[str, Any]) -> None:
         super().check_options(options)

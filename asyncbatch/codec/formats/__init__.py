@@ -4,10 +4,11 @@ A catalog's endpoint names its format, such as `anthropic.messages`: the family 
 the functions of `Format`. A new provider with known formats needs nothing here.
 """
 
+from collections.abc import Callable, Sequence
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, TypeAlias, cast
 
 import msgspec
 
@@ -49,6 +50,10 @@ class Format(Protocol):
         ...
 
 
+Usual: TypeAlias = Callable[[Sequence[dict[str, Any]], Wish], list[dict[str, Any]] | None]
+"""Gives the bodies of many requests, none of which `encode_body` would refuse or translate; None where one may be another."""
+
+
 @cache
 def format_of(name: str) -> Format:
     """Give the module that makes bodies of this format.
@@ -62,6 +67,11 @@ def format_of(name: str) -> Format:
         message = f"no body format is called {name!r}"
         raise ConfigError(message, code="format.unknown", hint="an endpoint of the catalog names one that there is")
     return cast("Format", import_module(module))
+
+
+def usual_of(name: str) -> Usual | None:
+    """Give what makes many bodies of this format at once, where most need no translation; None where each is translated."""
+    return cast("Usual | None", getattr(format_of(name), "encode_usual", None))
 
 
 def fill_model(body: dict[str, Any], model: str) -> None:

@@ -3,15 +3,20 @@
 Source: OpenAI's batch guide and openai/openai-openapi:openapi.yaml (BatchRequestInput), as of 2026-11-22.
 """
 
+from collections.abc import Callable, Sequence
+from itertools import chain
+from operator import itemgetter
 from typing import Any, cast
 
 from asyncbatch.codec.chat import Unsupported
 from asyncbatch.codec.formats import Wish, refuse_other_model, refuse_stream
 from asyncbatch.codec.requests import RowFault, shown
+from asyncbatch.codec.slices import are_texts
 from asyncbatch.codec.schema import decode_response_format, encode_response_format
 from asyncbatch.enums import BatchMode
 
 _MARKED = frozenset({"response_format", "top_k", "cache_control", "tools"})
+_UNUSUAL = _MARKED | {"stream", "extra_body"}
 _VALUES = (str, int, float, list, type(None))
 _NEEDED = {"chat": "messages", "completion": "prompt", "embedding": "input"}
 
@@ -40,6 +45,39 @@ def encode_body(body: dict[str, Any], wish: Wish) -> dict[str, Any]:
 def _is_usual(body: dict[str, Any]) -> bool:
     """Whether a chat request holds nothing but what OpenAI reads itself: no word of others, no marks, no tools."""
     return _MARKED.isdisjoint(body) and all(map(_is_text, body["messages"]))
+
+
+def encode_usual(bodies: Sequence[dict[str, Any]], wish: Wish) -> list[dict[str, Any]] | None:
+    """Fill in the model of requests that `encode_body` would let pass as they are; None where one of them may be another."""
+    keys = set[str]().union(*bodies)
+    if wish.mode is BatchMode.CUSTOM or wish.kind not in _NEEDED or not keys.isdisjoint(_UNUSUAL):
+        return None
+    try:
+        given = list(map(itemgetter(_NEEDED[wish.kind]), bodies))
+        models = set(map(itemgetter("model"), bodies)) if "model" in keys else {wish.model}
+    except (KeyError, TypeError):  # one names none, or a list
+        return None
+    if models != {wish.model} or not _ARE_USUAL[wish.kind](given):
+        return None
+    filled = {"model": wish.model}
+    return [body | filled for body in bodies]
+
+
+def _are_usual_chats(given: Sequence[Any]) -> bool:
+    """The same as `_is_usual`, of the messages of many requests."""
+    if set(map(type, given)) != {list} or not all(given):
+        return False
+    messages = list[Any](chain.from_iterable(given))
+    if set(map(type, messages)) != {dict} or "cache_control" in set[Any]().union(*messages):
+        return False
+    return {type(message.get("content")) for message in messages} == {str}
+
+
+_ARE_USUAL: dict[str, Callable[[Sequence[Any]], bool]] = {
+    "chat": _are_usual_chats,
+    "completion": are_texts,
+    "embedding": are_texts,
+}
 
 
 def _in_own_words(body: dict[str, Any], wish: Wish) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from asyncbatch import answers
 from asyncbatch.catalog import ProviderFacts
 from asyncbatch.codec.lines import salvage_id
 from asyncbatch.codec.options import plan_output_expiry, wire_options
+from asyncbatch.codec.slices import LineFrame
 from asyncbatch.dto import (
     BatchErrorItem,
     FilePage,
@@ -280,12 +281,15 @@ def _never_ran(request_id: str, fault: _Fault, facts: ProviderFacts) -> Provider
 
 def encode_line(wire_id: bytes, body: bytes, endpoint: str) -> bytes:
     """Give a line of an input file."""
-    return b"".join((b'{"custom_id":', wire_id, _between(endpoint), body, b"}\n"))
+    frame = line_frame(endpoint)
+    return b"".join((frame.before, wire_id, frame.between, body, frame.after))
 
 
 @cache
-def _between(endpoint: str) -> bytes:
-    return b',"method":"POST","url":%b,"body":' % msgspec.json.encode(endpoint)
+def line_frame(endpoint: str) -> LineFrame:
+    """Give what stands around the id and the body of each line."""
+    between = b',"method":"POST","url":%b,"body":' % msgspec.json.encode(endpoint)
+    return LineFrame(before=b'{"custom_id":', between=between, after=b"}\n")
 
 
 def encode_upload(expires_s: int | None) -> dict[str, str]:
