@@ -90,7 +90,8 @@ class PreparedSubmission(msgspec.Struct, frozen=True, kw_only=True):
         input_ref: Where the provider keeps the uploaded input; None before `upload`, and for what travels inline.
         input_expires_at: When the provider deletes that input, Unix seconds; None where it does not tell.
         dropped: Fields that the provider cannot express and that were left out, with the number of rows; see `on_unsupported`.
-        digest: A hash of the ids and bodies of the whole job: the same requests give the same one.
+        digest: A hash of the ids and bodies of the whole job: the same requests give the same one. Made where a job has a key,
+            by which others may come to be compared with it; else empty.
         options: Further words for the create call, as the provider spells them; never a credential.
     """
 

@@ -8,7 +8,7 @@ import msgspec
 from asyncbatch.codec.chat import Unsupported
 from asyncbatch.codec.formats import Wish, format_of, usual_of
 from asyncbatch.codec.requests import EncodedRow, Request, RowFault, encode_json, shown
-from asyncbatch.codec.slices import Usual, encode_plain
+from asyncbatch.codec.slices import Usual, are_plain, encode_all
 from asyncbatch.enums import BatchMode
 
 OPENAI_URLS = {
@@ -78,8 +78,8 @@ class RowEncoder:
         """Give the bodies of requests as JSON, or None: then one of them may be unusual, and each is made a line by itself."""
         if self._usual is None or not requests.urls <= self._urls:
             return None
-        bodies = self._usual(requests.bodies, self._wish)
-        return None if bodies is None else encode_plain(bodies)
+        filled = self._usual(requests.bodies, self._wish)
+        return encode_all(filled.bodies) if filled is not None and are_plain(filled.values) else None
 
     def _end(self, unsupported: Unsupported) -> tuple[str, ...]:
         """Refuse a row for what it asked for in vain, or give what was left out of it; the next one begins anew."""

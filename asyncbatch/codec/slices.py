@@ -88,23 +88,14 @@ class UsualLines(msgspec.Struct, frozen=True, kw_only=True):
         parts = zip(self.names, repeat(before), self.ids, repeat(frame.between), self.bodies, repeat(frame.after))
         return b"".join(chain.from_iterable(parts))
 
-    @property
-    def longest(self) -> int:
-        """How long a line may be at most: as long as one of the longest id and the longest body."""
-        return self._around + max(map(len, self.ids)) + max(map(len, self.bodies))
-
     def sizes(self) -> list[int]:
         """Give the length of each line."""
-        around = self._around
+        frame = self.frame
+        around = len(frame.before) + len(self.prefix) + len(frame.between) + len(frame.after)
         return [around + len(name) + len(body) for name, body in zip(self.ids, self.bodies, strict=True)]
 
-    @property
-    def _around(self) -> int:
-        frame = self.frame
-        return len(frame.before) + len(self.prefix) + len(frame.between) + len(frame.after)
 
-
-def frame_lines(  # noqa: PLR0913 each is another side of an id
+def frame_lines(
     frame: LineFrame,
     bodies: Sequence[bytes],
     numbers: Sequence[bytes],
@@ -142,18 +133,16 @@ def frame_lines(  # noqa: PLR0913 each is another side of an id
 
 
 def decode_usual(items: Sequence[Any], mode: BatchMode) -> Usual | None:
-    """Read items of the user's input that are all of one kind: prompts, bodies, or ready rows with an id each or none at all."""
+    """Read items of the user's input that are all of one kind: prompts, bodies, or ready rows with an id each or with none."""
     kinds = set(map(type, items))
     if kinds == {str} and mode is not BatchMode.CUSTOM:
         return Usual(bodies=[prompt_body(text, mode) for text in items])
     if kinds != {dict}:
         return None
-    keys = set[Any]().union(*items)
-    if not _TEXT.issuperset(map(type, keys)):
-        return None
-    if keys.isdisjoint(_OF_OURS):
-        return Usual(bodies=items)
-    return _decode_ready(items, keys)
+    keys = keys_of(items)
+    if keys is None or not keys.isdisjoint(_OF_OURS):
+        return None if keys is None else _decode_ready(items, keys)
+    return Usual(bodies=items)
 
 
 def _decode_ready(rows: Sequence[dict[str, Any]], keys: set[str]) -> Usual | None:
@@ -170,10 +159,16 @@ def _decode_ready(rows: Sequence[dict[str, Any]], keys: set[str]) -> Usual | Non
     return Usual(bodies=bodies, ids=ids, urls=urls)
 
 
-def encode_plain(values: Sequence[Any]) -> list[bytes] | None:
-    """Encode values that are JSON through and through, each in one line."""
+def keys_of(objects: Sequence[dict[Any, Any]]) -> set[str] | None:
+    """Give every key of some objects; None where one is no text."""
+    keys = set[Any]().union(*objects)
+    return keys if _TEXT.issuperset(map(type, keys)) else None
+
+
+def encode_all(values: Sequence[Any]) -> list[bytes] | None:
+    """Encode values that are plain, each in one line; None where one cannot be: a lone surrogate is not plain to see."""
     try:
-        return list(map(_ENCODER.encode, values)) if are_plain(values) else None
+        return list(map(_ENCODER.encode, values))
     except _NO_JSON:
         return None
 
@@ -193,7 +188,7 @@ def are_plain(values: Sequence[Any], deep: int = _DEEP) -> bool:
     inner: list[Any] = []
     if dict in kinds:
         objects = _of(dict, values, kinds)
-        if not _TEXT.issuperset(map(type, chain.from_iterable(objects))):
+        if keys_of(objects) is None:
             return False
         inner += chain.from_iterable(map(dict.values, objects))
     if list in kinds:

@@ -50,7 +50,19 @@ class Format(Protocol):
         ...
 
 
-Usual: TypeAlias = Callable[[Sequence[dict[str, Any]], Wish], list[dict[str, Any]] | None]
+class Filled(msgspec.Struct, frozen=True, kw_only=True):
+    """Bodies of many requests, as they are sent.
+
+    Attributes:
+        bodies: They, with texts for keys.
+        values: Everything in them that is not known to be JSON, and may be no value of it.
+    """
+
+    bodies: Sequence[dict[str, Any]]
+    values: Sequence[Any]
+
+
+Usual: TypeAlias = Callable[[Sequence[dict[str, Any]], Wish], Filled | None]
 """Gives the bodies of many requests, none of which `encode_body` would refuse or translate; None where one may be another."""
 
 

@@ -3,16 +3,16 @@
 Source: OpenAI's batch guide and openai/openai-openapi:openapi.yaml (BatchRequestInput), as of 2026-11-22.
 """
 
-from collections.abc import Callable, Sequence
-from itertools import chain
+from collections.abc import Sequence
+from itertools import chain, repeat
 from operator import itemgetter
 from typing import Any, cast
 
 from asyncbatch.codec.chat import Unsupported
-from asyncbatch.codec.formats import Wish, refuse_other_model, refuse_stream
+from asyncbatch.codec.formats import Filled, Wish, refuse_other_model, refuse_stream
 from asyncbatch.codec.requests import RowFault, shown
-from asyncbatch.codec.slices import are_texts
 from asyncbatch.codec.schema import decode_response_format, encode_response_format
+from asyncbatch.codec.slices import are_texts, keys_of
 from asyncbatch.enums import BatchMode
 
 _MARKED = frozenset({"response_format", "top_k", "cache_control", "tools"})
@@ -47,37 +47,34 @@ def _is_usual(body: dict[str, Any]) -> bool:
     return _MARKED.isdisjoint(body) and all(map(_is_text, body["messages"]))
 
 
-def encode_usual(bodies: Sequence[dict[str, Any]], wish: Wish) -> list[dict[str, Any]] | None:
+def encode_usual(bodies: Sequence[dict[str, Any]], wish: Wish) -> Filled | None:
     """Fill in the model of requests that `encode_body` would let pass as they are; None where one of them may be another."""
-    keys = set[str]().union(*bodies)
-    if wish.mode is BatchMode.CUSTOM or wish.kind not in _NEEDED or not keys.isdisjoint(_UNUSUAL):
+    keys = keys_of(bodies)
+    if keys is None or wish.mode is BatchMode.CUSTOM or wish.kind not in _NEEDED or not keys.isdisjoint(_UNUSUAL):
         return None
+    needed = _NEEDED[wish.kind]
     try:
-        given = list(map(itemgetter(_NEEDED[wish.kind]), bodies))
+        given = list(map(itemgetter(needed), bodies))
         models = set(map(itemgetter("model"), bodies)) if "model" in keys else {wish.model}
     except (KeyError, TypeError):  # one names none, or a list
         return None
-    if models != {wish.model} or not _ARE_USUAL[wish.kind](given):
+    inner = _usual_messages(given) if wish.kind == "chat" else given if are_texts(given) else None
+    if inner is None or models != {wish.model}:
         return None
     filled = {"model": wish.model}
-    return [body | filled for body in bodies]
+    others = (map(dict.get, bodies, repeat(key)) for key in keys - {needed, "model"})
+    return Filled(bodies=[body | filled for body in bodies], values=[*inner, *chain.from_iterable(others)])
 
 
-def _are_usual_chats(given: Sequence[Any]) -> bool:
-    """The same as `_is_usual`, of the messages of many requests."""
+def _usual_messages(given: Sequence[Any]) -> Sequence[Any] | None:
+    """Give what is in the messages of many requests, or None where one is not as `_is_usual` has it."""
     if set(map(type, given)) != {list} or not all(given):
-        return False
+        return None
     messages = list[Any](chain.from_iterable(given))
-    if set(map(type, messages)) != {dict} or "cache_control" in set[Any]().union(*messages):
-        return False
-    return {type(message.get("content")) for message in messages} == {str}
-
-
-_ARE_USUAL: dict[str, Callable[[Sequence[Any]], bool]] = {
-    "chat": _are_usual_chats,
-    "completion": are_texts,
-    "embedding": are_texts,
-}
+    keys = keys_of(messages) if set(map(type, messages)) == {dict} else None
+    if keys is None or "cache_control" in keys or {type(message.get("content")) for message in messages} != {str}:
+        return None
+    return list(chain.from_iterable(map(dict.values, messages)))
 
 
 def _in_own_words(body: dict[str, Any], wish: Wish) -> dict[str, Any]:
