@@ -209,7 +209,7 @@ class ProviderStatus(msgspec.Struct, frozen=True, kw_only=True):
     retry_after: float | None = None
 
 
-class RowError(msgspec.Struct, frozen=True, kw_only=True):
+class RowError(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Why a request has no answer.
 
     Attributes:
@@ -225,7 +225,7 @@ class RowError(msgspec.Struct, frozen=True, kw_only=True):
     status: int | None = None
 
 
-class ProviderResultRow(msgspec.Struct, frozen=True, kw_only=True):
+class ProviderResultRow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """How one request ended: exactly one outcome for each request.
 
     Attributes:

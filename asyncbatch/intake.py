@@ -51,7 +51,6 @@ def told_apart(*, wanted: bool = True) -> Generator[None]:
         _is_told_apart.reset(token)
 
 
-
 class IntakeRules(msgspec.Struct, frozen=True, kw_only=True):
     """What one provider asks of the rows of one job.
 
@@ -258,7 +257,9 @@ class _Reader:
         if requests is None or bodies is None:
             return None
         numbers = number_ids(self._row, len(items))
-        return frame_lines(rules.frame, bodies, numbers, requests.ids, prefix=rules.wire_prefix, pattern=rules.id_pattern)
+        return frame_lines(
+            rules.frame, bodies, numbers, requests.ids, prefix=rules.wire_prefix, pattern=rules.id_pattern
+        )
 
     def _are_new(self, rows: UsualLines) -> bool:
         """Remember ids, unless one of them may have been there before."""

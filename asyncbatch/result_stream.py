@@ -4,10 +4,10 @@ A slow consumer, or one that leaves early, holds no connection; decoding runs in
 """
 
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Generator
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Generator, Sequence
 from functools import partial
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
 
 import anyio
 import msgspec
@@ -19,18 +19,23 @@ from asyncbatch.runtime import Runtime, finish
 from asyncbatch.spool import SpoolFile
 
 
+DecodeAll: TypeAlias = Callable[[Sequence[bytes]], list[ProviderResultRow]]
+
+
 class Downloaded(msgspec.Struct, frozen=True, kw_only=True):
     """Result files in the spool, and how a line of them is read.
 
     Attributes:
         files: Every file that could be had; owned by whoever gets them.
         decode: Reads one line; never raises: what cannot be read becomes an UNDECODABLE row.
+        decode_all: Reads many lines at once, each as `decode` would; None where there is no such way.
         lost: Why another file that the provider named cannot be had, now or later; None when all came.
         is_verified: Whether each of them proved itself whole; otherwise it came twice alike, and may be cut all the same.
     """
 
     files: tuple[SpoolFile, ...]
     decode: Callable[[bytes], ProviderResultRow]
+    decode_all: DecodeAll | None = None
     lost: ProviderPermanentError | None = None
     is_verified: bool = True
 
@@ -105,7 +110,7 @@ class ResultStream(AsyncIterable[ProviderResultRow]):
                 splitter = LineSplitter()
                 size = self._runtime.slice_bytes
                 for offset in range(0, file.size, size):
-                    rows = await self._runtime.offload(_decode_piece, file, offset, size, splitter, downloaded.decode)
+                    rows = await self._runtime.offload(_decode_piece, file, offset, size, splitter, downloaded)
                     if rows:
                         yield rows
         finally:
@@ -124,12 +129,14 @@ class ResultStream(AsyncIterable[ProviderResultRow]):
 
 
 def _decode_piece(
-    file: SpoolFile, offset: int, size: int, splitter: LineSplitter, decode: Callable[[bytes], ProviderResultRow]
+    file: SpoolFile, offset: int, size: int, splitter: LineSplitter, downloaded: Downloaded
 ) -> list[ProviderResultRow]:
     lines = splitter.feed(file.read(offset, min(size, file.size - offset)))
     if offset + size >= file.size:
         lines += splitter.end()
-    return [decode(line) for line in lines]
+    return (
+        [downloaded.decode(line) for line in lines] if downloaded.decode_all is None else downloaded.decode_all(lines)
+    )
 
 
 class RowIterator(AsyncIterator[ProviderResultRow]):

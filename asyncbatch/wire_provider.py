@@ -40,6 +40,7 @@ from asyncbatch.enums import BatchMode, InputMode, SubmitSafety
 from asyncbatch.exceptions import ConfigError, ProviderPermanentError, ProviderTransientError
 from asyncbatch.planning.chunking import ChunkLimits
 from asyncbatch.planning.looking import next_look
+from asyncbatch.result_stream import DecodeAll
 from asyncbatch.runtime import finish
 from asyncbatch.spool import SpoolFile
 
@@ -301,8 +302,10 @@ class WireProvider(BaseBatchProvider):
     def fetch_results(self, provider_batch_id: str) -> ResultStream:
         return ResultStream(partial(self.download, provider_batch_id), self.runtime)
 
-    async def download_files(self, places: Sequence[str], decode: Callable[[bytes], ProviderResultRow]) -> Downloaded:
-        """Download files by their paths below the base URL; one that is gone takes no other with it."""
+    async def download_files(
+        self, places: Sequence[str], decode: Callable[[bytes], ProviderResultRow], decode_all: DecodeAll | None = None
+    ) -> Downloaded:
+        """Download files by their paths below the base URL; one that is gone takes no other with it. See `Downloaded`."""
         files: list[SpoolFile] = []
         lost: ProviderPermanentError | None = None
         is_verified = True
@@ -317,7 +320,7 @@ class WireProvider(BaseBatchProvider):
         except BaseException:
             await finish(*(file.discard for file in files))
             raise
-        return Downloaded(files=tuple(files), decode=decode, lost=lost, is_verified=is_verified)
+        return Downloaded(files=tuple(files), decode=decode, decode_all=decode_all, lost=lost, is_verified=is_verified)
 
     async def _download_file(self, place: str, files: list[SpoolFile]) -> bool:
         """Add a file to those that are there; gives whether it proved itself whole."""

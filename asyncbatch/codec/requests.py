@@ -32,7 +32,7 @@ class RowFault(Exception):  # noqa: N818 a row is at fault; the error that users
         self.message = message
 
 
-class Request(msgspec.Struct, frozen=True):
+class Request(msgspec.Struct, frozen=True, gc=False):
     """A request in one shape: its own id if it has one, its body, and the path it insists on if it does."""
 
     request_id: str | None
@@ -40,7 +40,7 @@ class Request(msgspec.Struct, frozen=True):
     url: str | None = None
 
 
-class EncodedRow(msgspec.Struct, frozen=True):
+class EncodedRow(msgspec.Struct, frozen=True, gc=False):
     """A request as it travels: its line, newline included, how many inputs it counts for, and what was left out of it."""
 
     line: bytes

@@ -14,7 +14,7 @@ from asyncbatch.spool import PIECE_BYTES, SpoolReader
 LENGTH = struct.Struct("<I")
 
 
-class Stored(msgspec.Struct, frozen=True, array_like=True):
+class Stored(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A row, the position of its request, and the round in which it came."""
 
     position: int

@@ -24,6 +24,7 @@ from asyncbatch.providers._shapes.openai import (
     decode_file,
     decode_files,
     decode_line,
+    decode_lines,
     decode_page,
     decode_status,
     encode_create,
@@ -52,7 +53,9 @@ class OpenAICompatibleProvider(WireProvider):
 
     def line_frame(self, endpoint: str, *, is_inline: bool) -> LineFrame | None:
         del is_inline
-        is_ours = type(self).encode_line is OpenAICompatibleProvider.encode_line  # who remakes bodies there wants to see each
+        is_ours = (
+            type(self).encode_line is OpenAICompatibleProvider.encode_line
+        )  # who remakes bodies there wants to see each
         return line_frame(endpoint) if is_ours else None
 
     def check_options(self, options: Mapping[str, Any]) -> None:
@@ -138,8 +141,9 @@ class OpenAICompatibleProvider(WireProvider):
     async def download(self, provider_batch_id: str) -> Downloaded:
         """Download every file the batch names, error file too, whatever its end."""
         status = await self.settled_status(partial(self._status, provider_batch_id, Profile.CONTROL))
-        decode = partial(decode_line, format=self.facts.format_of(status.endpoint or ""), facts=self.facts)
-        return await self.download_files([self.path("/files/{}/content", uri) for uri in status.result_uris], decode)
+        how = {"format": self.facts.format_of(status.endpoint or ""), "facts": self.facts}
+        places = [self.path("/files/{}/content", uri) for uri in status.result_uris]
+        return await self.download_files(places, partial(decode_line, **how), partial(decode_lines, **how))
 
     async def _status(self, provider_batch_id: str, profile: Profile) -> ProviderStatus:
         decode = partial(decode_status, facts=self.facts)

@@ -79,11 +79,20 @@ FIELDS = {
     "stream": st.booleans(),
     "top_k": st.just(3),
     "metadata": st.sampled_from(
-        [{"a": [1, {"b": None}]}, {"a": [math.nan]}, {"a": msgspec.Raw(b"{")}, {"a": msgspec.Raw(b"[1,\n2]")}, {1: "x"}, (1,)]
+        [
+            {"a": [1, {"b": None}]},
+            {"a": [math.nan]},
+            {"a": msgspec.Raw(b"{")},
+            {"a": msgspec.Raw(b"[1,\n2]")},
+            {1: "x"},
+            (1,),
+        ]
     ),
 }
 BODIES = st.fixed_dictionaries({"messages": MESSAGES}, optional=FIELDS)
-OTHERS = st.fixed_dictionaries({}, optional=FIELDS | {"prompt": SCALARS, "input": SCALARS | st.lists(TEXTS, max_size=3)})
+OTHERS = st.fixed_dictionaries(
+    {}, optional=FIELDS | {"prompt": SCALARS, "input": SCALARS | st.lists(TEXTS, max_size=3)}
+)
 IDS = st.sampled_from(["a", "b", "c", "0000001", "", "é", "with space", "\udfff", 'quo"te', "back\\slash", None, 7])
 READY = st.fixed_dictionaries(
     {"custom_id": IDS, "body": BODIES | OTHERS},
@@ -114,7 +123,9 @@ CHANGES = st.fixed_dictionaries(
         "wire_prefix": st.just("5c0ffee5-"),
         "id_pattern": st.sampled_from([re.compile(r"[a-z0-9]+"), re.compile(r"[a-c]")]),
         "line_bytes": st.sampled_from([100, 180, 400]),
-        "limits": st.sampled_from([ChunkLimits(rows=3, file_bytes=600), ChunkLimits(rows=50, file_bytes=900, inputs=2)]),
+        "limits": st.sampled_from(
+            [ChunkLimits(rows=3, file_bytes=600), ChunkLimits(rows=50, file_bytes=900, inputs=2)]
+        ),
     },
 )
 

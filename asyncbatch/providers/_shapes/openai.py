@@ -4,6 +4,7 @@ Tolerant on the way in: an empty id means none, counts may be absent, codes may 
 openapi.yaml (Batch, OpenAIFile, BatchRequestOutput), and the behaviour noted in `docs/providers/openai.md`.
 """
 
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
@@ -33,10 +34,11 @@ from asyncbatch.wire_provider import UNREADABLE, without_empty
 TAG_KEY = "asyncbatch_tag"
 _PURPOSES = ("batch", "batch_output", None)
 """Of the files that batches read and write; members of the family may have no word for it."""
-_NULL = msgspec.Raw(b"null")
+_NULL, _EMPTY = msgspec.Raw(b"null"), msgspec.Raw(b"{}")
+_SUCCEEDED = ResultStatus.SUCCEEDED  # a look at an enum for each row costs as much as reading its id
 
 
-class _Fault(msgspec.Struct, frozen=True):
+class _Fault(msgspec.Struct, frozen=True, gc=False):
     """Of any types: members of the family write codes as numbers, and a reason that cannot be read must not hide an end."""
 
     code: Any = None
@@ -95,20 +97,20 @@ class _Files(msgspec.Struct, frozen=True):
     last_id: str | None = None
 
 
-class _Answer(msgspec.Struct, frozen=True):
+class _Answer(msgspec.Struct, frozen=True, gc=False):
     status_code: int = 0
     request_id: str | None = None
     body: msgspec.Raw = msgspec.Raw()
 
 
-class _Line(msgspec.Struct, frozen=True):
+class _Line(msgspec.Struct, frozen=True, gc=False):
     custom_id: str
     id: str | None = None
     response: _Answer | None = None
     error: _Fault | str | None = None
 
 
-class _Refusal(msgspec.Struct, frozen=True):
+class _Refusal(msgspec.Struct, frozen=True, gc=False):
     error: _Fault | str | None = None
 
 
@@ -212,13 +214,55 @@ def decode_page(body: bytes, facts: ProviderFacts) -> StatusPage:
 def decode_line(line: bytes, *, format: str, facts: ProviderFacts) -> ProviderResultRow:  # noqa: A002 the design's word
     """Read a line of an output or error file; what cannot be read becomes an UNDECODABLE row with its raw bytes."""
     try:
-        item = _LINE.decode(line)
-        if not line.isascii():
-            line.decode()  # the answer's own bytes are carried raw, and nobody else looks whether they are UTF-8
+        item = _read_line(line)
     except UNREADABLE as error:
         return _undecodable(line, str(error))
-    if item.response is not None and item.response.status_code:
-        return _answered(item, item.response, format, facts)
+    return _answered(item, answers.usage(format, _body(item)), format) or _unanswered(item, line, format, facts)
+
+
+def decode_lines(lines: Sequence[bytes], *, format: str, facts: ProviderFacts) -> list[ProviderResultRow]:  # noqa: A002
+    """Read many lines, each as `decode_line` would; what most of them are is read together."""
+    try:
+        items = [_read_line(line) for line in lines]
+    except UNREADABLE:
+        return [decode_line(line, format=format, facts=facts) for line in lines]
+    usages = answers.usages(format, [_body(item) for item in items])
+    return [
+        _answered(item, usage, format) or _unanswered(item, line, format, facts)
+        for item, usage, line in zip(items, usages, lines, strict=True)
+    ]
+
+
+def _read_line(line: bytes) -> _Line:
+    if not line.isascii():
+        line.decode()  # the answer's own bytes are carried raw, and nobody else looks whether they are UTF-8
+    return _LINE.decode(line)
+
+
+def _body(item: _Line) -> msgspec.Raw:
+    """Give the answer that stands in a line, for whoever adds tokens up; an empty object where there is none."""
+    answer = item.response
+    return answer.body if answer is not None and len(answer.body) > len(_NULL) else _EMPTY
+
+
+def _answered(item: _Line, usage: UsageInfo | None, format: str) -> ProviderResultRow | None:  # noqa: A002
+    """Give the row of an answer; None where there is none."""
+    answer = item.response
+    if answer is None or not 200 <= answer.status_code < 300:
+        return None
+    body = answer.body  # a part of its line, which is little more than this, and is kept by it
+    if not body or (len(body) == len(_NULL) and body == _NULL):
+        return None
+    metadata = {"provider_request_id": answer.request_id} if answer.request_id else {}
+    return ProviderResultRow(
+        request_id=item.custom_id, status=_SUCCEEDED, body=body, format=format, usage=usage, metadata=metadata
+    )
+
+
+def _unanswered(item: _Line, line: bytes, format: str, facts: ProviderFacts) -> ProviderResultRow:  # noqa: A002
+    answer = item.response
+    if answer is not None and answer.status_code:
+        return _refused(item.custom_id, answer, format, facts)
     if item.error is not None:
         return _never_ran(item.custom_id, _fault(item.error), facts)
     return _undecodable(line, "it holds neither a response nor an error")
@@ -231,20 +275,8 @@ def _undecodable(line: bytes, why: str) -> ProviderResultRow:
     )
 
 
-def _answered(item: _Line, answer: _Answer, format: str, facts: ProviderFacts) -> ProviderResultRow:  # noqa: A002
-    body = answer.body  # a part of its line, which is little more than this, and is kept by it
-    metadata = {"provider_request_id": answer.request_id} if answer.request_id else {}
-    if 200 <= answer.status_code < 300 and body and body != _NULL:
-        usage = answers.usage(format, body)
-        return ProviderResultRow(
-            request_id=item.custom_id,
-            status=ResultStatus.SUCCEEDED,
-            body=body,
-            format=format,
-            usage=usage,
-            metadata=metadata,
-        )
-    fault = _refusal(bytes(body))
+def _refused(request_id: str, answer: _Answer, format: str, facts: ProviderFacts) -> ProviderResultRow:  # noqa: A002
+    fault = _refusal(bytes(answer.body))
     code = _word(fault.code)
     is_retryable = facts.classify(answer.status_code, code or None) is not ErrorClass.PERMANENT
     error = RowError(
@@ -253,8 +285,14 @@ def _answered(item: _Line, answer: _Answer, format: str, facts: ProviderFacts) -
         retryable=is_retryable,
         status=answer.status_code,
     )
+    metadata = {"provider_request_id": answer.request_id} if answer.request_id else {}
     return ProviderResultRow(
-        request_id=item.custom_id, status=ResultStatus.ERRORED, body=body, format=format, error=error, metadata=metadata
+        request_id=request_id,
+        status=ResultStatus.ERRORED,
+        body=answer.body,
+        format=format,
+        error=error,
+        metadata=metadata,
     )
 
 
