@@ -141,9 +141,13 @@ class OpenAICompatibleProvider(WireProvider):
     async def download(self, provider_batch_id: str) -> Downloaded:
         """Download every file the batch names, error file too, whatever its end."""
         status = await self.settled_status(partial(self._status, provider_batch_id, Profile.CONTROL))
-        how = {"format": self.facts.format_of(status.endpoint or ""), "facts": self.facts}
         places = [self.path("/files/{}/content", uri) for uri in status.result_uris]
-        return await self.download_files(places, partial(decode_line, **how), partial(decode_lines, **how))
+        kind, facts = self.facts.format_of(status.endpoint or ""), self.facts
+        decode, decode_all = (
+            partial(decode_line, format=kind, facts=facts),
+            partial(decode_lines, format=kind, facts=facts),
+        )
+        return await self.download_files(places, decode, decode_all)
 
     async def _status(self, provider_batch_id: str, profile: Profile) -> ProviderStatus:
         decode = partial(decode_status, facts=self.facts)
