@@ -10,12 +10,11 @@ import sys
 import threading
 from array import array
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, aclosing, contextmanager, nullcontext
+from collections.abc import AsyncIterable, Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import aclosing, contextmanager
 from contextvars import ContextVar
 from functools import partial
-from itertools import islice
-from typing import Any, TypeAlias, cast
+from typing import Any
 
 import msgspec
 
@@ -25,15 +24,11 @@ from asyncbatch.enums import BatchMode
 from asyncbatch.exceptions import InvalidRequestsError, RowProblem
 from asyncbatch.planning.chunking import Chunk, Chunker, ChunkLimits
 from asyncbatch.planning.duplicates import SeenIds
+from asyncbatch.pulling import Requests, slices_of
 from asyncbatch.request_ids import IdIndex
-from asyncbatch.runtime import Runtime, checkpoint, finish
+from asyncbatch.runtime import finish
 from asyncbatch.spool import SpoolFile, SpoolSpace
 
-Requests: TypeAlias = Iterable[Any] | AsyncIterable[Any]
-"""What may be handed in: a list, an iterator or an async iterator of prompts, bodies, Structs or ready rows."""
-
-_PULL_S = 0.002
-_UNLOOKED = 8
 _FIRST_SLICE, _LARGEST_SLICE = 32, 256
 _FASTER = 2
 """A slice of usual rows costs less than half of what others cost, and may be so much larger for the same time."""
@@ -43,7 +38,7 @@ _is_told_apart: ContextVar[bool] = ContextVar("asyncbatch_told_apart", default=F
 
 @contextmanager
 def told_apart(*, wanted: bool = True) -> Generator[None]:
-    """Have requests that come in within the block hashed, for whoever compares them with others; it costs what encoding does."""
+    """Have requests that come in within the block hashed, for whoever compares them with others; it costs as encoding does."""
     token = _is_told_apart.set(wanted)
     try:
         yield
@@ -121,7 +116,7 @@ async def take_in(
     _refuse_single(requests)
     reader = _Reader(rules, space, on_reject)
     try:
-        async with aclosing(_slices(requests, space.runtime, reader.slice_rows)) as slices:
+        async with aclosing(slices_of(requests, space.runtime, reader.slice_rows)) as slices:
             async for items in slices:
                 await space.runtime.offload(reader.read, items)
         return await space.runtime.offload(reader.end)
@@ -137,44 +132,6 @@ def _refuse_single(given: Any) -> None:
     ):
         what = f"requests is {type(given).__name__} {shown(given)}, not a list or an iterator of requests"
         raise InvalidRequestsError([RowProblem(0, None, "not_a_list", what)], hint="wrap it in a list")
-
-
-async def _slices(requests: Requests, runtime: Runtime, rows: Callable[[], int]) -> AsyncGenerator[list[Any], None]:
-    if isinstance(requests, AsyncIterable):
-        items: list[Any] = []
-        async with _closing(requests):
-            async for item in requests:
-                items.append(item)
-                if len(items) >= rows():
-                    yield items
-                    items = []
-        yield items
-        return
-    iterator = iter(requests)
-    while items := _pull(iterator, rows(), runtime):
-        yield items
-        await checkpoint()
-
-
-def _closing(requests: AsyncIterable[Any]) -> AbstractAsyncContextManager[object]:
-    """Close a generator that we do not read to its end: what it holds open should not wait for the collector."""
-    if isinstance(requests, AsyncGenerator):
-        return aclosing(cast("AsyncGenerator[Any, None]", requests))
-    return nullcontext()
-
-
-def _pull(iterator: Iterator[Any], rows: int, runtime: Runtime) -> list[Any]:
-    """Take some items; a slow iterator gives way after two milliseconds."""
-    items: list[Any] = []
-    started, look_at = runtime.now(), 1
-    while len(items) < look_at:
-        items += islice(iterator, look_at - len(items))
-        taken_s = runtime.now() - started
-        if len(items) < look_at or taken_s > _PULL_S:
-            break
-        # A look at the clock costs as much as a quick item: some are taken between two looks while all of them were quick.
-        look_at = min(rows, len(items) + (_UNLOOKED if taken_s < _PULL_S / 8 else 1))
-    return items
 
 
 class _Reader:

@@ -23,8 +23,6 @@ from asyncbatch.planning.marks import encode_file_name
 from asyncbatch.providers._shapes.openai import (
     decode_file,
     decode_files,
-    decode_line,
-    decode_lines,
     decode_page,
     decode_status,
     encode_create,
@@ -36,6 +34,7 @@ from asyncbatch.providers._shapes.openai import (
     match_of,
     places_of,
 )
+from asyncbatch.providers._shapes.openai_lines import decode_line, decode_lines
 from asyncbatch.wire_provider import GONE, WireProvider
 
 _TOO_LATE = frozenset({400, 409})

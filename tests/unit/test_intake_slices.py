@@ -101,6 +101,9 @@ READY = st.fixed_dictionaries(
 USUAL = {"messages": [{"role": "user", "content": "hello"}], "max_tokens": 5}
 
 
+READY_ROW = {"method": "POST", "url": URLS[BatchMode.CHAT], "body": USUAL}
+
+
 def mostly(rare: st.SearchStrategy[Any], usual: Any) -> st.SearchStrategy[list[Any]]:
     """Give a list of usual items with a rare one or two among them."""
     return st.lists(rare, max_size=2).flatmap(lambda some: st.permutations([usual] * 4 + some))
@@ -144,7 +147,7 @@ async def test_rows_that_go_the_short_way_become_what_each_by_itself_would(items
         (BatchMode.CHAT, [USUAL] * 100),
         (BatchMode.CHAT, ["hello"] * 100),
         (BatchMode.CHAT, [{"model": "m", **USUAL}] * 100),
-        (BatchMode.CHAT, [{"custom_id": f"id-{n}", "method": "POST", "url": URLS[BatchMode.CHAT], "body": USUAL} for n in range(100)]),
+        (BatchMode.CHAT, [READY_ROW | {"custom_id": f"id-{n}"} for n in range(100)]),
         (BatchMode.CHAT, [{"body": {**USUAL, "metadata": {"a": [1, 2.5, {"b": None}]}}}] * 100),
         (BatchMode.COMPLETION, [{"prompt": "hello", "max_tokens": 3}] * 100),
         (BatchMode.EMBEDDING, [{"input": "hello"}] * 100),
