@@ -21,6 +21,7 @@ _SCALARS = frozenset({str, int, bool, type(None)})
 _NESTED = frozenset({dict, list, float})
 _OF_OURS = frozenset({"body", "custom_id"})
 _POST = frozenset({"POST"})
+_VALUES, _GET = dict[Any, Any].values, dict[str, Any].get
 _BODY, _ID = itemgetter("body"), itemgetter("custom_id")
 _DEEP = 8
 _ENCODER = msgspec.json.Encoder()
@@ -165,6 +166,16 @@ def keys_of(objects: Sequence[dict[Any, Any]]) -> set[str] | None:
     return keys if _TEXT.issuperset(map(type, keys)) else None
 
 
+def values_of(objects: Sequence[dict[Any, Any]]) -> list[Any]:
+    """Give every value of some objects."""
+    return list(chain.from_iterable(map(_VALUES, objects)))
+
+
+def column(objects: Sequence[dict[str, Any]], key: str) -> list[Any]:
+    """Give the value of one key of each object, None where there is none."""
+    return list(map(_GET, objects, repeat(key)))
+
+
 def encode_all(values: Sequence[Any]) -> list[bytes] | None:
     """Encode values that are plain, each in one line; None where one cannot be: a lone surrogate is not plain to see."""
     try:
@@ -190,7 +201,7 @@ def are_plain(values: Sequence[Any], deep: int = _DEEP) -> bool:
         objects = _of(dict, values, kinds)
         if keys_of(objects) is None:
             return False
-        inner += chain.from_iterable(map(dict.values, objects))
+        inner += values_of(objects)
     if list in kinds:
         inner += chain.from_iterable(_of(list, values, kinds))
     return are_plain(inner, deep - 1)

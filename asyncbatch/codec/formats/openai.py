@@ -4,7 +4,7 @@ Source: OpenAI's batch guide and openai/openai-openapi:openapi.yaml (BatchReques
 """
 
 from collections.abc import Sequence
-from itertools import chain, repeat
+from itertools import chain
 from operator import itemgetter
 from typing import Any, cast
 
@@ -12,7 +12,7 @@ from asyncbatch.codec.chat import Unsupported
 from asyncbatch.codec.formats import Filled, Wish, refuse_other_model, refuse_stream
 from asyncbatch.codec.requests import RowFault, shown
 from asyncbatch.codec.schema import decode_response_format, encode_response_format
-from asyncbatch.codec.slices import are_texts, keys_of
+from asyncbatch.codec.slices import are_texts, column, keys_of, values_of
 from asyncbatch.enums import BatchMode
 
 _MARKED = frozenset({"response_format", "top_k", "cache_control", "tools"})
@@ -62,7 +62,7 @@ def encode_usual(bodies: Sequence[dict[str, Any]], wish: Wish) -> Filled | None:
     if inner is None or models != {wish.model}:
         return None
     filled = {"model": wish.model}
-    others = (map(dict.get, bodies, repeat(key)) for key in keys - {needed, "model"})
+    others = (column(bodies, key) for key in keys - {needed, "model"})
     return Filled(bodies=[body | filled for body in bodies], values=[*inner, *chain.from_iterable(others)])
 
 
@@ -74,7 +74,7 @@ def _usual_messages(given: Sequence[Any]) -> Sequence[Any] | None:
     keys = keys_of(messages) if set(map(type, messages)) == {dict} else None
     if keys is None or "cache_control" in keys or {type(message.get("content")) for message in messages} != {str}:
         return None
-    return list(chain.from_iterable(map(dict.values, messages)))
+    return values_of(messages)
 
 
 def _in_own_words(body: dict[str, Any], wish: Wish) -> dict[str, Any]:
