@@ -1,6 +1,9 @@
 """What users hold: frozen msgspec Structs, from a submission ready to send to a result row.
 
 Absent and null differ. Bodies that we only carry stay raw bytes and are decoded when asked for.
+
+There are as many rows as requests, so what they are made of (`gc=False`) is freed when nobody holds it and never walked by the
+garbage collector: who put a row into its own metadata would keep it for good.
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
