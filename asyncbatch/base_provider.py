@@ -26,8 +26,9 @@ from asyncbatch.exceptions import (
     ConfigError,
     ProviderPermanentError,
 )
-from asyncbatch.intake import IntakeRules, Requests
+from asyncbatch.intake import IntakeRules
 from asyncbatch.provider_kit import ProviderContext, ProviderKit, RejectHook
+from asyncbatch.pulling import Requests
 from asyncbatch.result_stream import Downloaded, ResultStream
 from asyncbatch.transport import Profile
 

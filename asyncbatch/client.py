@@ -32,6 +32,7 @@ from asyncbatch.engine.tools import Tools
 from asyncbatch.engine.webhooks import WebhookReceipt, Webhooks
 from asyncbatch.enums import BatchMode
 from asyncbatch.exceptions import ClientClosedError, ConfigError, ScopeError
+from asyncbatch.intake import told_apart
 from asyncbatch.job import Job, JobStatus, listed
 from asyncbatch.job_results import JobResults
 from asyncbatch.journal import CANCEL, Journal, SubmissionState, journal_at
@@ -290,7 +291,7 @@ class BatchClient(LoopBound):
         words = {**(options or {}), **({"metadata": dict(metadata)} if metadata else {})}
         submissions: list[PreparedSubmission] = []
         try:
-            with working_for(account):
+            with working_for(account), told_apart(wanted=key is not None):
                 submissions = await provider.prepare_payloads(
                     batch_id=job_id,
                     model=model_name,

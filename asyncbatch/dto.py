@@ -1,6 +1,9 @@
 """What users hold: frozen msgspec Structs, from a submission ready to send to a result row.
 
 Absent and null differ. Bodies that we only carry stay raw bytes and are decoded when asked for.
+
+There are as many rows as requests, so what they are made of (`gc=False`) is freed when nobody holds it and never walked by the
+garbage collector: who put a row into its own metadata would keep it for good.
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -90,7 +93,8 @@ class PreparedSubmission(msgspec.Struct, frozen=True, kw_only=True):
         input_ref: Where the provider keeps the uploaded input; None before `upload`, and for what travels inline.
         input_expires_at: When the provider deletes that input, Unix seconds; None where it does not tell.
         dropped: Fields that the provider cannot express and that were left out, with the number of rows; see `on_unsupported`.
-        digest: A hash of the ids and bodies of the whole job: the same requests give the same one.
+        digest: A hash of the ids and bodies of the whole job: the same requests give the same one. Made where a job has a key,
+            by which others may come to be compared with it; else empty.
         options: Further words for the create call, as the provider spells them; never a credential.
     """
 
@@ -208,7 +212,7 @@ class ProviderStatus(msgspec.Struct, frozen=True, kw_only=True):
     retry_after: float | None = None
 
 
-class RowError(msgspec.Struct, frozen=True, kw_only=True):
+class RowError(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Why a request has no answer.
 
     Attributes:
@@ -224,7 +228,7 @@ class RowError(msgspec.Struct, frozen=True, kw_only=True):
     status: int | None = None
 
 
-class ProviderResultRow(msgspec.Struct, frozen=True, kw_only=True):
+class ProviderResultRow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """How one request ended: exactly one outcome for each request.
 
     Attributes:

@@ -10,28 +10,41 @@ import sys
 import threading
 from array import array
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
+from collections.abc import AsyncIterable, Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import aclosing, contextmanager
+from contextvars import ContextVar
 from functools import partial
-from typing import Any, TypeAlias, cast
+from typing import Any
 
 import msgspec
 
 from asyncbatch.codec.requests import EncodedRow, Request, RowFault, check_id, decode_request, mint_id, peek_id, shown
+from asyncbatch.codec.slices import LineFrame, Usual, UsualLines, decode_usual, frame_lines, number_ids
 from asyncbatch.enums import BatchMode
 from asyncbatch.exceptions import InvalidRequestsError, RowProblem
 from asyncbatch.planning.chunking import Chunk, Chunker, ChunkLimits
 from asyncbatch.planning.duplicates import SeenIds
+from asyncbatch.pulling import Requests, slices_of
 from asyncbatch.request_ids import IdIndex
-from asyncbatch.runtime import Runtime, checkpoint, finish
+from asyncbatch.runtime import finish
 from asyncbatch.spool import SpoolFile, SpoolSpace
 
-Requests: TypeAlias = Iterable[Any] | AsyncIterable[Any]
-"""What may be handed in: a list, an iterator or an async iterator of prompts, bodies, Structs or ready rows."""
-
-_PULL_S = 0.002
-_UNLOOKED = 8
 _FIRST_SLICE, _LARGEST_SLICE = 32, 256
+"""More rows at once cost more each: the garbage collector comes by, and what was just made has left the cache by then."""
+_FASTER = 2
+"""A slice of usual rows costs less than half of what others cost, and may be so much larger for the same time."""
+
+_is_told_apart: ContextVar[bool] = ContextVar("asyncbatch_told_apart", default=False)
+
+
+@contextmanager
+def told_apart(*, wanted: bool = True) -> Generator[None]:
+    """Have requests that come in within the block hashed, for whoever compares them with others; it costs as encoding does."""
+    token = _is_told_apart.set(wanted)
+    try:
+        yield
+    finally:
+        _is_told_apart.reset(token)
 
 
 class IntakeRules(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,6 +57,9 @@ class IntakeRules(msgspec.Struct, frozen=True, kw_only=True):
         line_bytes: Largest line; None where the provider names none.
         id_pattern: What ids on the wire must match, whole; None for any.
         wire_prefix: Ids on the wire are this and the row's number; None sends the requests' own ids.
+        encode_usual: Makes the bodies of many requests JSON at once, to what `encode` would make of each; None where one of
+            them has to be looked at by itself, or where there is no such way.
+        frame: What `encode` puts around the ids and bodies that `encode_usual` makes; None lets it make each line.
     """
 
     mode: BatchMode
@@ -52,6 +68,8 @@ class IntakeRules(msgspec.Struct, frozen=True, kw_only=True):
     line_bytes: int | None = None
     id_pattern: re.Pattern[str] | None = None
     wire_prefix: str | None = None
+    encode_usual: Callable[[Usual], list[bytes] | None] | None = None
+    frame: LineFrame | None = None
 
 
 class Intake(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,7 +81,8 @@ class Intake(msgspec.Struct, frozen=True, kw_only=True):
         chunks: The cuts; none if every row was refused.
         refused: Rows that were refused, ascending.
         dropped: Fields that were left out because the provider cannot express them, with the number of rows.
-        digest: A hash of ids and bodies: the same requests give the same one, whatever ids travel.
+        digest: A hash of ids and bodies: the same requests give the same one, whatever ids travel. Empty where nobody asked
+            for it; see `told_apart`.
     """
 
     file: SpoolFile
@@ -98,7 +117,7 @@ async def take_in(
     _refuse_single(requests)
     reader = _Reader(rules, space, on_reject)
     try:
-        async with aclosing(_slices(requests, space.runtime, reader.slice_rows)) as slices:
+        async with aclosing(slices_of(requests, space.runtime, reader.slice_rows)) as slices:
             async for items in slices:
                 await space.runtime.offload(reader.read, items)
         return await space.runtime.offload(reader.end)
@@ -116,46 +135,6 @@ def _refuse_single(given: Any) -> None:
         raise InvalidRequestsError([RowProblem(0, None, "not_a_list", what)], hint="wrap it in a list")
 
 
-async def _slices(requests: Requests, runtime: Runtime, rows: Callable[[], int]) -> AsyncGenerator[list[Any], None]:
-    if isinstance(requests, AsyncIterable):
-        items: list[Any] = []
-        async with _closing(requests):
-            async for item in requests:
-                items.append(item)
-                if len(items) >= rows():
-                    yield items
-                    items = []
-        yield items
-        return
-    iterator = iter(requests)
-    while items := _pull(iterator, rows(), runtime):
-        yield items
-        await checkpoint()
-
-
-def _closing(requests: AsyncIterable[Any]) -> AbstractAsyncContextManager[object]:
-    """Close a generator that we do not read to its end: what it holds open should not wait for the collector."""
-    if isinstance(requests, AsyncGenerator):
-        return aclosing(cast("AsyncGenerator[Any, None]", requests))
-    return nullcontext()
-
-
-def _pull(iterator: Iterator[Any], rows: int, runtime: Runtime) -> list[Any]:
-    """Take some items; a slow iterator gives way after two milliseconds."""
-    items: list[Any] = []
-    started, look_at = runtime.now(), 1
-    for item in iterator:
-        items.append(item)
-        if len(items) < look_at:
-            continue
-        taken_s = runtime.now() - started
-        if len(items) >= rows or taken_s > _PULL_S:
-            break
-        # A look at the clock costs as much as a quick item: some are taken between two looks while all of them were quick.
-        look_at = min(rows, len(items) + (_UNLOOKED if taken_s < _PULL_S / 8 else 1))
-    return items
-
-
 class _Reader:
     """Checks, encodes and writes slices of rows. Everything but `slice_rows` and `discard` blocks."""
 
@@ -171,7 +150,8 @@ class _Reader:
         self._problems: list[RowProblem] = []
         self._refused = array("Q")
         self._dropped: Counter[str] = Counter()
-        self._digest = hashlib.sha256()
+        self._digest = hashlib.sha256() if _is_told_apart.get() else None
+        self._were_usual = False
         self._noted: list[bytes] = []
         self._prefix = (rules.wire_prefix or "").encode()
         self._most = min(
@@ -189,7 +169,8 @@ class _Reader:
         taken = len(self._ids)
         if not taken:
             return _FIRST_SLICE
-        return max(1, min(_LARGEST_SLICE, self._slice_bytes * taken // max(1, self._file.size)))
+        size = self._slice_bytes * _FASTER if self._were_usual else self._slice_bytes
+        return max(1, min(_LARGEST_SLICE, size * taken // max(1, self._file.size)))
 
     def read(self, items: list[Any]) -> None:
         """Take a slice of the input."""
@@ -203,6 +184,49 @@ class _Reader:
             self._is_stopped = True
 
     def _read(self, items: list[Any]) -> None:
+        self._were_usual = self._read_usual(items)
+        if not self._were_usual:
+            self._read_each(items)
+
+    def _read_usual(self, items: list[Any]) -> bool:
+        """Take rows that are all as most are, or none of them: one may be bad, or of another kind."""
+        rows = self._usual(items) if items else None
+        if rows is None:
+            return False
+        lines = rows.lines()
+        if (len(lines) > self._most and max(rows.sizes()) > self._most) or not self._are_new(rows):
+            return False
+        if not self._chunker.add_run(len(items), len(lines)):
+            for size in rows.sizes():
+                self._chunker.add(size)
+        if self._digest is not None:
+            self._digest.update(rows.noted())
+        self._file.append(lines)
+        self._ids.extend_encoded(rows.names)
+        self._row += len(items)
+        return True
+
+    def _usual(self, items: list[Any]) -> UsualLines | None:
+        rules = self._rules
+        if rules.encode_usual is None or rules.frame is None or (rules.limits.inputs or 1) < 1:
+            return None
+        requests = decode_usual(items, rules.mode)
+        bodies = None if requests is None else rules.encode_usual(requests)
+        if requests is None or bodies is None:
+            return None
+        numbers = number_ids(self._row, len(items))
+        return frame_lines(
+            rules.frame, bodies, numbers, requests.ids, prefix=rules.wire_prefix, pattern=rules.id_pattern
+        )
+
+    def _are_new(self, rows: UsualLines) -> bool:
+        """Remember ids, unless one of them may have been there before."""
+        if not rows.has_own_ids and not self._has_own_ids:
+            return True
+        self._begin_own_ids()
+        return self._seen.add_all([name.decode() for name in rows.names])
+
+    def _read_each(self, items: list[Any]) -> None:
         lines: list[bytes] = []
         ids: list[str] = []
         prefix = self._prefix
@@ -219,10 +243,12 @@ class _Reader:
                 if encoded.dropped:
                     self._dropped.update(encoded.dropped)
                 # The prefix is made anew each time, and no part of what was handed in.
-                self._noted += (request_id.encode(), b"\n", line.replace(prefix, b"", 1) if prefix else line)
+                if self._digest is not None:
+                    self._noted += (request_id.encode(), b"\n", line.replace(prefix, b"", 1) if prefix else line)
             self._row += 1
-        self._digest.update(b"".join(self._noted))
-        self._noted.clear()
+        if self._digest is not None:
+            self._digest.update(b"".join(self._noted))
+            self._noted.clear()
         self._file.append(b"".join(lines))
         self._ids.extend(ids)
 
@@ -246,13 +272,16 @@ class _Reader:
         return request_id, encoded
 
     def _was_seen(self, request_id: str) -> bool:
-        """Remember an id. Numbers of rows all differ, so they are remembered only once there is an id of another kind."""
+        self._begin_own_ids()
+        return self._seen.add(request_id)
+
+    def _begin_own_ids(self) -> None:
+        """Numbers of rows all differ, so they are remembered only once there is an id of another kind."""
         if not self._has_own_ids:
             self._has_own_ids, nameless = True, set(self._nameless)
             for row in range(self._row):
                 if row not in nameless:
                     self._seen.add(mint_id(row))
-        return self._seen.add(request_id)
 
     def _refuse_duplicate(self, request_id: str, ids: list[str]) -> None:
         if len(self._refused) >= InvalidRequestsError.SHOWN:
@@ -272,7 +301,8 @@ class _Reader:
 
     def _refuse(self, problem: RowProblem) -> None:
         self._refused.append(problem.row)
-        self._noted.append(b"refused %d\n" % problem.row)
+        if self._digest is not None:
+            self._noted.append(b"refused %d\n" % problem.row)
         if len(self._problems) < InvalidRequestsError.SHOWN:
             self._problems.append(problem)
         if self._on_reject is not None:
@@ -291,7 +321,7 @@ class _Reader:
             chunks=self._chunker.end(),
             refused=self._refused,
             dropped=dict(self._dropped),
-            digest=self._digest.hexdigest(),
+            digest="" if self._digest is None else self._digest.hexdigest(),
         )
 
     async def discard(self) -> None:

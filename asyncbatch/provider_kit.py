@@ -19,8 +19,9 @@ from asyncbatch.accounts import Account, hide, resolve_account, settings_from_co
 from asyncbatch.catalog import Catalog, ProviderFacts, ProviderSettings, load_catalog
 from asyncbatch.dto import PreparedSubmission
 from asyncbatch.exceptions import ConfigError, ProviderPermanentError, RowProblem
-from asyncbatch.intake import Intake, IntakeRules, Requests, take_in
+from asyncbatch.intake import Intake, IntakeRules, take_in
 from asyncbatch.planning.retry import Retry
+from asyncbatch.pulling import Requests
 from asyncbatch.request_ids import RequestIds
 from asyncbatch.runtime import Runtime, finish
 from asyncbatch.spool import SpoolFile, SpoolSpace
@@ -271,7 +272,7 @@ def _submissions(intake: Intake, frame: PreparedSubmission) -> list[PreparedSubm
         lines = view.read().rstrip(b"\n").split(b"\n") if intake.file.path is None else ()
         submissions.append(
             frame.replace(
-                payloads=tuple(msgspec.Raw(line) for line in lines),
+                payloads=tuple(map(msgspec.Raw, lines)),
                 spool=view,
                 chunk_index=index,
                 total_chunks=len(intake.chunks),

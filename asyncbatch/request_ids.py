@@ -41,7 +41,11 @@ class IdIndex:
 
     def extend(self, ids: Sequence[str]) -> None:
         """Add ids at the end. Blocks."""
-        at, texts = self._texts.size, [request_id.encode() for request_id in ids]
+        self.extend_encoded([request_id.encode() for request_id in ids])
+
+    def extend_encoded(self, texts: Sequence[bytes]) -> None:
+        """Add ids at the end, each in UTF-8. Blocks."""
+        at = self._texts.size
         starts = itertools.accumulate(map(len, texts[:-1]), initial=at) if texts else ()
         offsets = struct.pack(f"<{len(texts)}Q", *starts)
         self._texts.append(b"".join(texts))
@@ -50,7 +54,7 @@ class IdIndex:
         except BaseException:
             self._texts.cut(at)
             raise
-        self._count += len(ids)
+        self._count += len(texts)
 
     def read(self, first: int, count: int) -> list[str]:
         """Give a run of ids. Blocks."""
@@ -59,11 +63,15 @@ class IdIndex:
             return []
         width = _OFFSET.size
         raw = self._offsets.read(first * width, (count + 1) * width)
-        starts = [offset for (offset,) in _OFFSET.iter_unpack(raw)]
+        starts = struct.unpack(f"<{len(raw) // width}Q", raw)
         if len(starts) == count:  # the last id of all has no successor that says where it ends
-            starts.append(self._texts.size)
-        text = self._texts.read(starts[0], starts[-1] - starts[0])
-        return [text[a - starts[0] : b - starts[0]].decode() for a, b in itertools.pairwise(starts)]
+            starts = (*starts, self._texts.size)
+        first_byte = starts[0]
+        texts = self._texts.read(first_byte, starts[-1] - first_byte)
+        if texts.isascii():  # a byte is a character then
+            text = texts.decode()
+            return [text[a - first_byte : b - first_byte] for a, b in itertools.pairwise(starts)]
+        return [texts[a - first_byte : b - first_byte].decode() for a, b in itertools.pairwise(starts)]
 
     def find(self, request_id: str) -> int | None:
         """Give the position of an id, by looking through all of them. Blocks."""

@@ -4,10 +4,10 @@ A slow consumer, or one that leaves early, holds no connection; decoding runs in
 """
 
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Generator
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Generator, Sequence
 from functools import partial
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeAlias, TypeVar
 
 import anyio
 import msgspec
@@ -18,6 +18,10 @@ from asyncbatch.exceptions import ProviderPermanentError, ScopeError
 from asyncbatch.runtime import Runtime, finish
 from asyncbatch.spool import SpoolFile
 
+T = TypeVar("T")
+
+DecodeAll: TypeAlias = Callable[[Sequence[bytes]], list[ProviderResultRow]]
+
 
 class Downloaded(msgspec.Struct, frozen=True, kw_only=True):
     """Result files in the spool, and how a line of them is read.
@@ -25,12 +29,14 @@ class Downloaded(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         files: Every file that could be had; owned by whoever gets them.
         decode: Reads one line; never raises: what cannot be read becomes an UNDECODABLE row.
+        decode_all: Reads many lines at once, each as `decode` would; None where there is no such way.
         lost: Why another file that the provider named cannot be had, now or later; None when all came.
         is_verified: Whether each of them proved itself whole; otherwise it came twice alike, and may be cut all the same.
     """
 
     files: tuple[SpoolFile, ...]
     decode: Callable[[bytes], ProviderResultRow]
+    decode_all: DecodeAll | None = None
     lost: ProviderPermanentError | None = None
     is_verified: bool = True
 
@@ -92,11 +98,19 @@ class ResultStream(AsyncIterable[ProviderResultRow]):
         if file in self._unwanted:
             self._unwanted.remove(file)
 
-    async def slices(self) -> AsyncIterator[list[ProviderResultRow]]:
+    def slices(self) -> AsyncIterator[list[ProviderResultRow]]:
         """Give the rows in lists, as many as fit into a piece of the file: for those who handle many at once.
 
         Raises:
             ProviderPermanentError: After the last row: a file of the batch is lost, and its rows with it.
+        """
+        return self.through(_as_they_are)
+
+    async def through(self, work: Callable[[list[ProviderResultRow]], T]) -> AsyncIterator[T]:
+        """Give what a function makes of each of those lists, in the thread that has read it: it spares a second hop.
+
+        Raises:
+            ProviderPermanentError: As `slices` does.
         """
         self._readers += 1
         try:
@@ -105,9 +119,9 @@ class ResultStream(AsyncIterable[ProviderResultRow]):
                 splitter = LineSplitter()
                 size = self._runtime.slice_bytes
                 for offset in range(0, file.size, size):
-                    rows = await self._runtime.offload(_decode_piece, file, offset, size, splitter, downloaded.decode)
-                    if rows:
-                        yield rows
+                    read = partial(_decode_piece, file, offset, size, splitter, downloaded)
+                    for made in await self._runtime.offload(_worked, read, work):
+                        yield made
         finally:
             self._readers -= 1
         if not self._is_held and not self._readers:
@@ -123,13 +137,24 @@ class ResultStream(AsyncIterable[ProviderResultRow]):
             return self._downloaded
 
 
+def _worked(read: Callable[[], list[ProviderResultRow]], work: Callable[[list[ProviderResultRow]], T]) -> tuple[T, ...]:
+    rows = read()
+    return (work(rows),) if rows else ()
+
+
+def _as_they_are(rows: list[ProviderResultRow]) -> list[ProviderResultRow]:
+    return rows
+
+
 def _decode_piece(
-    file: SpoolFile, offset: int, size: int, splitter: LineSplitter, decode: Callable[[bytes], ProviderResultRow]
+    file: SpoolFile, offset: int, size: int, splitter: LineSplitter, downloaded: Downloaded
 ) -> list[ProviderResultRow]:
     lines = splitter.feed(file.read(offset, min(size, file.size - offset)))
     if offset + size >= file.size:
         lines += splitter.end()
-    return [decode(line) for line in lines]
+    return (
+        [downloaded.decode(line) for line in lines] if downloaded.decode_all is None else downloaded.decode_all(lines)
+    )
 
 
 class RowIterator(AsyncIterator[ProviderResultRow]):

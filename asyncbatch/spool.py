@@ -155,7 +155,7 @@ class SpoolFile:
                 _move(self._path, path)
         self._path, self._memory = path, bytearray()
 
-    def append(self, data: bytes) -> None:
+    def append(self, data: bytes | bytearray) -> None:
         """Write at the end, all of it or nothing. Blocks."""
         if self._gone:
             raise ScopeError("this body was discarded already", code="scope.closed")
@@ -169,7 +169,7 @@ class SpoolFile:
                 self._memory += data
             self._size = size
 
-    def _move_to_disk(self, data: bytes) -> None:
+    def _move_to_disk(self, data: bytes | bytearray) -> None:
         path = self._space.new_path()
         with _on_disk("written", path.parent):
             writer = _create(path)
@@ -182,7 +182,7 @@ class SpoolFile:
                 raise
         self._path, self._writer, self._memory = path, writer, bytearray()
 
-    def _write(self, path: Path, data: bytes) -> None:
+    def _write(self, path: Path, data: bytes | bytearray) -> None:
         self._space.refuse_closed()
         with _on_disk("written", path.parent):
             if self._writer is None:

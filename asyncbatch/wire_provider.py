@@ -28,6 +28,7 @@ from asyncbatch.base_provider import (
 from asyncbatch.codec.models_list import decode_models
 from asyncbatch.codec.options import INPUT_EXPIRES, check_expiry, check_metadata, check_webhook, plan_input_expiry
 from asyncbatch.codec.rows import RowEncoder, RowRules
+from asyncbatch.codec.slices import LineFrame
 from asyncbatch.dto import (
     Match,
     PreparedSubmission,
@@ -40,6 +41,7 @@ from asyncbatch.enums import BatchMode, InputMode, SubmitSafety
 from asyncbatch.exceptions import ConfigError, ProviderPermanentError, ProviderTransientError
 from asyncbatch.planning.chunking import ChunkLimits
 from asyncbatch.planning.looking import next_look
+from asyncbatch.result_stream import DecodeAll
 from asyncbatch.runtime import finish
 from asyncbatch.spool import SpoolFile
 
@@ -72,6 +74,14 @@ class WireProvider(BaseBatchProvider):
     @abstractmethod
     def encode_line(self, wire_id: bytes, body: bytes, endpoint: str, *, is_inline: bool) -> bytes:
         """Give the line of one request, newline included; `wire_id` and `body` are JSON, in one line each."""
+
+    def line_frame(self, endpoint: str, *, is_inline: bool) -> LineFrame | None:
+        """Give what `encode_line` puts around every id and body, where that is all it does: many lines are made at once then.
+
+        By default None: each line is made by `encode_line`.
+        """
+        del endpoint, is_inline
+        return None
 
     @abstractmethod
     async def download(self, provider_batch_id: str) -> Downloaded:
@@ -190,9 +200,12 @@ class WireProvider(BaseBatchProvider):
         if travels is InputMode.INLINE:
             most, size = limits.inline_requests or most, limits.inline_bytes or size
         envelope = self.ENVELOPE_BYTES if travels is InputMode.INLINE else 0
+        encoder = RowEncoder(rows)
         return IntakeRules(
             mode=rows.mode,
-            encode=RowEncoder(rows),
+            encode=encoder,
+            encode_usual=encoder.encode_usual,
+            frame=self.line_frame(rows.endpoint, is_inline=travels is InputMode.INLINE),
             limits=ChunkLimits(
                 rows=most.value if most else None, file_bytes=size.value - envelope if size else None, inputs=inputs
             ),
@@ -304,8 +317,10 @@ class WireProvider(BaseBatchProvider):
     def fetch_results(self, provider_batch_id: str) -> ResultStream:
         return ResultStream(partial(self.download, provider_batch_id), self.runtime)
 
-    async def download_files(self, places: Sequence[str], decode: Callable[[bytes], ProviderResultRow]) -> Downloaded:
-        """Download files by their paths below the base URL; one that is gone takes no other with it."""
+    async def download_files(
+        self, places: Sequence[str], decode: Callable[[bytes], ProviderResultRow], decode_all: DecodeAll | None = None
+    ) -> Downloaded:
+        """Download files by their paths below the base URL; one that is gone takes no other with it. See `Downloaded`."""
         files: list[SpoolFile] = []
         lost: ProviderPermanentError | None = None
         is_verified = True
@@ -320,7 +335,7 @@ class WireProvider(BaseBatchProvider):
         except BaseException:
             await finish(*(file.discard for file in files))
             raise
-        return Downloaded(files=tuple(files), decode=decode, lost=lost, is_verified=is_verified)
+        return Downloaded(files=tuple(files), decode=decode, decode_all=decode_all, lost=lost, is_verified=is_verified)
 
     async def _download_file(self, place: str, files: list[SpoolFile]) -> bool:
         """Add a file to those that are there; gives whether it proved itself whole."""

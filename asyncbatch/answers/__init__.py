@@ -4,7 +4,7 @@ Pure functions over bytes that we only carry. A format names its family before t
 here; an unknown family has no text, no usage and no opinion: the raw answer stays available as it came.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
@@ -31,7 +31,7 @@ class ToolCall(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.json.decode(self.arguments, type=type)
 
 
-class UsageInfo(msgspec.Struct, frozen=True, kw_only=True):
+class UsageInfo(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Tokens used; each field means the same thing for every provider.
 
     Cached tokens are a part of `prompt_tokens`, reasoning tokens a part of `completion_tokens`.
@@ -99,6 +99,13 @@ def embeddings(format: str, body: bytes) -> list[list[float]]:  # noqa: A002
     """Every embedding in the answer, in the order of the request's inputs."""
     family, kind = _split(format)
     return family.embeddings(kind, body) if family and body else []
+
+
+def usages(format: str, bodies: Sequence[msgspec.Raw]) -> list[UsageInfo | None]:  # noqa: A002
+    """The tokens that many answers say they used; each body stands in one line, and is JSON, since a decoder has cut it out."""
+    family, kind = _split(format)
+    read = cast("Callable[..., list[UsageInfo | None]] | None", getattr(family, "usages", None))
+    return read(kind, bodies) if read is not None else [usage(format, body) for body in bodies]
 
 
 def usage(format: str, body: bytes | msgspec.Raw) -> UsageInfo | None:  # noqa: A002

@@ -1,10 +1,14 @@
 """Reads what it can of bytes that others wrote: another shape is nothing to read, never an error."""
 
+from collections.abc import Sequence
 from typing import TypeVar
 
 import msgspec
 
 T = TypeVar("T")
+
+_LONG_BYTES = 2048
+"""A shorter body is read as a whole sooner than its end is found."""
 
 
 def read(decoder: "msgspec.json.Decoder[T]", body: bytes | msgspec.Raw) -> T | None:
@@ -13,6 +17,34 @@ def read(decoder: "msgspec.json.Decoder[T]", body: bytes | msgspec.Raw) -> T | N
         return decoder.decode(body)
     except (ValueError, RecursionError):  # ValueError: no JSON, another shape, no UTF-8
         return None
+
+
+def read_member(decoder: "msgspec.json.Decoder[T]", body: bytes | msgspec.Raw, name: bytes) -> T | None:
+    """Decode a body of which one member alone is wanted, `name` in its quotes, without reading what stands before it.
+
+    Answers are long, and what they cost stands behind the texts. A part that a decoder has cut out is JSON to its end: from a
+    member of its own on it is an object again, once a brace stands before it. Where the name was found deeper inside, or is a
+    text, a brace is too many or a colon is missing, and then all of it is read.
+    """
+    if type(body) is not msgspec.Raw or len(body) < _LONG_BYTES:
+        return read(decoder, body)
+    found = read(decoder, from_member(bytes(body), name))
+    return read(decoder, body) if found is None else found
+
+
+def read_members(decoder: "msgspec.json.Decoder[T]", bodies: Sequence[msgspec.Raw], name: bytes) -> list[T] | None:
+    """Do the same with many bodies, each of which is one line; None where not all of them can be read so."""
+    lines = b"\n".join([from_member(body, name) for body in map(bytes, bodies)])
+    try:
+        found = decoder.decode_lines(lines)
+    except (ValueError, RecursionError):
+        return None
+    return found if len(found) == len(bodies) else None
+
+
+def from_member(body: bytes, name: bytes) -> bytes:
+    """Give the object from this member on; without any member where there is none of this name."""
+    return b"{" + body[body.rfind(name) :]
 
 
 def read_each(decoder: "msgspec.json.Decoder[T]", items: list[msgspec.Raw] | None) -> list[T]:

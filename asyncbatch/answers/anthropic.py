@@ -6,10 +6,10 @@ Source: the types Message, ContentBlock and Usage of Anthropic's official SDK (2
 import msgspec
 
 from asyncbatch.answers import ToolCall, UsageInfo
-from asyncbatch.answers._tolerant import joined, object_text, read, read_each
+from asyncbatch.answers._tolerant import joined, object_text, read, read_each, read_member
 
 
-class _Block(msgspec.Struct, frozen=True):
+class _Block(msgspec.Struct, frozen=True, gc=False):
     type: str = ""
     text: str | None = None
     id: str = ""
@@ -17,15 +17,15 @@ class _Block(msgspec.Struct, frozen=True):
     input: msgspec.Raw = msgspec.Raw()
 
 
-class _Message(msgspec.Struct, frozen=True):
+class _Message(msgspec.Struct, frozen=True, gc=False):
     content: list[msgspec.Raw] | None = None
 
 
-class _Details(msgspec.Struct, frozen=True):
+class _Details(msgspec.Struct, frozen=True, gc=False):
     thinking_tokens: int | None = None
 
 
-class _Usage(msgspec.Struct, frozen=True):
+class _Usage(msgspec.Struct, frozen=True, gc=False):
     input_tokens: int | None = None
     output_tokens: int | None = None
     cache_creation_input_tokens: int | None = None
@@ -33,7 +33,7 @@ class _Usage(msgspec.Struct, frozen=True):
     output_tokens_details: _Details | None = None
 
 
-class _Used(msgspec.Struct, frozen=True):
+class _Used(msgspec.Struct, frozen=True, gc=False):
     usage: _Usage | None = None
 
 
@@ -77,7 +77,7 @@ def embeddings(kind: str, body: bytes) -> list[list[float]]:
 def usage(kind: str, body: bytes | msgspec.Raw) -> UsageInfo | None:
     """Count cached tokens into the prompt, where Anthropic counts them beside it; thinking is in the output already."""
     del kind
-    used = read(_USED, body)
+    used = read_member(_USED, body, b'"usage"')
     if used is None or used.usage is None:
         return None
     found = used.usage

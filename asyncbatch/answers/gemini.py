@@ -10,7 +10,7 @@ from asyncbatch.answers import ToolCall, UsageInfo
 from asyncbatch.answers._tolerant import joined, object_text, read, read_each
 
 
-class _FunctionCall(msgspec.Struct, frozen=True):
+class _FunctionCall(msgspec.Struct, frozen=True, gc=False):
     id: str | None = None
     name: str = ""
     args: msgspec.Raw = msgspec.Raw()
@@ -22,23 +22,23 @@ class _Part(msgspec.Struct, frozen=True, rename="camel"):
     function_call: _FunctionCall | None = None
 
 
-class _Content(msgspec.Struct, frozen=True):
+class _Content(msgspec.Struct, frozen=True, gc=False):
     parts: list[msgspec.Raw] | None = None
 
 
-class _Candidate(msgspec.Struct, frozen=True):
+class _Candidate(msgspec.Struct, frozen=True, gc=False):
     content: _Content | None = None
 
 
-class _Generated(msgspec.Struct, frozen=True):
+class _Generated(msgspec.Struct, frozen=True, gc=False):
     candidates: list[_Candidate] | None = None
 
 
-class _Vector(msgspec.Struct, frozen=True):
+class _Vector(msgspec.Struct, frozen=True, gc=False):
     values: list[float] | None = None
 
 
-class _Embedded(msgspec.Struct, frozen=True):
+class _Embedded(msgspec.Struct, frozen=True, gc=False):
     embedding: _Vector | None = None
     embeddings: list[_Vector] | None = None
 

@@ -10,43 +10,43 @@ from asyncbatch.answers import ToolCall, UsageInfo, openai
 from asyncbatch.answers._tolerant import joined, object_text, read, read_each
 
 
-class _Chunk(msgspec.Struct, frozen=True):
+class _Chunk(msgspec.Struct, frozen=True, gc=False):
     type: str = "text"
     text: str | None = None
 
 
-class _Function(msgspec.Struct, frozen=True):
+class _Function(msgspec.Struct, frozen=True, gc=False):
     name: str = ""
     arguments: msgspec.Raw = msgspec.Raw()
 
 
-class _Call(msgspec.Struct, frozen=True):
+class _Call(msgspec.Struct, frozen=True, gc=False):
     id: str | None = None
     function: _Function = _Function()
 
 
-class _Message(msgspec.Struct, frozen=True):
+class _Message(msgspec.Struct, frozen=True, gc=False):
     content: str | list[msgspec.Raw] | None = None
     tool_calls: list[msgspec.Raw] | None = None
 
 
-class _Choice(msgspec.Struct, frozen=True):
+class _Choice(msgspec.Struct, frozen=True, gc=False):
     message: _Message | None = None
 
 
-class _Chat(msgspec.Struct, frozen=True):
+class _Chat(msgspec.Struct, frozen=True, gc=False):
     choices: list[_Choice] | None = None
 
 
-class _Page(msgspec.Struct, frozen=True):
+class _Page(msgspec.Struct, frozen=True, gc=False):
     markdown: str | None = None
 
 
-class _Document(msgspec.Struct, frozen=True):
+class _Document(msgspec.Struct, frozen=True, gc=False):
     pages: list[_Page] | None = None
 
 
-class _Transcript(msgspec.Struct, frozen=True):
+class _Transcript(msgspec.Struct, frozen=True, gc=False):
     text: str | None = None
 
 

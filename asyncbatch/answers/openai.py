@@ -6,49 +6,50 @@ form of an embedding is little-endian float32, as the official SDK decodes it.
 
 import binascii
 import struct
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
 from asyncbatch.answers import ToolCall, UsageInfo
-from asyncbatch.answers._tolerant import read
+from asyncbatch.answers._tolerant import read, read_member, read_members
 
 
-class _Function(msgspec.Struct, frozen=True):
+class _Function(msgspec.Struct, frozen=True, gc=False):
     name: str = ""
     arguments: str = ""
 
 
-class _Call(msgspec.Struct, frozen=True):
+class _Call(msgspec.Struct, frozen=True, gc=False):
     id: str = ""
     function: _Function = _Function()
     custom: dict[str, Any] | None = None
 
 
-class _Message(msgspec.Struct, frozen=True):
+class _Message(msgspec.Struct, frozen=True, gc=False):
     content: str | list[dict[str, Any]] | None = None
     tool_calls: list[_Call] | None = None
 
 
-class _Choice(msgspec.Struct, frozen=True):
+class _Choice(msgspec.Struct, frozen=True, gc=False):
     message: _Message | None = None
     text: str | None = None
 
 
-class _Chat(msgspec.Struct, frozen=True):
+class _Chat(msgspec.Struct, frozen=True, gc=False):
     choices: list[_Choice] | None = None
 
 
-class _Vector(msgspec.Struct, frozen=True):
+class _Vector(msgspec.Struct, frozen=True, gc=False):
     index: int | None = None
     embedding: list[float] | str = ""
 
 
-class _Embeddings(msgspec.Struct, frozen=True):
+class _Embeddings(msgspec.Struct, frozen=True, gc=False):
     data: list[_Vector] | None = None
 
 
-class _Item(msgspec.Struct, frozen=True):
+class _Item(msgspec.Struct, frozen=True, gc=False):
     type: str = ""
     content: list[dict[str, Any]] | None = None
     call_id: str = ""
@@ -56,17 +57,17 @@ class _Item(msgspec.Struct, frozen=True):
     arguments: str = ""
 
 
-class _Response(msgspec.Struct, frozen=True):
+class _Response(msgspec.Struct, frozen=True, gc=False):
     output: list[_Item] | None = None
 
 
-class _Details(msgspec.Struct, frozen=True):
+class _Details(msgspec.Struct, frozen=True, gc=False):
     cached_tokens: int | None = None
     cache_write_tokens: int | None = None
     reasoning_tokens: int | None = None
 
 
-class _Usage(msgspec.Struct, frozen=True):
+class _Usage(msgspec.Struct, frozen=True, gc=False):
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     input_tokens: int | None = None
@@ -78,7 +79,7 @@ class _Usage(msgspec.Struct, frozen=True):
     output_tokens_details: _Details | None = None
 
 
-class _Used(msgspec.Struct, frozen=True):
+class _Used(msgspec.Struct, frozen=True, gc=False):
     usage: _Usage | None = None
 
 
@@ -86,6 +87,7 @@ _NO_DETAILS = _Details()
 _CHAT = msgspec.json.Decoder(_Chat)
 _EMBEDDINGS = msgspec.json.Decoder(_Embeddings)
 _RESPONSE = msgspec.json.Decoder(_Response)
+_MEMBER = b'"usage"'
 _USED = msgspec.json.Decoder(_Used, strict=False)  # others with this shape write numbers as strings
 
 
@@ -155,10 +157,19 @@ def embedding(kind: str, body: bytes) -> list[float] | None:
 def usage(kind: str, body: bytes | msgspec.Raw) -> UsageInfo | None:
     """Read either spelling: chat says `prompt_tokens`, responses and whole batches say `input_tokens`."""
     del kind
-    used = read(_USED, body)
-    if used is None or used.usage is None:
-        return None
-    found = used.usage
+    used = read_member(_USED, body, _MEMBER)
+    return None if used is None or used.usage is None else _usage(used.usage)
+
+
+def usages(kind: str, bodies: Sequence[msgspec.Raw]) -> list[UsageInfo | None]:
+    """Read that of many bodies."""
+    found = read_members(_USED, bodies, _MEMBER)
+    if found is None:  # one of them is unusual
+        return [usage(kind, body) for body in bodies]
+    return [None if used.usage is None else _usage(used.usage) for used in found]
+
+
+def _usage(found: _Usage) -> UsageInfo:
     prompt = found.prompt_tokens if found.prompt_tokens is not None else found.input_tokens or 0
     completion = found.completion_tokens if found.completion_tokens is not None else found.output_tokens or 0
     cached = found.prompt_tokens_details or found.input_tokens_details or _NO_DETAILS

@@ -15,7 +15,7 @@ import msgspec
 from asyncbatch.dto import BadRow
 from asyncbatch.enums import BatchMode
 
-_ENVELOPE = frozenset({"custom_id", "method", "url", "body"})
+ENVELOPE = frozenset({"custom_id", "method", "url", "body"})
 _SHOWN = 80
 _READ = msgspec.json.Decoder[Any]()
 _TEXT = frozenset({str})
@@ -32,7 +32,7 @@ class RowFault(Exception):  # noqa: N818 a row is at fault; the error that users
         self.message = message
 
 
-class Request(msgspec.Struct, frozen=True):
+class Request(msgspec.Struct, frozen=True, gc=False):
     """A request in one shape: its own id if it has one, its body, and the path it insists on if it does."""
 
     request_id: str | None
@@ -40,7 +40,7 @@ class Request(msgspec.Struct, frozen=True):
     url: str | None = None
 
 
-class EncodedRow(msgspec.Struct, frozen=True):
+class EncodedRow(msgspec.Struct, frozen=True, gc=False):
     """A request as it travels: its line, newline included, how many inputs it counts for, and what was left out of it."""
 
     line: bytes
@@ -62,12 +62,12 @@ def decode_request(item: Any, mode: BatchMode) -> Request:
     if type(item) is dict and _TEXT.issuperset(map(type, cast("dict[Any, Any]", item))):
         fields: dict[str, Any] = cast("dict[str, Any]", item).copy()
     elif isinstance(item, str):
-        return Request(None, _prompt(item, mode))
+        return Request(None, prompt_body(item, mode))
     elif isinstance(item, BadRow):
         raise RowFault(item.code, item.message)
     else:
         fields = _fields(item)
-    if "body" in fields and fields.keys() <= _ENVELOPE:
+    if "body" in fields and fields.keys() <= ENVELOPE:
         return _ready(fields)
     if "custom_id" in fields:
         _refuse_half_envelope(fields)
@@ -80,7 +80,8 @@ def peek_id(item: Any) -> str | None:
     return found if isinstance(found, str) else None
 
 
-def _prompt(text: str, mode: BatchMode) -> dict[str, Any]:
+def prompt_body(text: str, mode: BatchMode) -> dict[str, Any]:
+    """Give the body that asks for the answer to a text."""
     match mode:
         case BatchMode.CHAT:
             return {"messages": [{"role": "user", "content": text}]}
@@ -156,7 +157,7 @@ def _ready(fields: dict[str, Any]) -> Request:
 def _refuse_half_envelope(fields: dict[str, Any]) -> NoReturn:
     if "body" not in fields:
         raise RowFault("no_body", "it has a custom_id but no body: wrap the request as {custom_id, body: {…}}")
-    extra = ", ".join(sorted(fields.keys() - _ENVELOPE))
+    extra = ", ".join(sorted(fields.keys() - ENVELOPE))
     raise RowFault("unknown_field", f"beside custom_id and body it has {extra}, which no batch file knows")
 
 

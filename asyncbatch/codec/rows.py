@@ -6,8 +6,9 @@ from typing import Any, cast
 import msgspec
 
 from asyncbatch.codec.chat import Unsupported
-from asyncbatch.codec.formats import Wish, format_of
+from asyncbatch.codec.formats import Wish, format_of, usual_of
 from asyncbatch.codec.requests import EncodedRow, Request, RowFault, encode_json, shown
+from asyncbatch.codec.slices import Usual, are_plain, encode_all
 from asyncbatch.enums import BatchMode
 
 OPENAI_URLS = {
@@ -54,7 +55,8 @@ class RowEncoder:
         self._made = format_of(rules.format)
         self._kind = rules.format.partition(".")[2]
         self._is_counted = self._kind == "embedding"
-        self._urls = (None, rules.endpoint, OPENAI_URLS.get(rules.mode))
+        self._urls = frozenset({None, rules.endpoint, OPENAI_URLS.get(rules.mode)})
+        self._usual = None if rules.is_replacing_model else usual_of(rules.format)
         self._wish = self._new_wish()
 
     def __call__(self, request: Request, wire_id: str) -> EncodedRow:
@@ -71,6 +73,13 @@ class RowEncoder:
         dropped = () if wish.unsupported.is_unused else self._end(wish.unsupported)
         line = rules.line(encode_json(wire_id), encode_json(body))
         return EncodedRow(line, self._made.count_inputs(body, self._kind) if self._is_counted else 1, dropped)
+
+    def encode_usual(self, requests: Usual) -> list[bytes] | None:
+        """Give the bodies of requests as JSON, or None: then one of them may be unusual, and each is made a line by itself."""
+        if self._usual is None or not requests.urls <= self._urls:
+            return None
+        filled = self._usual(requests.bodies, self._wish)
+        return encode_all(filled.bodies) if filled is not None and are_plain(filled.values) else None
 
     def _end(self, unsupported: Unsupported) -> tuple[str, ...]:
         """Refuse a row for what it asked for in vain, or give what was left out of it; the next one begins anew."""

@@ -1,7 +1,7 @@
 """Rows on disk: each a frame of four bytes of length and a msgpack record, one after the other."""
 
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -14,7 +14,7 @@ from asyncbatch.spool import PIECE_BYTES, SpoolReader
 LENGTH = struct.Struct("<I")
 
 
-class Stored(msgspec.Struct, frozen=True, array_like=True):
+class Stored(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A row, the position of its request, and the round in which it came."""
 
     position: int
@@ -62,6 +62,20 @@ class Page:
         own = request_id or row.request_id
         self._put(Stored(position, own, row.status, body, row.format, row.error, row.usage, row.metadata, self._round))
 
+    def enter_all(self, positions: Sequence[int], rows: Sequence[ProviderResultRow], ids: Sequence[str]) -> None:
+        """Enter rows that replace none, each under the id of its position."""
+        frames, entries, offset, round_ = self.frames, self.entries, self._offset, self._round
+        encode, put_length, head = _ENCODER.encode_into, LENGTH.pack_into, LENGTH.size
+        for position, row in zip(positions, rows, strict=True):
+            at, body, status = len(frames), bytes(row.body), row.status
+            stored = Stored(
+                position, ids[position], status, body, row.format, row.error, row.usage, row.metadata, round_
+            )
+            encode(stored, frames, at + head)
+            put_length(frames, at, len(frames) - at - head)
+            entries.append((position, offset + at, status))
+        self.usages += [row.usage for row in rows if row.usage is not None]
+
     def _put(self, stored: Stored) -> None:
         frames, at = self.frames, len(self.frames)
         _ENCODER.encode_into(stored, frames, at + LENGTH.size)  # what is between is the length's
@@ -103,14 +117,17 @@ def read_piece(reader: SpoolReader, offset: int) -> bytes:
 
 def frames_in(data: bytes) -> Iterator[tuple[int, int, Stored]]:
     """Give the frames that are whole, with where each begins and ends."""
-    at = 0
-    while at + LENGTH.size <= len(data):
-        (length,) = LENGTH.unpack_from(data, at)
-        end = at + LENGTH.size + length
-        if end > len(data):
-            return
-        yield at, end, _decoded(data[at + LENGTH.size : end])
-        at = end
+    at, size, head, length_at, decode = 0, len(data), LENGTH.size, LENGTH.unpack_from, _DECODER.decode
+    try:
+        while at + head <= size:
+            begin = at + head
+            end = begin + length_at(data, at)[0]
+            if end > size:
+                return
+            yield at, end, decode(data[begin:end])
+            at = end
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise damaged(error) from error
 
 
 def row_of(stored: Stored) -> ProviderResultRow:

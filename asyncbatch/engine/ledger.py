@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import takewhile
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 import msgspec
 
@@ -23,6 +23,7 @@ from asyncbatch.exceptions import JournalError
 from asyncbatch.spool import PIECE_BYTES, SpoolFile
 
 _NOTHING = 2**64 - 1
+_OPEN = frozenset({_NOTHING})
 _STATUSES = tuple(ResultStatus)
 _CODES = {status: code for code, status in enumerate(_STATUSES)}
 _SUCCEEDED = _CODES[ResultStatus.SUCCEEDED]  # a look at the hash of an enum's member is a call of its own
@@ -95,23 +96,30 @@ class Ledger:
         return {status: n for status, n in counts.items() if n}
 
     def add(
-        self, rows: Iterable[ProviderResultRow], place: Callable[[ProviderResultRow], int | None], ids: Sequence[str]
+        self,
+        rows: Sequence[ProviderResultRow],
+        places: Callable[[Sequence[ProviderResultRow]], Sequence[int | None]],
+        ids: Sequence[str],
     ) -> list[str]:
         """Enter answers as they came: all of them, or none if the disk refuses, and then they may be added again.
 
         Args:
             rows: The answers, named by the ids that travelled.
-            place: Gives the position of such a row, None for one that is not ours.
+            places: Gives the positions of such rows, None for one that is not ours.
             ids: The requests' own ids, by position.
 
         Returns:
             Ids that are not ours.
         """
         page = Page(self._file.size, self._round)
+        positions = places(rows)
+        if self._are_new(positions):
+            page.enter_all(positions, rows, ids)
+            self._write(page)
+            return []
         strays: list[str] = []
         fresh: dict[int, ProviderResultRow] = {}
-        for row in rows:
-            position = place(row)
+        for row, position in zip(rows, positions, strict=True):
             if position is None:
                 strays.append(row.request_id)
                 continue
@@ -128,6 +136,15 @@ class Ledger:
         self._write(page)
         self.strays += len(strays)
         return strays
+
+    def _are_new(self, positions: Sequence[int | None]) -> TypeGuard[Sequence[int]]:
+        """Whether these are requests that have no answer yet, each once."""
+        found = set(positions)
+        return (
+            None not in found
+            and len(found) == len(positions)
+            and {self._offsets[position] for position in found if position is not None} <= _OPEN
+        )
 
     def grow(self, rows: Sequence[ProviderResultRow]) -> None:
         """Add requests at the end, each with its row."""
@@ -270,7 +287,7 @@ class Ledger:
 
     def _write(self, page: "Page") -> None:
         """Write first, and account for it then: a write that fails changes nothing."""
-        self._file.append(bytes(page.frames))
+        self._file.append(page.frames)
         offsets, outcomes = self._offsets, self._outcomes
         for position, offset, status in page.entries:
             offsets[position] = offset

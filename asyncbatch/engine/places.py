@@ -2,6 +2,7 @@
 
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
+from itertools import repeat
 
 from asyncbatch.dto import PreparedSubmission, ProviderResultRow
 
@@ -71,6 +72,33 @@ def places_of(
         return position if position is not None and index_of(sent, position) is not None else None
 
     return place
+
+
+def all_places_of(
+    whole: PreparedSubmission, ids: Sequence[str], sent: Sequence[int] | None
+) -> Callable[[Sequence[ProviderResultRow]], Sequence[int | None]]:
+    """Give the function that finds the positions of many rows, each as `places_of` does."""
+    place, prefix, first = places_of(whole, ids, sent), whole.wire_prefix, whole.first_row
+    if prefix is None or sent is not None or whole.refused_rows:
+        return lambda rows: [place(row) for row in rows]
+
+    def places(rows: Sequence[ProviderResultRow]) -> Sequence[int | None]:
+        numbers = _numbers([row.request_id for row in rows], prefix)
+        if not numbers or min(numbers) < first or max(numbers) >= first + whole.request_count:
+            return [place(row) for row in rows]
+        return [number - first for number in numbers] if first else numbers
+
+    return places
+
+
+def _numbers(wire_ids: Sequence[str], prefix: str) -> list[int]:
+    """Give the numbers behind the prefix; nothing at all unless each id has both."""
+    if not all(map(str.startswith, wire_ids, repeat(prefix))):
+        return []
+    digits = [wire_id[len(prefix) :] for wire_id in wire_ids]
+    lengths = set(map(len, digits))
+    is_all_numbers = bool(lengths) and min(lengths) > 0 and max(lengths) <= _LONGEST_NUMBER
+    return list(map(int, digits)) if is_all_numbers and "".join(digits).isdecimal() else []
 
 
 def index_of(sent: Sequence[int], position: int) -> int | None:

@@ -1,12 +1,12 @@
 """Answers of a batch that is over into the ledger of its submission, a slice at a time, in threads."""
 
 import logging
-from collections.abc import AsyncGenerator, AsyncIterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Sequence
 
 from asyncbatch.base_provider import BaseBatchProvider, ResultStream
 from asyncbatch.dto import PreparedSubmission, ProviderResultRow, ProviderStatus
 from asyncbatch.engine.ledger import Ledger
-from asyncbatch.engine.places import places_of
+from asyncbatch.engine.places import all_places_of
 from asyncbatch.runtime import Runtime
 
 _log = logging.getLogger("asyncbatch.engine")
@@ -34,12 +34,25 @@ async def enter_answers(
         runtime: For the threads.
     """
     ids = await runtime.offload(list[str], whole.request_ids)
-    place = await runtime.offload(places_of, whole, ids, sent)
+    places = await runtime.offload(all_places_of, whole, ids, sent)
     stream = provider.fetch_results(status.provider_batch_id)
-    async for rows in slices(stream):
-        for stray in await runtime.offload(ledger.add, rows, place, ids):
+    async for strays in _entered(stream, lambda rows: ledger.add(rows, places, ids), runtime):
+        for stray in strays:
             _log.debug("batch %s answers %r, which is not ours", status.provider_batch_id, stray)
     return not isinstance(stream, ResultStream) or stream.is_verified
+
+
+async def _entered(
+    stream: AsyncIterable[ProviderResultRow], enter: Callable[[list[ProviderResultRow]], list[str]], runtime: Runtime
+) -> AsyncGenerator[list[str], None]:
+    """Give what a function says of each list of rows; where a stream of ours has read them, in the same hop."""
+    if isinstance(stream, ResultStream):
+        async with stream:
+            async for said in stream.through(enter):
+                yield said
+        return
+    async for rows in slices(stream):
+        yield await runtime.offload(enter, rows)
 
 
 async def slices(stream: AsyncIterable[ProviderResultRow]) -> AsyncGenerator[list[ProviderResultRow], None]:

@@ -57,6 +57,16 @@ class Chunker:
         self._size += size
         self._inputs += inputs
 
+    def add_run(self, count: int, size: int) -> bool:
+        """Add rows of one input each that fit into the open chunk together; False: they do not, and none is added."""
+        rows, file_bytes, inputs = self._most
+        if self._rows + count > rows or self._size + size > file_bytes or self._inputs + count > inputs:
+            return False
+        self._rows += count
+        self._size += size
+        self._inputs += count
+        return True
+
     def end(self) -> tuple[Chunk, ...]:
         """Give all chunks."""
         if self._rows:

@@ -7,6 +7,7 @@ arrays: a binary search finds it, an insertion moves a few kilobytes. Two differ
 
 from array import array
 from bisect import bisect_left
+from collections.abc import Sequence
 from hashlib import blake2b
 
 _SHARDS = 1024
@@ -25,8 +26,7 @@ class SeenIds:
 
     def add(self, request_id: str) -> bool:
         """Remember an id; True if one with its hash was there before."""
-        digest = blake2b(request_id.encode(), digest_size=8, key=self._key).digest()
-        value = int.from_bytes(digest, "little")
+        value = self._hash(request_id)
         shard = self._shards.setdefault(value % _SHARDS, array("Q"))
         at = bisect_left(shard, value)
         if at < len(shard) and shard[at] == value:
@@ -34,6 +34,25 @@ class SeenIds:
         shard.insert(at, value)
         self._count += 1
         return False
+
+    def add_all(self, request_ids: Sequence[str]) -> bool:
+        """Remember ids if none of their hashes was there before, nor is there twice among them; else False, and none is."""
+        for at, request_id in enumerate(request_ids):
+            if self.add(request_id):
+                for added in request_ids[:at]:
+                    self._forget(added)
+                return False
+        return True
+
+    def _forget(self, request_id: str) -> None:
+        value = self._hash(request_id)
+        shard = self._shards[value % _SHARDS]
+        del shard[bisect_left(shard, value)]
+        self._count -= 1
+
+    def _hash(self, request_id: str) -> int:
+        digest = blake2b(request_id.encode(), digest_size=8, key=self._key).digest()
+        return int.from_bytes(digest, "little")
 
     @property
     def memory_bytes(self) -> int:

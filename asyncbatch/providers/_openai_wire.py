@@ -9,6 +9,7 @@ from typing import Any
 
 from asyncbatch.base_provider import Downloaded, Profile
 from asyncbatch.codec.options import OUTPUT_EXPIRES
+from asyncbatch.codec.slices import LineFrame
 from asyncbatch.dto import (
     FilePage,
     Match,
@@ -22,7 +23,6 @@ from asyncbatch.planning.marks import encode_file_name
 from asyncbatch.providers._shapes.openai import (
     decode_file,
     decode_files,
-    decode_line,
     decode_page,
     decode_status,
     encode_create,
@@ -30,9 +30,11 @@ from asyncbatch.providers._shapes.openai import (
     encode_upload,
     is_created,
     is_early,
+    line_frame,
     match_of,
     places_of,
 )
+from asyncbatch.providers._shapes.openai_lines import decode_line, decode_lines
 from asyncbatch.wire_provider import GONE, WireProvider
 
 _TOO_LATE = frozenset({400, 409})
@@ -47,6 +49,13 @@ class OpenAICompatibleProvider(WireProvider):
     def encode_line(self, wire_id: bytes, body: bytes, endpoint: str, *, is_inline: bool) -> bytes:
         del is_inline
         return encode_line(wire_id, body, endpoint)
+
+    def line_frame(self, endpoint: str, *, is_inline: bool) -> LineFrame | None:
+        del is_inline
+        is_ours = (
+            type(self).encode_line is OpenAICompatibleProvider.encode_line
+        )  # who remakes bodies there wants to see each
+        return line_frame(endpoint) if is_ours else None
 
     def check_options(self, options: Mapping[str, Any]) -> None:
         super().check_options(options)
@@ -131,8 +140,13 @@ class OpenAICompatibleProvider(WireProvider):
     async def download(self, provider_batch_id: str) -> Downloaded:
         """Download every file the batch names, error file too, whatever its end."""
         status = await self.settled_status(partial(self._status, provider_batch_id, Profile.CONTROL))
-        decode = partial(decode_line, format=self.facts.format_of(status.endpoint or ""), facts=self.facts)
-        return await self.download_files([self.path("/files/{}/content", uri) for uri in status.result_uris], decode)
+        places = [self.path("/files/{}/content", uri) for uri in status.result_uris]
+        kind, facts = self.facts.format_of(status.endpoint or ""), self.facts
+        decode, decode_all = (
+            partial(decode_line, format=kind, facts=facts),
+            partial(decode_lines, format=kind, facts=facts),
+        )
+        return await self.download_files(places, decode, decode_all)
 
     async def _status(self, provider_batch_id: str, profile: Profile) -> ProviderStatus:
         decode = partial(decode_status, facts=self.facts)

@@ -79,13 +79,13 @@ class _Counts(msgspec.Struct, frozen=True):
         return self.errored + self.canceled + self.expired
 
 
-class _Result(msgspec.Struct, frozen=True):
+class _Result(msgspec.Struct, frozen=True, gc=False):
     type: str = ""
     message: msgspec.Raw = msgspec.Raw()
     error: msgspec.Raw = msgspec.Raw()
 
 
-class _Line(msgspec.Struct, frozen=True):
+class _Line(msgspec.Struct, frozen=True, gc=False):
     custom_id: str
     result: _Result
 

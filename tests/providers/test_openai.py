@@ -9,6 +9,8 @@ import json
 import msgspec
 import pytest
 from aioresponses import CallbackResult, aioresponses
+from hypothesis import given
+from hypothesis import strategies as st
 
 from asyncbatch import (
     BatchMode,
@@ -27,13 +29,13 @@ from asyncbatch.emulator import Fault, faults
 from asyncbatch.enums import ErrorClass
 from asyncbatch.providers._shapes.openai import (
     decode_files,
-    decode_line,
     decode_page,
     decode_status,
     encode_create,
     encode_upload,
     is_created,
 )
+from asyncbatch.providers._shapes.openai_lines import decode_line, decode_lines
 from asyncbatch.providers.openai_provider import OpenAIBatchProvider
 from asyncbatch.registry import BatchProviderRegistry
 from asyncbatch.testing.runtime import VirtualClock, virtual_runtime
@@ -768,3 +770,40 @@ async def test_deleting_a_batchs_files_takes_input_and_both_of_its_answers():
 
     assert counts == [3, 0]
     assert len(here.accepted("delete")) == 3
+
+
+# Many lines at once
+
+
+SUCCESS = (
+    b'{"custom_id":"a","response":{"status_code":200,"request_id":"req_1","body":{"choices":[],"usage":{"prompt_tokens":3}}},'
+    b'"error":null}'
+)
+LINES = st.sampled_from(
+    [
+        SUCCESS,
+        SUCCESS.replace(b"200", b"429"),
+        SUCCESS.replace(b'{"choices":[],"usage":{"prompt_tokens":3}}', b"null"),
+        SUCCESS.replace(b'{"choices":[],"usage":{"prompt_tokens":3}}', b'"no object"'),
+        SUCCESS.replace(b'"choices":[]', b'"choices":["\xc3\xa9"]'),
+        SUCCESS.replace(b'"choices":[]', b'"choices":["\xff"]'),
+        SUCCESS[:50],
+        b'{"custom_id":"b","response":null,"error":{"code":"batch_expired","message":"late"}}',
+        b'{"custom_id":"c"}',
+        b"<html>",
+    ]
+)
+
+
+@given(st.lists(st.just(SUCCESS) | LINES, max_size=6))
+def test_many_lines_become_the_rows_that_each_becomes(lines):
+    assert decode_lines(lines, format="openai.chat", facts=FACTS) == [row(line) for line in lines]
+
+
+def test_a_provider_that_remakes_its_lines_sees_each_of_them():
+    class Remaking(OpenAIBatchProvider):
+        def encode_line(self, wire_id, body, endpoint, *, is_inline):
+            return super().encode_line(wire_id, body.upper(), endpoint, is_inline=is_inline)
+
+    assert OpenAIBatchProvider(config={"api_key": "k"}).line_frame("/v1/x", is_inline=False) is not None
+    assert Remaking(config={"api_key": "k"}).line_frame("/v1/x", is_inline=False) is None

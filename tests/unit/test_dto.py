@@ -1,6 +1,7 @@
 """What users hold: rows that decode themselves, submissions that are copied with changes."""
 
 import dataclasses
+import gc
 from typing import TypedDict
 from uuid import uuid4
 
@@ -131,3 +132,11 @@ def test_a_submission_is_copied_with_changes_and_stays_as_it_was():
 def test_progress_counts_what_is_done():
     assert Progress(total=100, completed=42, failed=1).done == 43
     assert ProviderStatus(provider_batch_id="b", status=BatchStatus.QUEUED).progress.done == 0
+
+
+def test_rows_are_not_walked_by_the_garbage_collector():
+    error = RowError(code="c")
+    row = ProviderResultRow(request_id="a", status=ResultStatus.ERRORED, error=error, metadata={"key": []})
+
+    assert not gc.is_tracked(row)
+    assert not gc.is_tracked(error)

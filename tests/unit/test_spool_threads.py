@@ -103,14 +103,14 @@ def row(number):
     return ProviderResultRow(request_id=str(number), status=ResultStatus.SUCCEEDED, body=BODY, format="x")
 
 
-def position(answer):
-    return int(answer.request_id)
+def positions(answers):
+    return [int(answer.request_id) for answer in answers]
 
 
 def test_rows_that_are_final_are_read_while_those_of_a_later_round_are_entered(space):
     ids = [f"r{number}" for number in range(ROWS)]
     ledger = Ledger(ROWS, space.new())
-    ledger.add([row(number) for number in range(FIRST)], position, ids)
+    ledger.add([row(number) for number in range(FIRST)], positions, ids)
     final, is_over = ledger.size, threading.Event()
 
     def read():
@@ -126,7 +126,7 @@ def test_rows_that_are_final_are_read_while_those_of_a_later_round_are_entered(s
     readers = [Thread(read) for _ in range(2)]
     try:
         for first in range(FIRST, ROWS, STEP):
-            ledger.add([row(number) for number in range(first, min(first + STEP, ROWS))], position, ids)
+            ledger.add([row(number) for number in range(first, min(first + STEP, ROWS))], positions, ids)
     finally:
         is_over.set()
     seen = [reader.result() for reader in readers]

@@ -4,10 +4,11 @@ A catalog's endpoint names its format, such as `anthropic.messages`: the family 
 the functions of `Format`. A new provider with known formats needs nothing here.
 """
 
+from collections.abc import Callable, Sequence
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, TypeAlias, cast
 
 import msgspec
 
@@ -49,6 +50,22 @@ class Format(Protocol):
         ...
 
 
+class Filled(msgspec.Struct, frozen=True, kw_only=True):
+    """Bodies of many requests, as they are sent.
+
+    Attributes:
+        bodies: They, with texts for keys.
+        values: Everything in them that is not known to be JSON, and may be no value of it.
+    """
+
+    bodies: Sequence[dict[str, Any]]
+    values: Sequence[Any]
+
+
+Usual: TypeAlias = Callable[[Sequence[dict[str, Any]], Wish], Filled | None]
+"""Gives the bodies of many requests, none of which `encode_body` would refuse or translate; None where one may be another."""
+
+
 @cache
 def format_of(name: str) -> Format:
     """Give the module that makes bodies of this format.
@@ -62,6 +79,11 @@ def format_of(name: str) -> Format:
         message = f"no body format is called {name!r}"
         raise ConfigError(message, code="format.unknown", hint="an endpoint of the catalog names one that there is")
     return cast("Format", import_module(module))
+
+
+def usual_of(name: str) -> Usual | None:
+    """Give what makes many bodies of this format at once, where most need no translation; None where each is translated."""
+    return cast("Usual | None", getattr(format_of(name), "encode_usual", None))
 
 
 def fill_model(body: dict[str, Any], model: str) -> None:

@@ -3,15 +3,20 @@
 Source: OpenAI's batch guide and openai/openai-openapi:openapi.yaml (BatchRequestInput), as of 2026-11-22.
 """
 
+from collections.abc import Sequence
+from itertools import chain
+from operator import itemgetter
 from typing import Any, cast
 
 from asyncbatch.codec.chat import Unsupported
-from asyncbatch.codec.formats import Wish, refuse_other_model, refuse_stream
+from asyncbatch.codec.formats import Filled, Wish, refuse_other_model, refuse_stream
 from asyncbatch.codec.requests import RowFault, shown
 from asyncbatch.codec.schema import decode_response_format, encode_response_format
+from asyncbatch.codec.slices import are_texts, column, keys_of, values_of
 from asyncbatch.enums import BatchMode
 
 _MARKED = frozenset({"response_format", "top_k", "cache_control", "tools"})
+_UNUSUAL = _MARKED | {"stream", "extra_body"}
 _VALUES = (str, int, float, list, type(None))
 _NEEDED = {"chat": "messages", "completion": "prompt", "embedding": "input"}
 
@@ -40,6 +45,36 @@ def encode_body(body: dict[str, Any], wish: Wish) -> dict[str, Any]:
 def _is_usual(body: dict[str, Any]) -> bool:
     """Whether a chat request holds nothing but what OpenAI reads itself: no word of others, no marks, no tools."""
     return _MARKED.isdisjoint(body) and all(map(_is_text, body["messages"]))
+
+
+def encode_usual(bodies: Sequence[dict[str, Any]], wish: Wish) -> Filled | None:
+    """Fill in the model of requests that `encode_body` would let pass as they are; None where one of them may be another."""
+    keys = keys_of(bodies)
+    if keys is None or wish.mode is BatchMode.CUSTOM or wish.kind not in _NEEDED or not keys.isdisjoint(_UNUSUAL):
+        return None
+    needed = _NEEDED[wish.kind]
+    try:
+        given = list(map(itemgetter(needed), bodies))
+        models = set(map(itemgetter("model"), bodies)) if "model" in keys else {wish.model}
+    except (KeyError, TypeError):  # one names none, or a list
+        return None
+    inner = _usual_messages(given) if wish.kind == "chat" else given if are_texts(given) else None
+    if inner is None or models != {wish.model}:
+        return None
+    filled = {"model": wish.model}
+    others = (column(bodies, key) for key in keys - {needed, "model"})
+    return Filled(bodies=[body | filled for body in bodies], values=[*inner, *chain.from_iterable(others)])
+
+
+def _usual_messages(given: Sequence[Any]) -> Sequence[Any] | None:
+    """Give what is in the messages of many requests, or None where one is not as `_is_usual` has it."""
+    if set(map(type, given)) != {list} or not all(given):
+        return None
+    messages = list[Any](chain.from_iterable(given))
+    keys = keys_of(messages) if set(map(type, messages)) == {dict} else None
+    if keys is None or "cache_control" in keys or {type(message.get("content")) for message in messages} != {str}:
+        return None
+    return values_of(messages)
 
 
 def _in_own_words(body: dict[str, Any], wish: Wish) -> dict[str, Any]:

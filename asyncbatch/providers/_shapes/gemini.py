@@ -80,12 +80,12 @@ class _Operation(msgspec.Struct, frozen=True):
     error: Fault | None = None
 
 
-class _InputLine(msgspec.Struct, frozen=True):
+class _InputLine(msgspec.Struct, frozen=True, gc=False):
     key: msgspec.Raw
     request: msgspec.Raw
 
 
-class _Line(msgspec.Struct, frozen=True):
+class _Line(msgspec.Struct, frozen=True, gc=False):
     key: Any = None
     metadata: Any = None
     response: msgspec.Raw = msgspec.Raw()

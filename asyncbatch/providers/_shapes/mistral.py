@@ -75,14 +75,14 @@ class _Files(msgspec.Struct, frozen=True):
     total: int | None = None
 
 
-class _Answer(msgspec.Struct, frozen=True):
+class _Answer(msgspec.Struct, frozen=True, gc=False):
     status_code: int = 0
     body: msgspec.Raw = msgspec.Raw()
     choices: msgspec.Raw = msgspec.Raw()
     data: msgspec.Raw = msgspec.Raw()
 
 
-class _Line(msgspec.Struct, frozen=True):
+class _Line(msgspec.Struct, frozen=True, gc=False):
     id: str | None = None
     custom_id: str | None = None
     response: msgspec.Raw = _NULL

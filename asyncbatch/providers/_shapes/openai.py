@@ -11,22 +11,20 @@ import msgspec
 
 from asyncbatch import answers
 from asyncbatch.catalog import ProviderFacts
-from asyncbatch.codec.lines import salvage_id
 from asyncbatch.codec.options import plan_output_expiry, wire_options
+from asyncbatch.codec.slices import LineFrame
 from asyncbatch.dto import (
     BatchErrorItem,
     FilePage,
     Match,
     PreparedSubmission,
     Progress,
-    ProviderResultRow,
     ProviderStatus,
     RemoteFile,
-    RowError,
     StatusPage,
     UsageInfo,
 )
-from asyncbatch.enums import BatchStatus, ErrorClass, ResultStatus
+from asyncbatch.enums import BatchStatus
 from asyncbatch.wire_provider import UNREADABLE, without_empty
 
 TAG_KEY = "asyncbatch_tag"
@@ -35,7 +33,7 @@ _PURPOSES = ("batch", "batch_output", None)
 _NULL = msgspec.Raw(b"null")
 
 
-class _Fault(msgspec.Struct, frozen=True):
+class Fault(msgspec.Struct, frozen=True, gc=False):
     """Of any types: members of the family write codes as numbers, and a reason that cannot be read must not hide an end."""
 
     code: Any = None
@@ -45,7 +43,7 @@ class _Fault(msgspec.Struct, frozen=True):
 
 
 class _Faults(msgspec.Struct, frozen=True):
-    data: list[_Fault] | None = None
+    data: list[Fault] | None = None
 
 
 class _Counts(msgspec.Struct, frozen=True):
@@ -95,31 +93,12 @@ class _Files(msgspec.Struct, frozen=True):
     last_id: str | None = None
 
 
-class _Answer(msgspec.Struct, frozen=True):
-    status_code: int = 0
-    request_id: str | None = None
-    body: msgspec.Raw = msgspec.Raw()
-
-
-class _Line(msgspec.Struct, frozen=True):
-    custom_id: str
-    id: str | None = None
-    response: _Answer | None = None
-    error: _Fault | str | None = None
-
-
-class _Refusal(msgspec.Struct, frozen=True):
-    error: _Fault | str | None = None
-
-
 _NO_COUNTS = _Counts()
 # Lenient where a provider of the family writes a number as a text.
 _BATCH = msgspec.json.Decoder(_Batch, strict=False)
 _PAGE = msgspec.json.Decoder(_Page, strict=False)
 _FILE = msgspec.json.Decoder(File, strict=False)
 _FILES = msgspec.json.Decoder(_Files, strict=False)
-_LINE = msgspec.json.Decoder(_Line)
-_REFUSAL = msgspec.json.Decoder(_Refusal, strict=False)
 
 
 def decode_status(body: bytes | msgspec.Raw, facts: ProviderFacts) -> ProviderStatus:
@@ -179,14 +158,14 @@ def places_of(status: ProviderStatus) -> tuple[str, ...]:
     return without_empty((status.input_ref, *status.result_uris))
 
 
-def _error_item(fault: _Fault) -> BatchErrorItem:
+def _error_item(fault: Fault) -> BatchErrorItem:
     line = fault.line if isinstance(fault.line, int) else None
     return BatchErrorItem(
-        code=_word(fault.code), message=_word(fault.message), line=line, param=_word(fault.param) or None
+        code=word(fault.code), message=word(fault.message), line=line, param=word(fault.param) or None
     )
 
 
-def _word(value: Any) -> str:
+def word(value: Any) -> str:
     return value if isinstance(value, str) else "" if value is None else str(value)
 
 
@@ -214,84 +193,17 @@ def decode_page(body: bytes, facts: ProviderFacts) -> StatusPage:
     return StatusPage(statuses=statuses, cursor=last if page.has_more else None)
 
 
-def decode_line(line: bytes, *, format: str, facts: ProviderFacts) -> ProviderResultRow:  # noqa: A002 the design's word
-    """Read a line of an output or error file; what cannot be read becomes an UNDECODABLE row with its raw bytes."""
-    try:
-        item = _LINE.decode(line)
-        if not line.isascii():
-            line.decode()  # the answer's own bytes are carried raw, and nobody else looks whether they are UTF-8
-    except UNREADABLE as error:
-        return _undecodable(line, str(error))
-    if item.response is not None and item.response.status_code:
-        return _answered(item, item.response, format, facts)
-    if item.error is not None:
-        return _never_ran(item.custom_id, _fault(item.error), facts)
-    return _undecodable(line, "it holds neither a response nor an error")
-
-
-def _undecodable(line: bytes, why: str) -> ProviderResultRow:
-    error = RowError(code="undecodable", message=f"the answer cannot be read: {why}")
-    return ProviderResultRow(
-        request_id=salvage_id(line, "custom_id"), status=ResultStatus.UNDECODABLE, body=msgspec.Raw(line), error=error
-    )
-
-
-def _answered(item: _Line, answer: _Answer, format: str, facts: ProviderFacts) -> ProviderResultRow:  # noqa: A002
-    body = answer.body  # a part of its line, which is little more than this, and is kept by it
-    metadata = {"provider_request_id": answer.request_id} if answer.request_id else {}
-    if 200 <= answer.status_code < 300 and body and body != _NULL:
-        usage = answers.usage(format, body)
-        return ProviderResultRow(
-            request_id=item.custom_id,
-            status=ResultStatus.SUCCEEDED,
-            body=body,
-            format=format,
-            usage=usage,
-            metadata=metadata,
-        )
-    fault = _refusal(bytes(body))
-    code = _word(fault.code)
-    is_retryable = facts.classify(answer.status_code, code or None) is not ErrorClass.PERMANENT
-    error = RowError(
-        code=code or f"http_{answer.status_code}",
-        message=_word(fault.message),
-        retryable=is_retryable,
-        status=answer.status_code,
-    )
-    return ProviderResultRow(
-        request_id=item.custom_id, status=ResultStatus.ERRORED, body=body, format=format, error=error, metadata=metadata
-    )
-
-
-def _refusal(body: bytes) -> _Fault:
-    try:
-        return _fault(_REFUSAL.decode(body).error)
-    except UNREADABLE:
-        return _Fault(message=body[:200].decode("utf-8", "replace"))
-
-
-def _fault(error: _Fault | str | None) -> _Fault:
-    return _Fault(message=error) if isinstance(error, str) else error or _Fault()
-
-
-_ENDS = {"batch_expired": ResultStatus.EXPIRED, "batch_cancelled": ResultStatus.CANCELLED}
-
-
-def _never_ran(request_id: str, fault: _Fault, facts: ProviderFacts) -> ProviderResultRow:
-    code = _word(fault.code)
-    retryable = facts.classify_batch_error(code) is not ErrorClass.PERMANENT
-    error = RowError(code=code, message=_word(fault.message), retryable=retryable)
-    return ProviderResultRow(request_id=request_id, status=_ENDS.get(code, ResultStatus.ERRORED), error=error)
-
-
 def encode_line(wire_id: bytes, body: bytes, endpoint: str) -> bytes:
     """Give a line of an input file."""
-    return b"".join((b'{"custom_id":', wire_id, _between(endpoint), body, b"}\n"))
+    frame = line_frame(endpoint)
+    return b"".join((frame.before, wire_id, frame.between, body, frame.after))
 
 
 @cache
-def _between(endpoint: str) -> bytes:
-    return b',"method":"POST","url":%b,"body":' % msgspec.json.encode(endpoint)
+def line_frame(endpoint: str) -> LineFrame:
+    """Give what stands around the id and the body of each line."""
+    between = b',"method":"POST","url":%b,"body":' % msgspec.json.encode(endpoint)
+    return LineFrame(before=b'{"custom_id":', between=between, after=b"}\n")
 
 
 def encode_upload(expires_s: int | None) -> dict[str, str]:

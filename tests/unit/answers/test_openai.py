@@ -192,3 +192,39 @@ def test_an_empty_text_beside_a_tool_call_is_none_and_by_itself_an_empty_answer(
 
     assert openai.text("chat", body % (b"[" + call + b"]")) is None
     assert openai.text("chat", body % b"null") == ""
+
+
+USED = st.sampled_from(
+    [b'{"prompt_tokens":3,"total_tokens":5}', b"null", b"[1]", b'{"prompt_tokens":"many"}', b'{"usage":{}}']
+)
+LONG = b"x" * 3000
+AROUND = [
+    b'{"choices":[{"text":"%b"}],"usage":%b}',
+    b'{"usage":%b,"choices":[{"text":"%b"}]}',
+    b'{"choices":[{"text":"%b","usage":%b}]}',
+    b'{"text":"%b","a":{"usage":%b}}',
+    b'{"text":"%b \\"usage","usage":%b}',
+    b'{"text":"%b","usage":%b,"last":"usage"}',
+    b'{"text":"%b","usage":%b,"last":{"usage":1}}',
+    b'{"text":"%b","usage" : %b, "last":"\\"usage"}',
+    b'{"text":"%b","usages":%b}',
+    b'["%b",{"usage":%b}]',
+]
+WITHIN = st.builds(
+    lambda form, used, text: form % ((used, text) if form.startswith(b'{"usage') else (text, used)),
+    st.sampled_from(AROUND),
+    USED,
+    st.sampled_from([b"short", LONG]),
+)
+
+
+@given(WITHIN)
+def test_tokens_are_found_from_the_end_where_reading_all_of_it_finds_them(body):
+    assert openai.usage("chat", msgspec.Raw(body)) == openai.usage("chat", body)
+
+
+@given(st.lists(WITHIN, max_size=5))
+def test_the_tokens_of_many_answers_are_those_of_each(bodies):
+    assert openai.usages("chat", [msgspec.Raw(body) for body in bodies]) == [
+        openai.usage("chat", body) for body in bodies
+    ]

@@ -1,8 +1,10 @@
 """Rows on disk that are not what was written there are told, and never taken for others."""
 
+import msgspec
 import pytest
 
-from asyncbatch.engine.frames import read_at
+from asyncbatch.engine.frames import LENGTH, Stored, frames_in, read_at
+from asyncbatch.enums import ResultStatus
 from asyncbatch.exceptions import JournalError
 from asyncbatch.spool import SpoolSpace
 from asyncbatch.testing.runtime import virtual_runtime
@@ -25,3 +27,13 @@ def test_a_frame_that_is_cut_or_is_none_is_damage(data, words):
         read_at(reader, 0)
 
     assert caught.value.code == "ledger.damaged"
+
+
+def test_damaged_frames_among_others_are_an_error_that_says_so():
+    whole = msgspec.msgpack.encode(Stored(0, "a", ResultStatus.SUCCEEDED))
+    data = b"".join(LENGTH.pack(len(frame)) + frame for frame in (whole, b"\x93\x00\x01\x02"))
+    frames = frames_in(data)
+
+    assert next(frames)[2].request_id == "a"
+    with pytest.raises(JournalError, match="damaged"):
+        next(frames)

@@ -35,7 +35,7 @@ def row(
 
 
 def add(ledger: Ledger, ids: list[str], *rows: ProviderResultRow) -> list[str]:
-    return ledger.add(rows, lambda row: wire(len(ids), row.request_id), ids)
+    return ledger.add(rows, lambda rows: [wire(len(ids), row.request_id) for row in rows], ids)
 
 
 def missing(position: int, request_id: str) -> ProviderResultRow:

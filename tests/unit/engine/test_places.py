@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from asyncbatch.codec.requests import mint_id
 from asyncbatch.dto import PreparedSubmission, ProviderResultRow
-from asyncbatch.engine.places import place_of, place_of_row, places_of
+from asyncbatch.engine.places import all_places_of, place_of, place_of_row, places_of
 from asyncbatch.enums import BatchMode, ResultStatus
 
 SUBMISSION = PreparedSubmission(
@@ -121,3 +121,23 @@ class TestALaterRound:
     def test_the_first_round_sends_all(self):
         assert self.place(None, f"8f3a-{mint_id(4)}") == 4
         assert self.place(None, position=1, positions=10) == 1
+
+
+OURS = st.integers(0, 40).map(lambda number: f"8f3a-{mint_id(number)}")
+THEIRS = st.sampled_from(
+    ["", "8f3a-", "ffff-0000012", "8f3a-mine", "8f3a-\u0663", "8f3a-" + "9" * 5000, "0000012", "8f3a-12"]
+)
+
+
+@given(
+    st.lists(OURS, max_size=12) | st.lists(OURS | THEIRS, max_size=12),
+    st.sampled_from([{}, {"first_row": 5}, {"refused_rows": (2, 7)}, {"wire_prefix": None}]),
+    st.none() | st.sets(st.integers(0, 29), min_size=1).map(sorted),
+)
+def test_the_positions_of_many_rows_are_those_of_each(wire_ids, changes, sent):
+    whole = SUBMISSION.replace(**{"wire_prefix": "8f3a-", "request_count": 30} | changes)
+    ids = [f"8f3a-{mint_id(number)}" for number in range(30)]
+    rows = [ProviderResultRow(request_id=wire_id, status=ResultStatus.SUCCEEDED) for wire_id in wire_ids]
+    place = places_of(whole, ids, sent)
+
+    assert list(all_places_of(whole, ids, sent)(rows)) == [place(row) for row in rows]

@@ -82,3 +82,32 @@ def test_a_cut_is_made_only_where_the_next_row_would_not_fit(limits, rows):
         inputs = sum(inputs for _, inputs in with_next)
         too_many = len(with_next) > limits.rows or (limits.inputs is not None and inputs > limits.inputs)
         assert too_many or sum(size for size, _ in with_next) > limits.file_bytes
+
+
+@given(
+    st.builds(
+        ChunkLimits,
+        rows=st.none() | st.integers(1, 9),
+        file_bytes=st.none() | st.integers(10, 60),
+        inputs=st.none() | st.integers(1, 9),
+    ),
+    st.lists(st.lists(st.integers(1, 10), min_size=1, max_size=5), max_size=12),
+)
+def test_rows_that_are_added_together_are_cut_as_if_each_had_been_added_alone(limits, runs):
+    alone, together = Chunker(limits), Chunker(limits)
+
+    for run in runs:
+        for size in run:
+            alone.add(size)
+        if not together.add_run(len(run), sum(run)):
+            for size in run:
+                together.add(size)
+
+    assert together.end() == alone.end()
+
+
+def test_rows_that_do_not_all_fit_into_the_open_chunk_are_not_added_together():
+    chunker = Chunker(ChunkLimits(rows=3, file_bytes=None))
+
+    assert [chunker.add_run(2, 10), chunker.add_run(2, 10), chunker.add_run(1, 5)] == [True, False, True]
+    assert chunker.end() == (Chunk(first_row=0, rows=3, offset=0, size=15),)

@@ -69,3 +69,15 @@ def test_a_million_ids_take_at_most_16_bytes_each():
     assert seen.memory_bytes <= 16 * 1_000_000
     assert seen.add("row-999999")
     assert not seen.add("row-1000000")
+
+
+@given(st.lists(IDS, max_size=8))
+def test_ids_that_are_added_together_are_all_new_or_leave_nothing_behind(runs):
+    seen, known = SeenIds(b"key"), set[str]()
+
+    for run in runs:
+        is_new = len(set(run)) == len(run) and known.isdisjoint(run)
+        assert seen.add_all(run) is is_new
+        known |= set(run) if is_new else set()
+        assert len(seen) == len(known)
+    assert [request_id for request_id in known if not seen.add(request_id)] == []

@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asyncbatch.codec.formats import format_of
-from asyncbatch.codec.formats.openai import count_inputs
+from asyncbatch.codec.formats import Wish, format_of
+from asyncbatch.codec.formats.openai import count_inputs, encode_usual
 from asyncbatch.codec.requests import Request, RowFault
 from asyncbatch.codec.rows import RowRules, encode_row
+from asyncbatch.codec.unsupported import Unsupported
 from asyncbatch.enums import BatchMode
 from asyncbatch.exceptions import ConfigError
 from asyncbatch.providers._shapes.openai import encode_line
@@ -273,3 +274,82 @@ def test_a_format_that_nobody_makes_is_a_mistake_of_the_catalog(name):
 def test_a_response_format_that_is_no_type_of_an_object_says_so(wanted):
     with pytest.raises(RowFault, match="response_format"):
         encode({**CHAT, "response_format": wanted})
+
+
+# Many bodies at once
+
+
+def many(bodies, kind="chat", mode=None):
+    unsupported = Unsupported("OpenAI")
+    wish = Wish(kind=kind, mode=mode or MODES.get(kind, BatchMode.CUSTOM), model="m", unsupported=unsupported)
+    return encode_usual(bodies, wish)
+
+
+@pytest.mark.parametrize(
+    ("kind", "bodies"),
+    [
+        ("chat", [CHAT, {**CHAT, "max_tokens": 3}]),
+        ("chat", [{"model": "m", **CHAT, "metadata": {"a": "b"}}]),
+        ("completion", [{"prompt": "a", "n": 1}, {"prompt": "b"}]),
+        ("embedding", [{"input": "a"}]),
+    ],
+)
+def test_bodies_as_most_are_get_the_model_and_stay_as_they_were(kind, bodies):
+    before = json.dumps(bodies)
+
+    filled = many(bodies, kind)
+
+    assert filled is not None
+    assert [list(body.items()) for body in filled.bodies] == [
+        list(({**body} | {"model": "m"}).items()) for body in bodies
+    ]
+    assert json.dumps(bodies) == before
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"messages": []},
+        {"messages": "hi"},
+        {"messages": ["hi"]},
+        {"messages": [{"role": "user"}]},
+        {"messages": [{"role": "user", "content": [{"type": "text", "text": "hi"}]}]},
+        {"messages": [{"role": "user", "content": "hi", "cache_control": None}]},
+        {"messages": [{"role": "user", "content": "hi", 7: "x"}]},
+        {"prompt": "hi"},
+        {**CHAT, "model": "other"},
+        {**CHAT, "model": ["m"]},
+        {**CHAT, "model": None},
+        *(
+            {**CHAT, name: None}
+            for name in ("stream", "extra_body", "tools", "top_k", "response_format", "cache_control")
+        ),
+        {**CHAT, 7: "x"},
+    ],
+)
+def test_one_body_that_may_be_another_leaves_all_to_be_looked_at(odd):
+    usual = {"model": "m", **CHAT} if "model" in odd else CHAT
+
+    assert many([usual]) is not None
+    assert many([usual, odd, usual]) is None
+
+
+@pytest.mark.parametrize(
+    ("bodies", "kind", "mode"),
+    [
+        ([{"prompt": ["a"]}], "completion", None),
+        ([{"input": ""}], "embedding", None),
+        ([{"input": "a"}], "responses", BatchMode.CUSTOM),
+        ([CHAT], "chat", BatchMode.CUSTOM),
+        ([{"input": "a"}], "responses", BatchMode.CHAT),
+    ],
+)
+def test_of_other_kinds_each_body_is_looked_at(bodies, kind, mode):
+    assert many(bodies, kind, mode) is None
+
+
+def test_what_is_not_known_to_be_json_is_said():
+    filled = many([{**CHAT, "metadata": {"a": 1}, "seed": 7}])
+
+    assert filled is not None
+    assert sorted(map(str, filled.values)) == ["7", "Say hi", "user", "{'a': 1}"]
