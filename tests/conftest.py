@@ -3,6 +3,7 @@
 Warnings are errors (`pyproject.toml`): a connection left open or a coroutine never awaited fails the test that did it.
 """
 
+import faulthandler
 import inspect
 import ipaddress
 import os
@@ -32,7 +33,7 @@ for name in list(os.environ):
 HEAVY = {
     *("architecture", "docs", "typing"),  # look at the source tree
     *("cli", "integrations", "webhooks/test_tokens.py"),  # need what the package only offers
-    *("cancel", "conformance", "emulator", "journal", "kill", "providers", "simulation"),  # take long
+    *("cancel", "conformance", "emulator", "journal", "kill", "providers", "simulation", "soak"),  # take long
 }
 """What is not in the fast tier, `-m "not heavy"`, which runs on several Pythons and on the wheel alone (tests/tiers.py)."""
 
@@ -43,6 +44,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         place = item.path.relative_to(here)
         if not HEAVY.isdisjoint((place.parts[0], place.as_posix())):
             item.add_marker("heavy")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Whoever was granted more time than others is not ended by the guard behind the usual timeout."""
+    if item.get_closest_marker("timeout") is not None:
+        faulthandler.cancel_dump_traceback_later()
 
 
 def _stay_on_loopback(event: str, args: tuple[Any, ...]) -> None:
