@@ -87,19 +87,33 @@ async def to_its_end(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
     return task.result()
 
 
-async def _outlast(task: asyncio.Task[Any]) -> asyncio.CancelledError | None:
+_LONG_S = 30.0
+"""Leaving takes as long as creates are given to settle; whoever waits longer is told for what."""
+
+
+async def _outlast(task: asyncio.Task[Any], *, told_s: float | None = None) -> asyncio.CancelledError | None:
     """Wait until a task has ended, whatever cancels us meanwhile, and give the cancellation.
 
     A shield holds against anyio's scopes, not against `Task.cancel()`, which would break the very thing that we wait for.
+    Each `told_s` seconds, a warning says what has not ended: a disk that does not answer, code that does not let itself be
+    cancelled. Neither can be left behind.
     """
     cancelled: asyncio.CancelledError | None = None
     with anyio.CancelScope(shield=True):
         while not task.done():
-            try:
-                await asyncio.wait((task,))  # unlike `await task`, it leaves the task alone when we are cancelled
+            try:  # unlike `await task`, it leaves the task alone when we are cancelled
+                done, _ = await asyncio.wait((task,), timeout=told_s)
+                if not done:
+                    _log.warning("%s takes long; still at work: %s", task.get_name(), ", ".join(_at_work(task)))
             except asyncio.CancelledError as error:
                 cancelled = error
     return cancelled
+
+
+def _at_work(task: asyncio.Task[Any]) -> list[str]:
+    """Name our tasks on this loop, besides the one that waits for the others."""
+    names = (other.get_name() for other in asyncio.all_tasks() if other is not task)
+    return sorted(name for name in names if name.startswith("asyncbatch"))
 
 
 def _anchored_clock() -> Callable[[], float]:
@@ -232,7 +246,7 @@ async def finish(*steps: Callable[[], Awaitable[object]]) -> None:
     """
     failures: list[BaseException] = []
     task = asyncio.create_task(_each(steps, failures), name="asyncbatch clean-up")
-    cancelled = await _outlast(task)
+    cancelled = await _outlast(task, told_s=_LONG_S)
     if task.cancelled():  # a loop that ends cancels every task, ours too
         cancelled = cancelled or asyncio.CancelledError()
     raised = cancelled or next(iter(failures), None)
@@ -298,7 +312,7 @@ class Owner:
     async def stop(self) -> None:
         """Cancel the children and wait until each has cleaned up, whatever cancels the caller meanwhile."""
         self._stopping.set()
-        cancelled = await _outlast(self._task) if self._task is not None else None
+        cancelled = await _outlast(self._task, told_s=_LONG_S) if self._task is not None else None
         if cancelled is not None:
             raise cancelled
 
