@@ -183,7 +183,8 @@ class BatchClient(LoopBound):
     async def aclose(self) -> None:
         """Stop: creates and deletions under way get some seconds to end, batches go on at the provider. Harmless when repeated.
 
-        What was accepted and not yet sent is not sent any more, and is named in a warning: `await job.submitted()` first.
+        What was accepted and not yet sent is not sent any more, and is named in a warning: `await job.submitted()` first. A disk
+        that does not answer is waited for, and so is code that swallows its cancellation; a warning says for what.
         """
         self._is_spent = True
         self.release()
