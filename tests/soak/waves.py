@@ -23,6 +23,7 @@ from asyncbatch.emulator import Emulator, faults
 from asyncbatch.emulator.history import paid_twice
 from asyncbatch.runtime import Runtime
 from tests.simulation.process import START
+from tests.soak.stock import own_objects
 
 SPEED = 3600.0
 """Emulated seconds in one of ours: a day passes in less than half a minute."""
@@ -153,7 +154,7 @@ class Waves:
             blocks=sys.getallocatedblocks(),
             files=files,
             rows=dict(_rows(self.place / "state")),
-            own=Counter(_own()),
+            own=Counter(own_objects()),
         )
 
 
@@ -165,11 +166,3 @@ def _rows(state: Path) -> Iterator[tuple[str, int]]:
     with closing(sqlite3.connect(state / "journal.sqlite3")) as journal:
         for (table,) in journal.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
             yield table, journal.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
-
-
-def _own() -> Iterator[str]:
-    for thing in gc.get_objects():
-        kind = type(thing)
-        module = str(kind.__module__)
-        if module.startswith("asyncbatch.") and not module.startswith("asyncbatch.emulator."):
-            yield f"{module}.{kind.__qualname__}"
