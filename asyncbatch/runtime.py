@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from types import TracebackType
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, Protocol, Self, TypeVar, cast
 
 import anyio
 import anyio.lowlevel
@@ -273,9 +273,10 @@ async def _each(steps: Sequence[Callable[[], Awaitable[object]]], failures: list
 
 def _ends_program(error: BaseException) -> bool:
     """Whether it is nothing but Ctrl-C or `sys.exit`, which the event loop raises out of itself, whoever else sees it."""
+    ends = (KeyboardInterrupt, SystemExit)
     if isinstance(error, BaseExceptionGroup):
-        return all(_ends_program(part) for part in error.exceptions)
-    return isinstance(error, KeyboardInterrupt | SystemExit)
+        return cast("BaseExceptionGroup[BaseException]", error).split(ends)[1] is None
+    return isinstance(error, ends)
 
 
 _owners: set[asyncio.Task[None]] = set()
