@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import threading
+import warnings
 
 import anyio
 
@@ -84,6 +85,7 @@ async def forks():
     async with a_client() as client, BatchPoller() as poller:
         job = await client.submit([STALL], model=CHAT)
         await job.submitted()
+        warnings.simplefilter("ignore", DeprecationWarning)  # of newer Pythons, which warn of forks beside threads
         child = os.fork()
         if not child:
             await in_the_child(client, poller)
