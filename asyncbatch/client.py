@@ -151,9 +151,10 @@ class BatchClient(LoopBound):
         await self._journal.open()
         await self._scope.__aenter__()
         await self._webhooks.open(self.catalog)
-        self._owner = Owner("asyncbatch client", self._fail_all)
+        self._owner = Owner("asyncbatch client", self._fail_all, self._torn_down)
         await self._owner.start()
         self._poller = BatchPoller(self._polling, runtime=self._runtime)
+        self._poller.is_part = True
         await self._poller.__aenter__()
         tools = Tools(
             journal=self._journal,
@@ -185,16 +186,27 @@ class BatchClient(LoopBound):
         """Stop: creates and deletions under way get some seconds to end, batches go on at the provider. Harmless when repeated.
 
         What was accepted and not yet sent is not sent any more, and is named in a warning: `await job.submitted()` first.
+        A disk that does not answer is waited for, and so is code that swallows its cancellation; a warning says for what.
         """
         self._is_spent = True
         self.release()
         self._fail_all(None)
         self._grace.hurry(self._recovery.settle_s)
-        owner, poller = self._owner, self._poller
+        owner = self._owner
         steps = [owner.stop] if owner is not None else []
-        steps += [poller.aclose] if poller is not None else []
-        await finish(*steps, self._scope.aclose, self._journal.close)
+        await finish(*steps, *self._last_steps())
         self._owner = self._poller = None
+
+    def _last_steps(self) -> list[Callable[[], Awaitable[object]]]:
+        poller = self._poller
+        return [*([poller.aclose] if poller is not None else []), self._scope.aclose, self._journal.close]
+
+    async def _torn_down(self) -> None:
+        """Close what is open, in the last moment of an event loop that ends while the client is: nobody will leave it."""
+        if not self._is_spent:
+            self._is_spent = True
+            self.release()
+            await finish(*self._last_steps())
 
     def events(self) -> EventReader:
         """Give what happens to all jobs from now on, event by event: `async for event in client.events()`.

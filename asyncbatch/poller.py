@@ -51,6 +51,8 @@ class BatchPoller(LoopBound):
         self._tidy_at = _TIDY
         self._owner: Owner | None = None
         self._past = PollCounts()
+        self.is_part = False
+        """Whether it is part of a client, which says what happens to both."""
         self.feed = Feed()
         """Where events are told; a client tells its own there too."""
 
@@ -58,7 +60,7 @@ class BatchPoller(LoopBound):
         if self._owner is not None:
             raise ScopeError("this poller is open already", code="scope.open", hint="open another one: BatchPoller()")
         self.bind()
-        self._owner = Owner("asyncbatch poller", self._crashed)
+        self._owner = Owner("asyncbatch poller", self._crashed, is_part=self.is_part)
         try:
             await self._owner.start()
         except BaseException:  # who is cancelled on the way in never gets to leave it

@@ -7,13 +7,14 @@ them it gets as one object, `Runtime`, so that a test can hand in another one an
 import asyncio
 import functools
 import logging
+import os
 import random
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from types import TracebackType
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, Protocol, Self, TypeVar, cast
 
 import anyio
 import anyio.lowlevel
@@ -87,19 +88,33 @@ async def to_its_end(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
     return task.result()
 
 
-async def _outlast(task: asyncio.Task[Any]) -> asyncio.CancelledError | None:
+_LONG_S = 30.0
+"""Leaving takes as long as creates are given to settle; whoever waits longer is told for what."""
+
+
+async def _outlast(task: asyncio.Task[Any], *, told_s: float | None = None) -> asyncio.CancelledError | None:
     """Wait until a task has ended, whatever cancels us meanwhile, and give the cancellation.
 
     A shield holds against anyio's scopes, not against `Task.cancel()`, which would break the very thing that we wait for.
+    Each `told_s` seconds, a warning says what has not ended: a disk that does not answer, code that does not let itself be
+    cancelled. Neither can be left behind.
     """
     cancelled: asyncio.CancelledError | None = None
     with anyio.CancelScope(shield=True):
         while not task.done():
-            try:
-                await asyncio.wait((task,))  # unlike `await task`, it leaves the task alone when we are cancelled
+            try:  # unlike `await task`, it leaves the task alone when we are cancelled
+                done, _ = await asyncio.wait((task,), timeout=told_s)
+                if not done:
+                    _log.warning("%s takes long; still at work: %s", task.get_name(), ", ".join(_at_work(task)))
             except asyncio.CancelledError as error:
                 cancelled = error
     return cancelled
+
+
+def _at_work(task: asyncio.Task[Any]) -> list[str]:
+    """Name our tasks on this loop, besides the one that waits for the others."""
+    names = (other.get_name() for other in asyncio.all_tasks() if other is not task)
+    return sorted(name for name in names if name.startswith("asyncbatch"))
 
 
 def _anchored_clock() -> Callable[[], float]:
@@ -201,14 +216,16 @@ class Signal:
 
 
 class LoopBound:
-    """Remember the event loop that something was opened on, and refuse every other one in clear words."""
+    """Remember the event loop that something was opened on, and refuse every other one, and a fork's, in clear words."""
 
     def __init__(self, what: str) -> None:
         self._what = what
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._pid = 0
 
     def bind(self) -> None:
         self._loop = asyncio.get_running_loop()
+        self._pid = os.getpid()
 
     def release(self) -> None:
         self._loop = None
@@ -218,9 +235,12 @@ class LoopBound:
         return self._loop is not None
 
     def check(self, hint: str) -> None:
-        """Raise `ScopeError` unless we are open, and on this loop."""
+        """Raise `ScopeError` unless we are open, in this process, and on this loop."""
         if self._loop is None:
             raise ScopeError(f"{self._what} is not open", code="scope.closed", hint=hint)
+        if self._pid != os.getpid():  # its threads are not here, and its connections are the other process's
+            message = f"{self._what} was opened before a fork, and belongs to the parent process"
+            raise ScopeError(message, code="scope.forked", hint="open one in each process, after the fork")
         if self._loop is not asyncio.get_running_loop():
             message = f"{self._what} was opened on another event loop than the one that uses it now"
             raise ScopeError(message, code="scope.other_loop", hint="open one for each event loop")
@@ -234,7 +254,7 @@ async def finish(*steps: Callable[[], Awaitable[object]]) -> None:
     """
     failures: list[BaseException] = []
     task = asyncio.create_task(_each(steps, failures), name="asyncbatch clean-up")
-    cancelled = await _outlast(task)
+    cancelled = await _outlast(task, told_s=_LONG_S)
     if task.cancelled():  # a loop that ends cancels every task, ours too
         cancelled = cancelled or asyncio.CancelledError()
     raised = cancelled or next(iter(failures), None)
@@ -253,6 +273,14 @@ async def _each(steps: Sequence[Callable[[], Awaitable[object]]], failures: list
             failures.append(error)
 
 
+def _ends_program(error: BaseException) -> bool:
+    """Whether it is nothing but Ctrl-C or `sys.exit`, which the event loop raises out of itself, whoever else sees it."""
+    ends = (KeyboardInterrupt, SystemExit)
+    if isinstance(error, BaseExceptionGroup):
+        return cast("BaseExceptionGroup[BaseException]", error).split(ends)[1] is None
+    return isinstance(error, ends)
+
+
 _owners: set[asyncio.Task[None]] = set()
 """Owner tasks still winding down: the loop itself keeps only weak references to its tasks."""
 
@@ -263,12 +291,22 @@ class Owner:
     A task group or cancel scope held open across a user's block must be left in the task that entered it, which a fixture,
     a split start-up and shutdown hook or an exit stack does not do; and a crash of our child would cancel the user's own
     task. So the group lives in a task of its own: `start` makes it, `spawn` adds children, `stop` asks it to end and waits.
-    A child that crashes ends the others; `on_crash` then hears why, and the user's task is left alone.
+    A child that crashes ends the others; `on_crash` then hears why, and the user's task is left alone. Where the event loop
+    ends first, `on_torn_down` may still close what is open.
     """
 
-    def __init__(self, name: str, on_crash: Callable[[BaseException], None]) -> None:
+    def __init__(
+        self,
+        name: str,
+        on_crash: Callable[[BaseException], None],
+        on_torn_down: Callable[[], Awaitable[None]] | None = None,
+        *,
+        is_part: bool = False,
+    ) -> None:
         self._name = name
+        self._level = logging.DEBUG if is_part else logging.WARNING  # whoever has the whole says it
         self._on_crash = on_crash
+        self._on_torn_down = on_torn_down
         self._group: anyio.abc.TaskGroup | None = None
         self._task: asyncio.Task[None] | None = None
         self._ready = anyio.Event()
@@ -300,7 +338,7 @@ class Owner:
     async def stop(self) -> None:
         """Cancel the children and wait until each has cleaned up, whatever cancels the caller meanwhile."""
         self._stopping.set()
-        cancelled = await _outlast(self._task) if self._task is not None else None
+        cancelled = await _outlast(self._task, told_s=_LONG_S) if self._task is not None else None
         if cancelled is not None:
             raise cancelled
 
@@ -311,16 +349,19 @@ class Owner:
                 self._ready.set()
                 await self._stopping.wait()
                 group.cancel_scope.cancel()
-        except BaseException as error:
-            if isinstance(error, asyncio.CancelledError):
-                _log.warning(
-                    "%s: its event loop ended while it was open; leave it before, with `async with`", self._name
-                )
-            else:
-                _log.error("%s: a task of it crashed, and ended the others", self._name, exc_info=error)
+        except asyncio.CancelledError as error:
+            message = "%s: its event loop ended while it was open; leave it before, with `async with`"
+            _log.log(self._level, message, self._name)
             self._on_crash(error)
-            if not isinstance(error, Exception):
-                raise
+            if self._on_torn_down is not None:
+                await self._on_torn_down()
+            raise
+        except BaseException as error:
+            self._on_crash(error)
+            if not _ends_program(error):  # of that, the loop has told everybody
+                _log.error("%s: a task of it crashed, and ended the others", self._name, exc_info=error)
+                if not isinstance(error, Exception):
+                    raise
         finally:
             self._stopping.set()
             self._ready.set()

@@ -3,6 +3,8 @@
 Warnings are errors (`pyproject.toml`): a connection left open or a coroutine never awaited fails the test that did it.
 """
 
+import asyncio
+import faulthandler
 import inspect
 import ipaddress
 import os
@@ -29,10 +31,13 @@ for name in list(os.environ):
         del os.environ[name]
 
 
+IN_TIME = 0.8
+"""Of a test's timeout, after which a coroutine is cancelled: the rest is for leaving what it has entered."""
+
 HEAVY = {
     *("architecture", "docs", "typing"),  # look at the source tree
     *("cli", "integrations", "webhooks/test_tokens.py"),  # need what the package only offers
-    *("cancel", "conformance", "emulator", "journal", "kill", "providers", "simulation"),  # take long
+    *("cancel", "conformance", "emulator", "journal", "kill", "providers", "simulation", "soak"),  # take long
 }
 """What is not in the fast tier, `-m "not heavy"`, which runs on several Pythons and on the wheel alone (tests/tiers.py)."""
 
@@ -43,6 +48,42 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         place = item.path.relative_to(here)
         if not HEAVY.isdisjoint((place.parts[0], place.as_posix())):
             item.add_marker("heavy")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Let a coroutine end in time, and grant those with a timeout of their own more of it than others.
+
+    The plugin's signal strikes wherever the loop just is: in some other task, which takes it for its own failure, and the test
+    waits on for ever.
+    """
+    marker = item.get_closest_marker("timeout")
+    if marker is not None:
+        faulthandler.cancel_dump_traceback_later()
+    if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.obj):
+        timeout_s = float(marker.args[0] if marker is not None else item.config.getini("timeout"))
+        item.obj = _in_time(item.obj, timeout_s * IN_TIME)
+
+
+def _in_time(test: Any, limit_s: float) -> Any:
+    """Cancel a test that waits for too long, from inside of its loop: it fails where it waits, and leaves what it entered."""
+
+    async def limited(**given: Any) -> None:
+        task, is_late = asyncio.current_task(), []
+
+        def end() -> None:
+            is_late.append(task.cancel() if task is not None else False)
+
+        handle = asyncio.get_running_loop().call_later(limit_s, end)
+        try:
+            await test(**given)
+        except asyncio.CancelledError as error:
+            if not is_late:
+                raise
+            raise TimeoutError(f"not done after {limit_s:.0f} s") from error
+        finally:
+            handle.cancel()
+
+    return limited
 
 
 def _stay_on_loopback(event: str, args: tuple[Any, ...]) -> None:

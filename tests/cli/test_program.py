@@ -319,9 +319,11 @@ def live_server():
     with ThreadingHTTPServer(("127.0.0.1", 0), Chat) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
-        yield f"http://127.0.0.1:{server.server_port}/v1", calls
-        server.shutdown()
-        thread.join()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/v1", calls
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def run_one_row(base_url):

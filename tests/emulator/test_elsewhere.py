@@ -318,10 +318,12 @@ def test_it_ends_while_a_function_is_still_at_it(time):
         await api.start([chat_row("a")])
         await api.session.close()
 
-    with Emulator(clock=time, answer=answer) as emulator:
-        asyncio.run(start(emulator))
-        begun.wait()
-    gate.set()
+    try:
+        with Emulator(clock=time, answer=answer) as emulator:
+            asyncio.run(start(emulator))
+            assert begun.wait(60)
+    finally:
+        gate.set()
 
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("asyncbatch-emulator")]
 

@@ -232,10 +232,12 @@ async def test_work_that_is_under_way_ends_with_a_reset(api, emulator, time, ste
     batch = await api.start(ROWS)
     time.now += 600
     async with asyncio.TaskGroup() as group:
-        poll = group.create_task(api.call("GET", f"/batches/{batch['id']}"))
-        await asyncio.to_thread(begun.wait)
-        await asyncio.to_thread(emulator.reset)
-        gate.set()
+        try:
+            poll = group.create_task(api.call("GET", f"/batches/{batch['id']}"))
+            assert await asyncio.to_thread(begun.wait, 60)
+            await asyncio.to_thread(emulator.reset)
+        finally:
+            gate.set()
 
     assert poll.result()[0] in {200, 404}  # it came before the reset, or after
     assert (await api.get("/batches"))["data"] == []

@@ -8,6 +8,7 @@ import pytest
 
 from asyncbatch import BatchClient, ClientClosedError, ConfigError, ResultStatus, ScopeError
 from asyncbatch.emulator import faults
+from tests.engine.waiting import until
 
 CHAT = "openai/gpt-4.1-mini"
 
@@ -115,3 +116,44 @@ async def test_an_error_that_many_wait_for_does_not_grow(client, emulator):
             await job.wait()
 
     assert len(caught.traceback) < 10
+
+
+async def test_whoever_waits_long_for_the_end_is_told_for_what(emulator, runtime, caplog, monkeypatch):
+    """Code that does not let itself be cancelled, like a disk that does not answer, is waited for, and is named."""
+    monkeypatch.setattr("asyncbatch.runtime._LONG_S", 0.05)
+    is_called, may_end = anyio.Event(), anyio.Event()
+
+    async def stubborn(job):
+        is_called.set()
+        with anyio.CancelScope(shield=True):
+            await may_end.wait()
+
+    async def let_it_end():
+        await until(lambda: "takes long" in caplog.text)
+        may_end.set()
+
+    async with anyio.create_task_group() as group:
+        async with BatchClient(runtime=runtime) as client:
+            client.on("job_ended", stubborn)
+            job = await client.submit(["a"], model=CHAT)
+            await is_called.wait()
+            group.start_soon(let_it_end)
+
+    assert f"asyncbatch clean-up takes long; still at work: asyncbatch client, asyncbatch end of job {job.id[:8]}" in (
+        caplog.text
+    )
+
+
+async def test_leaving_does_not_wait_for_a_handler_that_lets_itself_be_cancelled(emulator, runtime, caplog):
+    is_called = anyio.Event()
+
+    async def endless(job):
+        is_called.set()
+        await anyio.sleep_forever()
+
+    async with BatchClient(runtime=runtime) as client:
+        client.on("job_ended", endless)
+        await client.submit(["a"], model=CHAT)
+        await is_called.wait()
+
+    assert "takes long" not in caplog.text

@@ -469,9 +469,11 @@ def test_a_body_is_read_by_one_thread_while_another_writes_on(tmp_path):
     written = threading.Event()
 
     def write():
-        for _ in range(3000):
-            file.append(b"y" * 100)
-        written.set()
+        try:
+            for _ in range(3000):
+                file.append(b"y" * 100)
+        finally:
+            written.set()
 
     writer = threading.Thread(target=write)
     writer.start()

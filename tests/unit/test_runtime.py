@@ -98,14 +98,16 @@ async def test_one_account_leaves_a_thread_to_the_others_who_take_turns_with_it(
         done.append(account)
 
     async with anyio.create_task_group() as group:
-        for _ in range(OFFLOAD_THREADS):
-            group.start_soon(work, "flood", let_go.wait)
-        for _ in range(50):
-            group.start_soon(work, "flood", int)
-        await anyio.lowlevel.checkpoint()
-        for _ in range(3):
-            await work("quick", int)
-        let_go.set()
+        try:
+            for _ in range(OFFLOAD_THREADS):
+                group.start_soon(work, "flood", let_go.wait)
+            for _ in range(50):
+                group.start_soon(work, "flood", int)
+            await anyio.lowlevel.checkpoint()
+            for _ in range(3):
+                await work("quick", int)
+        finally:  # the group waits for its threads, whatever becomes of the test
+            let_go.set()
 
     assert done[:3] == ["quick"] * 3
     assert len(done) == 3 + OFFLOAD_THREADS + 50

@@ -36,6 +36,7 @@ from asyncbatch.journal import (
 )
 from asyncbatch.journal.sqlite import SqliteJournal
 from asyncbatch.runtime import Runtime
+from tests.engine.waiting import until
 from tests.journal.journals import PARTS, folded, job, life, opened, tables
 
 
@@ -1183,8 +1184,7 @@ async def test_while_somebody_prepares_the_journal_others_wait(state, monkeypatc
     monkeypatch.setattr(_locks, "_flock", counted(_locks._flock, looks))
     waiting = SqliteJournal(state, Runtime())
     opening = asyncio.ensure_future(waiting.open())
-    while not looks.is_set():
-        await asyncio.sleep(0)
+    await until(lambda: looks.is_set() or opening.done())
     assert not opening.done()
     preparing.close()
     preparing.close()
