@@ -15,6 +15,7 @@ import msgspec
 
 from asyncbatch.exceptions import ConfigError
 from asyncbatch.planning.webhooks import TOLERANCE_S, Refusal, header
+from asyncbatch.secrecy import Secret
 
 _TOKEN = re.compile(
     r"([A-Za-z0-9_-]{1,2000})\.([A-Za-z0-9_-]{1,8000})\.([A-Za-z0-9_-]{0,2000})"
@@ -58,7 +59,7 @@ def read_token(headers: Mapping[str, str]) -> Token | Refusal | None:
         return Refusal(status=401, reason=f"its token is not signed by {_ONLY}")
     if not isinstance(kid, str) or not _KID.fullmatch(kid):
         return Refusal(status=401, reason="its token does not say by which key it is signed")
-    return Token(text=text, kid=kid, replay_id=f"jwt_{hashlib.sha256(text.encode()).hexdigest()}")
+    return Token(text=Secret(text), kid=kid, replay_id=f"jwt_{hashlib.sha256(text.encode()).hexdigest()}")
 
 
 def check_token(

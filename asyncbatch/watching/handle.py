@@ -11,6 +11,7 @@ from asyncbatch.base_provider import BaseBatchProvider
 from asyncbatch.dto import ProviderResultRow, ProviderStatus
 from asyncbatch.enums import BatchStatus
 from asyncbatch.planning.schedule import PollState
+from asyncbatch.secrecy import OfThisProcess
 
 _log = logging.getLogger("asyncbatch.poller")
 
@@ -19,7 +20,7 @@ def _no_one() -> None:
     """Whoever watches a batch is told once there is somebody."""
 
 
-class BatchHandle:
+class BatchHandle(OfThisProcess):
     """A batch that is watched. `await` it for its last status.
 
     Attributes:
