@@ -87,7 +87,7 @@ def read_at(reader: SpoolReader, offset: int) -> Stored:
 def _decoded(data: bytes) -> Stored:
     try:
         return _DECODER.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise damaged(error) from error
 
 
