@@ -1,6 +1,7 @@
 """How often a property is tried: the same examples in each run of CI, a minute of them, and fresh ones at length.
 
-`python3 dev.py test --long tests/fuzz` tries each of them a hundred times as often, from a new seed. A failure says which:
+`python3 dev.py test --long tests/fuzz` tries each of them a hundred times as often (`FUZZ_TIMES`), from a new seed. A failure
+says which:
 `FUZZ_SEED=… python3 dev.py test --long tests/fuzz -k …` finds it again.
 """
 
@@ -13,7 +14,7 @@ from contextlib import AsyncExitStack
 import pytest
 from hypothesis import HealthCheck, given, seed, settings
 
-LONGER = 100
+LONGER = int(os.environ.get("FUZZ_TIMES", "100"))
 SIZES = ("short", pytest.param("long", marks=[pytest.mark.long, pytest.mark.timeout(3_600)]))
 
 

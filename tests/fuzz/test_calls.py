@@ -115,6 +115,19 @@ def test_a_row_that_is_bent_costs_itself_alone(way, size):
         run(holds, size, OF_ROWS, given)
 
 
+@pytest.mark.parametrize("row", [b"NaN", b"-Infinity", b"True", b"null", b'"x"', b"[]", b"{}", b"9" * 5_000])
+def test_an_odd_value_in_place_of_an_answer_that_a_batch_holds_costs_no_other(row):
+    with World(replay("gemini")) as world:
+        player, calls = world.here
+        (at, _), *others = player.recording.rows
+        player.play(
+            "fetch", {at: with_rows(player.recording.calls["fetch"][at].body, [row, *(other for _, other in others)])}
+        )
+        found = world.run(calls["fetch"]())
+
+    assert len([item for item in found if item.status is not ResultStatus.UNDECODABLE]) == 3
+
+
 def _id_of(row):
     return f'"{row.request_id}"'.encode()
 
