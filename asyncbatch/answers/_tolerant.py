@@ -1,10 +1,13 @@
 """Reads what it can of bytes that others wrote: another shape is nothing to read, never an error."""
 
-from typing import TypeVar
+from typing import Annotated, TypeAlias, TypeVar
 
 import msgspec
 
 T = TypeVar("T")
+
+Tokens: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**40)]
+"""A number of tokens of one answer. What is beyond is none, and sums over millions of answers fit where they are kept."""
 
 
 def read(decoder: "msgspec.json.Decoder[T]", body: bytes | msgspec.Raw) -> T | None:

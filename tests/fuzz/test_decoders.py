@@ -130,7 +130,7 @@ def test_a_batch_object_is_read_or_unreadable(name, size):
         assert isinstance(status.provider_batch_id, str)
         assert all(isinstance(place, str) and place for place in status.result_uris)
         for moment in (status.created_at, status.completed_at, status.expires_at, status.results_expire_at):
-            assert moment is None or math.isfinite(moment)
+            assert moment is None or 0 <= moment < 254_000_000_000, "it can be shown"
         msgspec.json.encode(status)  # the journal keeps it
 
     run(holds, size, 250, {"body": bent(samples("poll", "cancel")[name])})
@@ -194,6 +194,37 @@ def test_a_line_is_a_row_whatever_is_in_it(name, size):
         msgspec.msgpack.encode((row.request_id, row.error, row.usage))  # the ledger keeps it
 
     run(holds, size, 400, {"line": bent(rows)})
+
+
+HUGE = b"9" * 400
+STATUSES = {
+    "mistral": b'{"custom_id":"r1","response":{"status_code":%b,"body":{"choices":[]}},"error":null}',
+    "openai": b'{"custom_id":"r1","response":{"status_code":%b,"body":{"choices":[]}},"error":null}',
+}
+
+
+@pytest.mark.parametrize("name", STATUSES)
+@pytest.mark.parametrize("status", [HUGE, b"-1", b"1000"])
+def test_a_row_with_a_status_that_is_none_cannot_be_read_and_keeps_its_id(name, status):
+    row = LINES[name](STATUSES[name] % status, facts=FACTS[name])
+
+    assert (row.status, row.request_id) == (ResultStatus.UNDECODABLE, "r1")
+
+
+@pytest.mark.parametrize("position", [HUGE, b"-1", b"3", b"1.5", b'"0"'])
+def test_a_position_beyond_the_batch_says_nothing(position):
+    line = b'{"position":%b,"response":{"candidates":[]}}' % position
+
+    assert gemini.decode_line(line, format="gemini.generate", facts=FACTS["gemini"], unkeyed=3).metadata == {}
+
+
+@pytest.mark.parametrize("name", ["openai", "mistral"])
+def test_a_moment_that_no_calendar_has_is_none(name):
+    body = samples("poll")[name][0]
+    known = STATUS[name](body, FACTS[name]).created_at
+    status = STATUS[name](body.replace(str(int(known)).encode(), b"1e300"), FACTS[name])
+
+    assert status.created_at is None
 
 
 @pytest.mark.parametrize("name", LINES)

@@ -141,7 +141,7 @@ async def test_no_call_of_a_provider_that_fails_shows_a_secret(name, caplog, mon
     failed = 0
     with warnings.catch_warnings(record=True) as warned:
         for what, fault in ANSWERS.items():
-            found, server = await failures_of(name, fault, 0.05 if what == "silence" else 5.0)
+            found, server = await failures_of(name, fault, 0.1 if what == "silence" else 5.0)
             failed += len(found)
             for call, error in found.items():
                 for text in everything_about(error):

@@ -5,7 +5,7 @@ openapi.yaml (Batch, OpenAIFile, BatchRequestOutput), and the behaviour noted in
 """
 
 from functools import cache
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -13,6 +13,7 @@ from asyncbatch import answers
 from asyncbatch.catalog import ProviderFacts
 from asyncbatch.codec.lines import salvage_id
 from asyncbatch.codec.options import plan_output_expiry, wire_options
+from asyncbatch.codec.times import decode_time
 from asyncbatch.dto import (
     BatchErrorItem,
     FilePage,
@@ -95,7 +96,7 @@ class _Files(msgspec.Struct, frozen=True):
 
 
 class _Answer(msgspec.Struct, frozen=True):
-    status_code: int = 0
+    status_code: Annotated[int, msgspec.Meta(ge=0, le=999)] = 0
     request_id: str | None = None
     body: msgspec.Raw = msgspec.Raw()
 
@@ -126,7 +127,7 @@ def decode_status(body: bytes | msgspec.Raw, facts: ProviderFacts) -> ProviderSt
     status = facts.normalize_status(batch.status)
     counts = batch.request_counts or _Counts()
     errors = tuple(_error_item(fault) for fault in (batch.errors.data or [] if batch.errors else []))
-    ended = batch.completed_at or batch.failed_at or batch.expired_at or batch.cancelled_at
+    ended = decode_time(batch.completed_at or batch.failed_at or batch.expired_at or batch.cancelled_at)
     return ProviderStatus(
         provider_batch_id=batch.id,
         status=status,
@@ -134,9 +135,9 @@ def decode_status(body: bytes | msgspec.Raw, facts: ProviderFacts) -> ProviderSt
         progress=Progress(total=counts.total or 0, completed=counts.completed or 0, failed=counts.failed or 0),
         error_message=errors[0].message if errors else None,
         errors=errors,
-        created_at=batch.created_at,
+        created_at=decode_time(batch.created_at),
         completed_at=ended,
-        expires_at=batch.expires_at,
+        expires_at=decode_time(batch.expires_at),
         results_expire_at=ended + facts.retention.output_s if ended and facts.retention.output_s else None,
         # An empty id means the same as none.
         result_uris=without_empty((batch.output_file_id, batch.error_file_id)),
@@ -165,8 +166,8 @@ def _remote(file: File) -> RemoteFile:
         ref=file.id,
         name=file.filename or "",
         size=file.bytes,
-        created_at=file.created_at,
-        expires_at=file.expires_at,
+        created_at=decode_time(file.created_at),
+        expires_at=decode_time(file.expires_at),
     )
 
 
