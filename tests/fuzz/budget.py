@@ -26,16 +26,11 @@ def fuzz(examples, **strategies):
         def test(size):
             run(prop, size, examples, strategies)
 
-        return functools.update_wrapper(
-            test, prop, ("__name__", "__qualname__", "__module__", "__doc__"), ()
-        ) and _bare(test)
+        functools.update_wrapper(test, prop, ("__name__", "__qualname__", "__module__", "__doc__"), ())
+        del test.__wrapped__  # pytest would take its arguments for fixtures
+        return test
 
     return make
-
-
-def _bare(test):
-    del test.__wrapped__  # pytest would take its arguments for fixtures
-    return test
 
 
 def run(prop, size, examples, strategies):
