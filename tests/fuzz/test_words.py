@@ -223,7 +223,7 @@ def test_a_download_takes_what_it_proved_or_says_that_it_cannot(heads, pieces, i
         if error is not None:
             continue
         declared = headers.get("Content-Length", "")
-        if declared.isascii() and declared.isdecimal():
+        if declared.isascii() and declared.isdecimal() and len(declared) < 19:
             assert int(declared) == sum(map(len, pieces))
 
 
