@@ -13,9 +13,10 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from asyncbatch.catalog import Hidden, ProviderFacts, ProviderSettings, Secret, WebhookFacts, is_url, mask
+from asyncbatch.catalog import ProviderFacts, ProviderSettings, WebhookFacts, is_url
 from asyncbatch.exceptions import ConfigError, MissingCredentialsError
 from asyncbatch.planning.webhooks import is_secret
+from asyncbatch.secrecy import Hidden, Secret, hide, mask
 from asyncbatch.transport import Origin
 from asyncbatch.transport.addresses import is_loopback
 
@@ -51,13 +52,6 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     origin: Origin
     fingerprint: str
     options: Mapping[str, str] = {}
-
-
-def hide(config: Any) -> Any:
-    """Give the same config, of which tracebacks that print local variables show nothing."""
-    if isinstance(config, Mapping):
-        return Hidden(cast("Mapping[str, Any]", config))
-    return Secret(config) if isinstance(config, str) else config
 
 
 def settings_from_config(config: object, facts: ProviderFacts) -> ProviderSettings:
@@ -179,13 +173,18 @@ async def credentials_of(accounts: Accounts | None, account: str | None, provide
         raise ConfigError(message, code="account.unknown", hint="BatchClient(accounts={name: key})")
     found: Credentials | None = hide(await _look_up(accounts, account))
     if isinstance(found, Mapping) and provider in found:  # a tenant with keys for several providers
-        found = found[provider]
-    config: Mapping[str, Any] | None = hide({"api_key": found} if isinstance(found, str) else found)
-    if not config or not config.get("api_key"):
+        found = hide(found[provider])
+    config: Any = hide({"api_key": found} if isinstance(found, str) else found)
+    if config is not None and not isinstance(config, Mapping):
+        message = f"account {account!r} has credentials of the type {type(config).__name__}"
+        found = config = None  # which a traceback would show
+        raise ConfigError(message, code="account.type", hint="they are a key, or a mapping with an api_key")
+    given = cast("Mapping[str, Any]", config or {})
+    if not given.get("api_key"):
         # The environment's key is somebody else's: it never pays for an account that has none.
         message = f"account {account!r} has no API key for {provider}"
         raise MissingCredentialsError(message, code="auth.missing", hint="give it one in accounts=")
-    return config
+    return given
 
 
 async def _look_up(accounts: Accounts, account: str) -> Credentials | None:
@@ -199,13 +198,14 @@ async def _look_up(accounts: Accounts, account: str) -> Credentials | None:
 
 
 def webhook_secrets(
-    given: object, facts: Mapping[str, WebhookFacts], env: Mapping[str, str] | None = None
+    given: Any, facts: Mapping[str, WebhookFacts], env: Mapping[str, str] | None = None
 ) -> Mapping[str, Sequence[str]]:
     """Give the secrets by provider: those that were given, and of the others those in their variable, with spaces between.
 
     Raises:
         ConfigError: One is no secret, or is of a provider without webhooks; it is not shown.
     """
+    given = hide(given)
     if not isinstance(given, Mapping | None):
         message = f"webhook_secrets is {type(given).__name__}, not a mapping"
         raise ConfigError(message, code="webhook.secrets", hint='webhook_secrets={"provider": "whsec_…"}')

@@ -18,6 +18,7 @@ from asyncbatch.job_results import JobResults
 from asyncbatch.journal import JobRecord, SubmissionRecord, SubmissionState
 from asyncbatch.planning.rounds import among, read_only
 from asyncbatch.planning.tidying import Cleanup, Tidied
+from asyncbatch.secrecy import OfThisProcess
 
 _POLICY = ("retry", "max_attempts", "cleanup")
 
@@ -113,8 +114,10 @@ class JobStatus(msgspec.Struct, frozen=True, kw_only=True):
         return self.outcomes.get(ResultStatus.SUCCEEDED, 0)
 
 
-class Job:
+class Job(OfThisProcess):
     """What was submitted. Any number of handles and consumers may exist; none of them owns the work."""
+
+    ELSEWHERE = "keep its `id`, and ask a client for it where it is needed: `await client.job(id)`"
 
     def __init__(self, run: JobRun, desk: Desk) -> None:
         self._run = run

@@ -9,6 +9,7 @@ from asyncbatch.engine.desk import Desk
 from asyncbatch.engine.order import REJECTS
 from asyncbatch.engine.run import JobRun
 from asyncbatch.exceptions import ConfigError
+from asyncbatch.secrecy import OfThisProcess
 
 PAGE_ROWS = 100
 _PICKED = 256
@@ -16,7 +17,7 @@ _ROOM_BYTES = 16 * 1024 * 1024
 """A page ends early rather than grow beyond this, and some rows."""
 
 
-class JobPage(Awaitable[list[ProviderResultRow]]):
+class JobPage(Awaitable[list[ProviderResultRow]], OfThisProcess):
     """Some rows of a job that are final now: `rows = await page`.
 
     Attributes:

@@ -8,11 +8,12 @@ from asyncbatch.dto import ProviderResultRow
 from asyncbatch.engine.order import REJECTS
 from asyncbatch.engine.run import JobRun
 from asyncbatch.exceptions import ConfigError
+from asyncbatch.secrecy import OfThisProcess
 
 _PICKED = 256
 
 
-class JobResults(AsyncIterable[ProviderResultRow]):
+class JobResults(AsyncIterable[ProviderResultRow], OfThisProcess):
     """The rows of a job: iterate with `async for`, or `await` for a list."""
 
     def __init__(self, run: JobRun, *, is_ordered: bool = False) -> None:

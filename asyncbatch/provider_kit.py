@@ -15,7 +15,7 @@ from uuid import UUID
 import aiohttp
 import msgspec
 
-from asyncbatch.accounts import Account, hide, resolve_account, settings_from_config
+from asyncbatch.accounts import Account, resolve_account, settings_from_config
 from asyncbatch.catalog import Catalog, ProviderFacts, ProviderSettings, load_catalog
 from asyncbatch.dto import PreparedSubmission
 from asyncbatch.exceptions import ConfigError, ProviderPermanentError, RowProblem
@@ -24,6 +24,7 @@ from asyncbatch.planning.retry import Retry
 from asyncbatch.pulling import Requests
 from asyncbatch.request_ids import RequestIds
 from asyncbatch.runtime import Runtime, finish
+from asyncbatch.secrecy import OfThisProcess, hide
 from asyncbatch.spool import SpoolFile, SpoolSpace
 from asyncbatch.transport import Http, Sessions, Transport
 
@@ -47,7 +48,7 @@ class ProviderContext(msgspec.Struct, frozen=True, kw_only=True):
         await finish(self.sessions.close, self.space.discard)
 
 
-class ProviderKit:
+class ProviderKit(OfThisProcess):
     """The tools of one provider for one account; see `BaseBatchProvider` for the arguments."""
 
     PROVIDER_NAME: ClassVar[str] = ""

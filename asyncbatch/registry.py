@@ -22,12 +22,12 @@ from weakref import WeakKeyDictionary
 import aiohttp
 import anyio
 
-from asyncbatch.accounts import hide
 from asyncbatch.base_provider import BaseBatchProvider, ProviderContext
 from asyncbatch.catalog import Catalog, load_catalog
 from asyncbatch.exceptions import ConfigError, ProviderNotRegisteredError, ScopeError
 from asyncbatch.planning.retry import Retry
 from asyncbatch.runtime import Runtime, finish
+from asyncbatch.secrecy import OfThisProcess, hide
 from asyncbatch.spool import SpoolSpace
 from asyncbatch.transport import Http, Sessions
 
@@ -38,7 +38,7 @@ _GROUP = "asyncbatch.providers"
 _SUFFIX = "_provider"
 
 
-class BatchProviderRegistry:
+class BatchProviderRegistry(OfThisProcess):
     """Provider classes by name.
 
     `async with registry` opens a scope with the defaults; entered again on the same event loop it gives the same scope, which
@@ -234,7 +234,7 @@ def _load_catalog() -> Catalog:
     return load_catalog()
 
 
-class RegistryScope:
+class RegistryScope(OfThisProcess):
     """Providers that share connections: open on one event loop, from entering to leaving.
 
     It may be entered in one task and left in another.

@@ -16,6 +16,7 @@ from asyncbatch.codec.jsonl import LineSplitter
 from asyncbatch.dto import ProviderResultRow
 from asyncbatch.exceptions import ProviderPermanentError, ScopeError
 from asyncbatch.runtime import Runtime, finish
+from asyncbatch.secrecy import OfThisProcess
 from asyncbatch.spool import SpoolFile
 
 T = TypeVar("T")
@@ -41,7 +42,7 @@ class Downloaded(msgspec.Struct, frozen=True, kw_only=True):
     is_verified: bool = True
 
 
-class ResultStream(AsyncIterable[ProviderResultRow]):
+class ResultStream(AsyncIterable[ProviderResultRow], OfThisProcess):
     """Rows of one batch: iterate with `async for`, `await` it for a list, or enter it with `async with`.
 
     The download happens once, on first use, however many iterate. The files go when the last of them has taken the last row,

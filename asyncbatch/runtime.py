@@ -22,6 +22,7 @@ import anyio.to_thread
 import msgspec
 
 from asyncbatch.exceptions import ScopeError
+from asyncbatch.secrecy import OfThisProcess
 from asyncbatch.turns import Turns
 
 T = TypeVar("T")
@@ -215,7 +216,7 @@ class Signal:
         await self._event.wait()
 
 
-class LoopBound:
+class LoopBound(OfThisProcess):
     """Remember the event loop that something was opened on, and refuse every other one, and a fork's, in clear words."""
 
     def __init__(self, what: str) -> None:

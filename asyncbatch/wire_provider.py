@@ -8,7 +8,7 @@ import re
 from abc import abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 from uuid import UUID
 
 import msgspec
@@ -25,6 +25,7 @@ from asyncbatch.base_provider import (
     ResultStream,
     WireIds,
 )
+from asyncbatch.codec.errors import clear, redact
 from asyncbatch.codec.models_list import decode_models
 from asyncbatch.codec.options import INPUT_EXPIRES, check_expiry, check_metadata, check_webhook, plan_input_expiry
 from asyncbatch.codec.rows import RowEncoder, RowRules
@@ -383,10 +384,26 @@ class WireProvider(BaseBatchProvider):
     def read(self, decode: Callable[[bytes], T], body: bytes, what: str) -> T:
         """Read an answer; one that is something else than expected is a foreign page, and may be another the next time."""
         try:
-            return decode(body)
+            return self.cleared(decode(body))
         except UNREADABLE as error:
-            message = f"{self.PROVIDER_NAME}: {what} was answered with something else than expected: {error}"
-        raise ProviderTransientError(message, provider=self.PROVIDER_NAME, code="foreign_answer")
+            failure = self.foreign_answer(what, error)
+        raise failure
+
+    def cleared(self, found: T) -> T:
+        """Give what was read, without our key in what it says went wrong."""
+        secrets = self.account.origin.secrets
+        if isinstance(found, ProviderStatus):
+            return cast("T", clear(found, secrets))
+        if isinstance(found, StatusPage):
+            statuses = tuple(clear(status, secrets) for status in found.statuses)
+            return cast("T", msgspec.structs.replace(found, statuses=statuses))
+        return found
+
+    def foreign_answer(self, what: str, error: Exception) -> ProviderTransientError:
+        """Say that a call was answered with something else than expected; what cannot be read may quote our key."""
+        said = redact(str(error), self.account.origin.secrets)
+        message = f"{self.PROVIDER_NAME}: {what} was answered with something else than expected: {said}"
+        return ProviderTransientError(message, provider=self.PROVIDER_NAME, code="foreign_answer")
 
     async def get_status(
         self,

@@ -36,7 +36,8 @@ IN_TIME = 0.8
 
 HEAVY = {
     *("architecture", "docs", "typing"),  # look at the source tree
-    *("cli", "integrations", "webhooks/test_tokens.py"),  # need what the package only offers
+    *("cli", "integrations", "webhooks/test_tokens.py", "fuzz/test_tokens.py"),  # need what the package only offers
+    *("fuzz/test_calls.py", "fuzz/test_emulator.py"),  # go through sockets; decoders differ with Python, and stay
     *("cancel", "conformance", "emulator", "journal", "kill", "providers", "simulation", "soak"),  # take long
 }
 """What is not in the fast tier, `-m "not heavy"`, which runs on several Pythons and on the wheel alone (tests/tiers.py)."""

@@ -1,7 +1,7 @@
 """Reads what it can of bytes that others wrote: another shape is nothing to read, never an error."""
 
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import Annotated, TypeAlias, TypeVar
 
 import msgspec
 
@@ -9,6 +9,9 @@ T = TypeVar("T")
 
 _LONG_BYTES = 2048
 """A shorter body is read as a whole sooner than its end is found."""
+
+Tokens: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**40)]
+"""A number of tokens of one answer. What is beyond is none, and sums over millions of answers fit where they are kept."""
 
 
 def read(decoder: "msgspec.json.Decoder[T]", body: bytes | msgspec.Raw) -> T | None:

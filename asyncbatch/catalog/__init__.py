@@ -32,11 +32,8 @@ from asyncbatch.catalog._like import LIKE, WHOLE, base_for, note_without_address
 from asyncbatch.catalog._origins import Origin, describe
 from asyncbatch.catalog._read import fail, lower_status, overlay, read_facts, unknown_model_hint
 from asyncbatch.catalog._settings import (
-    Hidden,
     ProviderSettings,
-    Secret,
     check_settings,
-    mask,
     overridden,
     read_settings,
     split,
@@ -46,6 +43,7 @@ from asyncbatch.catalog._webhooks import WebhookFacts
 from asyncbatch.catalog._yaml import Mistake, Node, Place, from_python, parse
 from asyncbatch.enums import BatchStatus
 from asyncbatch.exceptions import ConfigError, ProviderNotRegisteredError
+from asyncbatch.secrecy import Hidden, OfThisProcess, Veil
 
 __all__ = [
     "Catalog",
@@ -53,7 +51,6 @@ __all__ = [
     "EndpointFacts",
     "ErrorRule",
     "Expiry",
-    "Hidden",
     "Limit",
     "Limits",
     "ModelFacts",
@@ -64,7 +61,6 @@ __all__ = [
     "ProviderFacts",
     "ProviderSettings",
     "Retention",
-    "Secret",
     "WebhookFacts",
     "builtin_names",
     "describe_origins",
@@ -72,7 +68,6 @@ __all__ = [
     "is_url",
     "load_catalog",
     "load_facts",
-    "mask",
     "normalize_provider_status",
     "unknown_model_hint",
 ]
@@ -95,16 +90,18 @@ class _Entry(NamedTuple):
     like: str | None = None
 
 
-class Catalog:
+class Catalog(OfThisProcess):
     """The facts about every provider, with one user's file laid over them. Made by `load_catalog`; never changes.
 
     Variables in the file are looked up when `settings` is asked, so a file may name keys that only some machines have.
     """
 
+    ELSEWHERE = "there may be keys in it; load_catalog(…) where it is needed"
+
     def __init__(self, entries: Mapping[str, _Entry], waiting: Mapping[str, Node], env: Mapping[str, str]) -> None:
         self._entries = entries
         self._waiting = waiting
-        self._env = env
+        self._env = Veil(env)
 
     def names(self) -> tuple[str, ...]:
         """Name the providers whose facts are here."""
@@ -335,7 +332,7 @@ def _entries_of(node: Node, path: str, mistakes: list[Mistake]) -> list[tuple[st
     if isinstance(node.value, dict):
         return list(node.value.items())
     if node.value is not None:
-        mistakes.append(Mistake(node.place, path, f"expected a mapping, got {kind_of(node)}"))
+        mistakes.append(Mistake(node.place, path, f"expected a mapping, got {kind_of(node, secret=True)}"))
     return []
 
 

@@ -4,8 +4,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from asyncbatch.catalog._facts import ProviderFacts, is_url
-from asyncbatch.catalog._settings import SWITCHES, VARIABLE, mask
+from asyncbatch.catalog._settings import SWITCHES, VARIABLE
 from asyncbatch.catalog._yaml import Node, join, leaves
+from asyncbatch.secrecy import mask
 
 
 class Origin(NamedTuple):

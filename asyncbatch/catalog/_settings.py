@@ -5,12 +5,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from msgspec import Struct, field
+from msgspec.structs import force_setattr
 
 from asyncbatch.catalog._facts import NOT_A_URL, ProviderFacts, is_url
 from asyncbatch.catalog._read import fail
 from asyncbatch.catalog._typed import fields_of, note_unknown, read
 from asyncbatch.catalog._yaml import Mistake, Node, join, leaves
 from asyncbatch.exceptions import ConfigError
+from asyncbatch.secrecy import Hidden, Secret, mask
 
 _KINDS: Mapping[str, Any] = {
     "api_key": str | None,
@@ -22,27 +24,6 @@ _KINDS: Mapping[str, Any] = {
 SWITCHES = ("allow_unknown_model", "allow_http")
 """Settings that are no secret and no text."""
 VARIABLE = re.compile(r"\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}]*))?\}")
-
-
-def mask(secret: str) -> str:
-    """Show a secret as its owner can recognise it and nobody can use it: `sk-…9f2c`. Short ones not at all."""
-    return f"{secret[:3]}…{secret[-4:]}" if len(secret) >= 16 else "…"
-
-
-class Hidden(dict[str, Any]):
-    """A mapping that may hold secrets: tracebacks that print local variables show that it is there, and no more."""
-
-    def __repr__(self) -> str:
-        return f"<{len(self)} hidden values>"
-
-
-class Secret(str):
-    """A text that tracebacks which print local variables do not show."""
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return "'…'"
 
 
 class ProviderSettings(Struct, frozen=True, kw_only=True):
@@ -63,6 +44,11 @@ class ProviderSettings(Struct, frozen=True, kw_only=True):
     options: dict[str, str] = field(default_factory=dict[str, str])
     allow_unknown_model: bool = False
     allow_http: bool = False
+
+    def __post_init__(self) -> None:
+        if self.api_key is not None:
+            force_setattr(self, "api_key", Secret(self.api_key))
+        force_setattr(self, "headers", Hidden(self.headers))
 
     def with_environment(self, facts: ProviderFacts, env: Mapping[str, str]) -> "ProviderSettings":
         """Lay the provider's own variables over the file. What the caller passes as an argument comes over both.

@@ -168,8 +168,8 @@ class _Builder:
             self.note(line, join(frame.path, key), f"this key stands already on line {first.place.line}")
         frame.key.append((key, line))
 
-    def alias(self, event: Any, line: int) -> None:
-        self.note(line, self.path(), f"the alias *{event.anchor} is not read here; write the value again")
+    def alias(self, event: Any, line: int) -> None:  # noqa: ARG002 every event is handled alike
+        self.note(line, self.path(), "an alias is not read here; write the value again")
         self.add(None, line)
 
     def container(self, event: Any, line: int) -> None:

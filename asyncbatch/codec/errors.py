@@ -9,6 +9,9 @@ import re
 from typing import Any, NamedTuple, cast
 
 import msgspec
+from msgspec import structs
+
+from asyncbatch.dto import ProviderStatus
 
 _SHOWN_BYTES = 512
 _READ_CHARS = 8 * _SHOWN_BYTES
@@ -128,6 +131,18 @@ def _word(value: object) -> str | None:
 def _one_line(text: str) -> str:
     plain = redact(_SPACE.sub(" ", _TAGS.sub(" ", text[:_READ_CHARS])).strip())
     return plain.encode("utf-8", "replace")[:_SHOWN_BYTES].decode("utf-8", "ignore")
+
+
+def clear(status: ProviderStatus, secrets: tuple[str, ...]) -> ProviderStatus:
+    """Take the secrets out of what a provider says went wrong with a batch: that is kept in the journal, and logged."""
+    if not status.errors and not status.error_message:
+        return status
+    errors = tuple(
+        structs.replace(item, code=redact(item.code, secrets), message=redact(item.message, secrets))
+        for item in status.errors
+    )
+    message = status.error_message and redact(status.error_message, secrets)
+    return structs.replace(status, errors=errors, error_message=message)
 
 
 def redact(text: str, secrets: tuple[str, ...] = ()) -> str:

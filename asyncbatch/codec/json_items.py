@@ -72,9 +72,10 @@ class _Value:
             raise TooLargeError(self._complaint)
         return end
 
-    def take(self) -> bytes:
+    def take(self, *, is_item: bool) -> bytes:
+        """Give it; of an element whoever decodes it will see whether it is a value: a NaN costs no other element."""
         data = b"".join(self._parts)
-        if self.is_scalar and not _LITERAL.fullmatch(data):
+        if self.is_scalar and not is_item and not _LITERAL.fullmatch(data):
             raise ValueError(f"the document is no JSON: {data[:40]!r} is no value")
         return data
 
@@ -130,7 +131,8 @@ class _Emptied(_Value):
         self._cutter.feed(piece[at:end])
         return end
 
-    def take(self) -> bytes:
+    def take(self, *, is_item: bool) -> bytes:
+        del is_item
         return self._cutter.end()
 
 
@@ -270,7 +272,7 @@ class ItemCutter:
         return at
 
     def _end_value(self) -> None:
-        data = self._value.take()
+        data = self._value.take(is_item=self._array is not None)
         if self._array is not None:
             self._items.append((self._array, _NEWLINE.sub(b" ", data)))
             self._next = _Next.AFTER

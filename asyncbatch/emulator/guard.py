@@ -23,6 +23,8 @@ from asyncbatch.emulator.uploads import Arrival, kept
 from asyncbatch.emulator.wire_steps import act_before, act_when_accepted, act_while_sent
 
 _REQUEST_ID = web.RequestKey("request_id", str)
+_KEY = "key"
+"""The parameter of a query in which Google's services take one."""
 
 
 class _Dropped(web.Response):
@@ -213,6 +215,12 @@ def _is_raw(armed: ArmedFault) -> bool:
     return isinstance(armed.fault.effect, Rewrite)
 
 
+def _without_key(request: web.Request) -> str:
+    """Give what was asked for; some clients send their key in the query, and the history is kept."""
+    rest = [(name, value) for name, value in request.query.items() if name != _KEY]
+    return request.path_qs if _KEY not in request.query else str(request.rel_url.with_query(rest))
+
+
 def _record(desk: Desk, request: web.Request, response: web.StreamResponse, struck: Sequence[ArmedFault]) -> Record:
     return Record(
         kind="request",
@@ -220,7 +228,7 @@ def _record(desk: Desk, request: web.Request, response: web.StreamResponse, stru
         dialect=desk.dialect.name,
         account=request[ACCOUNT],
         method=request.method,
-        path=request.path_qs,
+        path=_without_key(request),
         operation=request[OPERATION],
         status=None if isinstance(response, _Dropped) else response.status,
         faults=tuple(armed.fault.kind for armed in struck if not armed.fault.looks_at_answers),

@@ -4,7 +4,7 @@ Source: https://platform.openai.com/docs/api-reference/chat/create, as vLLM, Oll
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple, Self, TypeGuard
+from typing import Any, NamedTuple, NoReturn, Self, SupportsIndex, TypeGuard
 
 import aiohttp
 import anyio
@@ -37,7 +37,7 @@ class Upstream(Elsewhere):
         if not url.startswith(("http://", "https://")):
             raise ValueError(f"upstream is {url!r}, but must be a URL such as http://localhost:11434/v1")
         self._url = url.rstrip("/")
-        self._headers = {"Authorization": f"Bearer {key}"} if key else {}
+        self._headers = _Headers({"Authorization": f"Bearer {key}"} if key else {})
         self._model = model
         self._is_gone = False
 
@@ -51,7 +51,16 @@ class Upstream(Elsewhere):
                 await anyio.sleep(wait_s if tried.wait_s is None else min(tried.wait_s, MOST_RETRY_S))
                 tried = await self._try(path, body)
         self._is_gone = tried.is_gone  # while nobody is there, rows are not tried again and again
-        return tried.failure if tried.document is None else _decode(ask, tried.document)
+        return self._cleared(tried.failure) if tried.document is None else _decode(ask, tried.document)
+
+    def _cleared(self, failure: Answer) -> Answer:
+        """Take our key out of what the server says: some quote the one that they refuse."""
+        key = self._headers.get("Authorization", "").removeprefix("Bearer ")
+        if not key or failure.error is None:
+            return failure
+        said = failure.error
+        code = said.code and said.code.replace(key, "[key]")
+        return replace(failure, error=replace(said, message=said.message.replace(key, "[key]"), code=code))
 
     async def _try(self, path: str, body: bytes) -> "_Tried":
         try:
@@ -64,13 +73,23 @@ class Upstream(Elsewhere):
 
     async def __aenter__(self) -> Self:
         timeout = aiohttp.ClientTimeout(total=TIMEOUT_S, sock_connect=CONNECT_S)
-        headers = {"Content-Type": "application/json", **self._headers}
+        headers = _Headers({"Content-Type": "application/json", **self._headers})
         self._session = aiohttp.ClientSession(timeout=timeout, headers=headers)
         return await super().__aenter__()
 
     async def close(self) -> None:
         with anyio.CancelScope(shield=True):
             await self._session.close()
+
+
+class _Headers(dict[str, str]):
+    """Headers with a key in them, which no log, no traceback and no pickle shows."""
+
+    def __repr__(self) -> str:
+        return f"<headers {', '.join(self)}>"
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
+        raise TypeError("headers with a key in them are not pickled or copied")
 
 
 class _Tried(NamedTuple):
@@ -90,7 +109,7 @@ def _failure(status: int, message: str, code: str | None = "upstream_error") -> 
 def _judge(response: aiohttp.ClientResponse, body: bytes) -> _Tried:
     try:
         document = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         document = None
     if response.status >= 400:
         may_retry = response.status in (408, 429) or response.status >= 500

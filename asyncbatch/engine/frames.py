@@ -101,7 +101,7 @@ def read_at(reader: SpoolReader, offset: int) -> Stored:
 def _decoded(data: bytes) -> Stored:
     try:
         return _DECODER.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise damaged(error) from error
 
 
@@ -126,7 +126,7 @@ def frames_in(data: bytes) -> Iterator[tuple[int, int, Stored]]:
                 return
             yield at, end, decode(data[begin:end])
             at = end
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise damaged(error) from error
 
 

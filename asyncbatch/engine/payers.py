@@ -8,12 +8,13 @@ from weakref import WeakValueDictionary
 
 import anyio
 
-from asyncbatch.accounts import Accounts, Credentials, credentials_of, hide
+from asyncbatch.accounts import Accounts, Credentials, credentials_of
 from asyncbatch.base_provider import BaseBatchProvider
 from asyncbatch.exceptions import ConfigError
 from asyncbatch.journal import JobRecord
 from asyncbatch.registry import RegistryScope
 from asyncbatch.runtime import Runtime
+from asyncbatch.secrecy import hide
 
 KEPT_S = 60.0
 """How long the answer of an `accounts=` function counts: a burst of submits asks once, a new key is taken within a minute."""

@@ -7,6 +7,7 @@ from functools import partial
 import anyio
 
 from asyncbatch.base_provider import BaseBatchProvider
+from asyncbatch.exceptions import AsyncBatchError
 from asyncbatch.journal import JobRecord
 from asyncbatch.runtime import Owner
 
@@ -78,7 +79,7 @@ class Resuming:
                 await self._one(record.job_id, provider)
         except Exception as error:  # noqa: BLE001 the caller's own accounts may fail too; no other account is left over it
             for record in queue.records:
-                _log.warning("job %s is left as it is: %s", record.job_id, error)
+                _log.warning("job %s is left as it is: %s", record.job_id, _words_of(error))
         finally:
             queue.has_key.set()
             queue.is_done.set()
@@ -88,6 +89,13 @@ class Resuming:
             await self._take_up(job_id, provider)
         except Exception as error:  # noqa: BLE001 no other job is left over it
             _log.warning("job %s is left as it is: %s", job_id, error)
+
+
+def _words_of(error: Exception) -> str:
+    """Give what may stand in a log: an error of the application's, whose function looks keys up, may quote one."""
+    return (
+        str(error) if isinstance(error, AsyncBatchError) else f"looking its key up failed with {type(error).__name__}"
+    )
 
 
 def _payer(record: JobRecord) -> object:

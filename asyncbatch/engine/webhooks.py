@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from asyncbatch.accounts import WebhookAudiences, WebhookSecrets, hide, webhook_audiences, webhook_secrets
+from asyncbatch.accounts import WebhookAudiences, WebhookSecrets, webhook_audiences, webhook_secrets
 from asyncbatch.catalog import Catalog, WebhookFacts
 from asyncbatch.engine.desk import Desk
 from asyncbatch.engine.webhook_keys import WebhookKeys
@@ -23,6 +23,7 @@ from asyncbatch.planning.webhooks import (
 )
 from asyncbatch.registry import RegistryScope
 from asyncbatch.runtime import Runtime
+from asyncbatch.secrecy import hide
 
 _log = logging.getLogger("asyncbatch.webhooks")
 

@@ -332,7 +332,7 @@ class Store:
         texts = list(rows)  # to the end, whatever is in them: a question half answered keeps the file locked
         try:
             return tuple(decoder.decode(text) for (text,) in texts)
-        except ValueError as error:  # of msgspec, or of what is not UTF-8
+        except (ValueError, RecursionError) as error:  # of msgspec, or of what is not UTF-8, or of damage that nests
             raise corrupt(self._path, f"a record in it cannot be read: {error}") from error
 
 

@@ -15,12 +15,15 @@ import msgspec
 
 from asyncbatch.exceptions import ConfigError
 from asyncbatch.planning.webhooks import TOLERANCE_S, Refusal, header
+from asyncbatch.secrecy import Secret
 
 _TOKEN = re.compile(
     r"([A-Za-z0-9_-]{1,2000})\.([A-Za-z0-9_-]{1,8000})\.([A-Za-z0-9_-]{0,2000})"
 )  # the last is empty for alg "none"
 _KID = re.compile(r"[\x21-\x7e]{1,200}")
 _LEAST_BITS = 2048
+_FOREVER_S = 1e12
+"""No token is of a time beyond; with a NaN every comparison fails."""
 _ONLY = "RS256"
 
 MOST_KEYS = 32
@@ -51,14 +54,14 @@ def read_token(headers: Mapping[str, str]) -> Token | Refusal | None:
     jwt = _library()
     try:
         said = jwt.get_unverified_header(text)
-    except jwt.InvalidTokenError:
+    except (jwt.InvalidTokenError, RecursionError):
         return Refusal(status=401, reason="its token has no header")
     kid = said.get("kid")
     if said.get("alg") != _ONLY:  # "none" and HS256 with a public key as secret are how tokens are forged
         return Refusal(status=401, reason=f"its token is not signed by {_ONLY}")
     if not isinstance(kid, str) or not _KID.fullmatch(kid):
         return Refusal(status=401, reason="its token does not say by which key it is signed")
-    return Token(text=text, kid=kid, replay_id=f"jwt_{hashlib.sha256(text.encode()).hexdigest()}")
+    return Token(text=Secret(text), kid=kid, replay_id=f"jwt_{hashlib.sha256(text.encode()).hexdigest()}")
 
 
 def check_token(
@@ -84,7 +87,7 @@ def check_token(
         return Refusal(status=401, reason="its token is made out for somebody else")
     except jwt.MissingRequiredClaimError:
         return Refusal(status=401, reason="its token is made out for nobody")
-    except jwt.PyJWTError:
+    except (jwt.PyJWTError, RecursionError):
         return Refusal(status=401, reason="its token is not signed by the key that it names")
     late = _is_late(claims, now)
     return cast("Mapping[str, Any]", claims) if late is None else Refusal(status=401, reason=late)
@@ -104,7 +107,9 @@ def _is_late(claims: Mapping[str, Any], now: float) -> str | None:
 
 
 def _moment(value: Any) -> float | None:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    """Read a time; a NaN is none, for it is neither past nor to come, and neither is what no float can hold."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return float(value) if is_number and abs(value) < _FOREVER_S else None
 
 
 def read_keys(body: bytes) -> Mapping[str, Mapping[str, Any]] | None:

@@ -45,6 +45,7 @@ from asyncbatch.providers._shapes.gemini import (
     match_of,
 )
 from asyncbatch.runtime import finish
+from asyncbatch.secrecy import Unseen
 from asyncbatch.spool import PIECE_BYTES, SpoolFile
 from asyncbatch.transport import JsonArrayBody
 from asyncbatch.transport.resumable import send_resumable
@@ -310,13 +311,13 @@ class GeminiBatchProvider(WireProvider):
         try:
             if document.size <= _SMALL_BYTES:
                 _cut_piece(document, 0, cutter, take)
-                return cutter.end()
+                return Unseen(cutter.end())
             for offset in range(0, document.size, PIECE_BYTES):
                 await self.runtime.offload(_cut_piece, document, offset, cutter, take)
-            return cutter.end()
+            return Unseen(cutter.end())
         except UNREADABLE as error:
-            message = f"{self.PROVIDER_NAME}: a batch was answered with something else than expected: {error}"
-        raise ProviderTransientError(message, provider=self.PROVIDER_NAME, code="foreign_answer")
+            failure = self.foreign_answer("a batch", error)
+        raise failure
 
 
 def _remote(file: _File) -> RemoteFile:

@@ -36,6 +36,7 @@ from asyncbatch.providers._shapes.mistral import (
     may_hold,
 )
 from asyncbatch.runtime import finish
+from asyncbatch.secrecy import Unseen
 from asyncbatch.spool import PIECE_BYTES, SpoolFile
 from asyncbatch.transport import JsonArrayBody
 from asyncbatch.wire_provider import GONE, UNREADABLE, WireProvider, without_empty
@@ -194,9 +195,9 @@ class MistralBatchProvider(WireProvider):
             await self.transport.fetch(path, document, params={"inline": "true"})
             for offset in range(0, document.size, PIECE_BYTES):
                 await self.runtime.offload(_cut_piece, document, offset, cutter, file)
-            status = decode_status(cutter.end(), self.facts)
+            status = self.cleared(decode_status(Unseen(cutter.end()), self.facts))
         except UNREADABLE as error:
-            message = f"{self.PROVIDER_NAME}: GET {path} was answered with something else than expected: {error}"
+            failure = self.foreign_answer(f"GET {path}", error)
         else:
             if not has_fewer_files(status):  # they were named meanwhile, and hold the same
                 await self.runtime.offload(file.clear)
@@ -204,7 +205,7 @@ class MistralBatchProvider(WireProvider):
             return msgspec.structs.replace(status, result_uris=places)
         finally:
             await finish(document.discard)
-        raise ProviderTransientError(message, provider=self.PROVIDER_NAME, code="foreign_answer")
+        raise failure
 
     async def _status(self, provider_batch_id: str, profile: Profile) -> ProviderStatus:
         decode = partial(decode_status, facts=self.facts)

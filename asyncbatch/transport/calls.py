@@ -6,6 +6,7 @@ from asyncbatch.catalog import ProviderFacts
 from asyncbatch.dto import Blob
 from asyncbatch.planning.retry import Retry
 from asyncbatch.runtime import Runtime
+from asyncbatch.secrecy import OfThisProcess
 from asyncbatch.transport.bodies import Body, Streamed, StreamedPayload, multipart
 from asyncbatch.transport.creates import send_create
 from asyncbatch.transport.downloads import Answer
@@ -17,7 +18,7 @@ from asyncbatch.transport.transfers import Sink, Transfer
 _JSON = "application/json"
 
 
-class Transport:
+class Transport(OfThisProcess):
     """What a provider is handed to reach its service; it holds no connection of its own.
 
     A path stands below the account's base URL. `params` are the query. `headers` are those of one call: they replace harmless

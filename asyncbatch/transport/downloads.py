@@ -8,6 +8,7 @@ import msgspec
 from yarl import URL
 
 from asyncbatch.runtime import Runtime
+from asyncbatch.secrecy import Unseen
 from asyncbatch.transport.addresses import is_public
 from asyncbatch.transport.errors import RefusedAnswerError, UnfitAnswerError
 from asyncbatch.transport.origin import Call
@@ -122,7 +123,7 @@ async def _read_refusal(opened: Opened, limit_s: float) -> bytes:
             body += piece
             if len(body) >= _ERROR_BYTES:
                 break
-    return body
+    return Unseen(body)
 
 
 async def _pour(opened: Opened, pouring: Pouring, http: Http, runtime: Runtime) -> None:

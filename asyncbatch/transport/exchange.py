@@ -13,6 +13,7 @@ from asyncbatch.exceptions import ProviderError, ProviderPermanentError, Provide
 from asyncbatch.planning.quota import decode_rest
 from asyncbatch.planning.retry import Retry, RetryBudget, decode_lag, decode_lead, decode_retry_after, next_delay
 from asyncbatch.runtime import Runtime
+from asyncbatch.secrecy import OfThisProcess, Unseen
 from asyncbatch.transport.bodies import StreamedPayload
 from asyncbatch.transport.downloads import Answer, download
 from asyncbatch.transport.errors import WIRE_ERRORS, UnfitAnswerError, from_answer, from_wire, ours_behind
@@ -55,7 +56,7 @@ class _UnderWay:
         await self._place.__aexit__(kind, error, trace)
 
 
-class Exchange:
+class Exchange(OfThisProcess):
     """The way of one account's calls to its provider and back; it holds no connection of its own."""
 
     def __init__(
@@ -236,4 +237,4 @@ class Exchange:
                 break
             if size > self.http.answer_bytes:
                 raise UnfitAnswerError(f"the answer is larger than {self.http.answer_bytes} bytes")
-        return b"".join(pieces)[:beginning]
+        return Unseen(b"".join(pieces)[:beginning])

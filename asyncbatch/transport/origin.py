@@ -7,6 +7,7 @@ from functools import cached_property
 import msgspec
 from yarl import URL
 
+from asyncbatch.secrecy import Secret
 from asyncbatch.transport.addresses import is_loopback
 from asyncbatch.transport.sessions import SECRET_CHARS, USER_AGENT, Headers
 
@@ -146,5 +147,5 @@ def _server_url(text: str, *, is_plain_allowed: bool) -> URL:
 
 
 def _longest_first(values: Iterator[str] | list[str] | tuple[str, ...]) -> tuple[str, ...]:
-    found = {value for value in values if len(value) >= SECRET_CHARS}
+    found = {Secret(value) for value in values if len(value) >= SECRET_CHARS}
     return tuple(sorted(found, key=len, reverse=True))

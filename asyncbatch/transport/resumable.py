@@ -10,11 +10,11 @@ other resumable uploads only, and a server that does not answer it gets the file
 
 from collections.abc import Mapping
 
-from asyncbatch.catalog import Secret
 from asyncbatch.dto import Blob
 from asyncbatch.exceptions import ProviderTransientError
 from asyncbatch.planning.retry import Retry, next_delay
 from asyncbatch.runtime import Runtime
+from asyncbatch.secrecy import Secret
 from asyncbatch.transport.bodies import BlobSlice
 from asyncbatch.transport.calls import Transport
 from asyncbatch.transport.downloads import Answer

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from functools import partial
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NoReturn, Self, SupportsIndex
 from urllib.parse import unquote
 from weakref import WeakValueDictionary
 
@@ -23,6 +23,7 @@ from yarl import URL
 from asyncbatch._version import __version__
 from asyncbatch.exceptions import ConfigError
 from asyncbatch.runtime import LoopBound, finish
+from asyncbatch.secrecy import Secret, refuse_to_leave
 from asyncbatch.transport.addresses import PublicResolver, is_public
 from asyncbatch.turns import Turns
 
@@ -34,7 +35,7 @@ _HINT = "open it first: `async with registry.open() as scope`, or `async with pr
 
 
 class Headers(dict[str, str]):
-    """Headers of a call, which tracebacks that print local variables name without what they say."""
+    """Headers of a call, which tracebacks that print local variables name without what they say, and that are in no pickle."""
 
     @classmethod
     def merged(cls, *sources: Mapping[str, str]) -> Self:
@@ -44,6 +45,9 @@ class Headers(dict[str, str]):
 
     def __repr__(self) -> str:
         return f"<headers {', '.join(self)}>"
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
+        refuse_to_leave(self, "there may be a key in them")
 
 
 class Options(dict[str, Any]):
@@ -129,6 +133,8 @@ class Http(msgspec.Struct, frozen=True, kw_only=True):
             if getattr(self, name) < 1:
                 message = f"{name} is {getattr(self, name)}: nothing could be sent"
                 raise ConfigError(message, code="config.value", hint="it is 1 or more")
+        if self.proxy is not None and "@" in self.proxy:
+            msgspec.structs.force_setattr(self, "proxy", Secret(self.proxy))
 
     def __repr__(self) -> str:
         return f"Http({', '.join(f'{name}={value!r}' for name, value in self.__rich_repr__())})"
@@ -142,7 +148,8 @@ class Http(msgspec.Struct, frozen=True, kw_only=True):
         """What stands before the proxy's `@`, as it is written and as it is sent: it must not appear anywhere."""
         user, _, password = (self.proxy or "").rpartition("@")[0].rpartition("//")[2].partition(":")
         found = {password, unquote(password), user, unquote(user)}
-        return tuple(sorted((value for value in found if len(value) >= SECRET_CHARS), key=len, reverse=True))
+        kept = (Secret(value) for value in found if len(value) >= SECRET_CHARS)
+        return tuple(sorted(kept, key=len, reverse=True))
 
     def timeout(self, profile: Profile) -> aiohttp.ClientTimeout:
         """Give the time limits of a profile."""

@@ -11,6 +11,7 @@ from asyncbatch.transport.errors import RefusedAnswerError, UnfitAnswerError
 from asyncbatch.transport.sessions import Http
 
 _RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18})")
+_DIGITS = re.compile(r"[0-9]{1,18}")
 _RATIO_FROM = 16 * 1024 * 1024
 """What is smaller may be as repetitive as it likes."""
 
@@ -195,7 +196,7 @@ def _frame(headers: Mapping[str, str]) -> Frame:
         raise RefusedAnswerError(f"the file came in the coding {coding[:40]!r} though identity was asked for")
     declared = headers.get("Content-Length", "")
     return Frame(
-        length=int(declared) if declared.isdecimal() and declared.isascii() else None,
+        length=_length(declared),
         is_chunked="chunked" in headers.get("Transfer-Encoding", "").lower(),
         inflater=None if coding == "identity" else Inflater(coding),
     )
@@ -206,4 +207,10 @@ def _mark_of(headers: Mapping[str, str]) -> Mark | None:
     etag, length = headers.get("ETag", ""), headers.get("Content-Length", "")
     is_strong = etag.startswith('"') and etag.isascii() and etag.isprintable()
     takes_ranges = headers.get("Accept-Ranges", "").strip().lower() == "bytes"
-    return Mark(etag, int(length)) if is_strong and takes_ranges and length.isdecimal() and length.isascii() else None
+    total = _length(length)
+    return Mark(etag, total) if is_strong and takes_ranges and total is not None else None
+
+
+def _length(text: str) -> int | None:
+    """Read a length; what has more digits than any file's is none."""
+    return int(text) if _DIGITS.fullmatch(text) else None

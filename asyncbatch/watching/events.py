@@ -14,6 +14,7 @@ from asyncbatch.dto import Progress
 from asyncbatch.enums import BatchStatus
 from asyncbatch.planning.breaker import BreakerState
 from asyncbatch.runtime import Signal
+from asyncbatch.secrecy import OfThisProcess
 
 BUFFER = 1024
 """Events that wait for a reader."""
@@ -152,7 +153,7 @@ PollEvent: TypeAlias = (
 """Everything that may be told; `event` names its kind in JSON."""
 
 
-class EventReader(AsyncIterator[PollEvent]):
+class EventReader(AsyncIterator[PollEvent], OfThisProcess):
     """One reader's view of the events from now on. Whoever drops it has left; nothing else is held."""
 
     def __init__(self) -> None:

@@ -12,6 +12,7 @@ from asyncbatch.dto import ProviderResultRow, ProviderStatus
 from asyncbatch.enums import BatchStatus
 from asyncbatch.planning.schedule import PollState
 from asyncbatch.runtime import checkpoint
+from asyncbatch.secrecy import OfThisProcess
 
 _log = logging.getLogger("asyncbatch.poller")
 
@@ -20,7 +21,7 @@ def _no_one() -> None:
     """Whoever watches a batch is told once there is somebody."""
 
 
-class BatchHandle:
+class BatchHandle(OfThisProcess):
     """A batch that is watched. `await` it for its last status.
 
     Attributes:

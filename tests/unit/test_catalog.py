@@ -16,12 +16,12 @@ from asyncbatch.catalog import (
     find_config,
     load_catalog,
     load_facts,
-    mask,
     normalize_provider_status,
     unknown_model_hint,
 )
 from asyncbatch.enums import BatchMode, BatchStatus, ErrorClass, SubmitSafety
 from asyncbatch.exceptions import ConfigError, ProviderNotRegisteredError
+from asyncbatch.secrecy import mask
 
 ROOT = Path(catalog_module.__file__).parents[2]
 OPENAI = load_catalog().provider("openai")
@@ -620,13 +620,13 @@ def test_an_unknown_key_with_no_neighbour_is_told_the_keys_there_are(tmp_path):
         ("provider: {}", "1: provider: unknown key; did you mean 'providers'?"),
         ("x: 1\nproviders: {}", "1: x: unknown key; known are providers"),
         ("[]", "1: expected a mapping, got a list"),
-        ("text", "1: expected a mapping, got 'text'"),
+        ("text", "1: expected a mapping, got str"),
         ("providers: [openai]", "1: providers: expected a mapping, got a list"),
-        ("providers:\n  openai: 5", "2: providers.openai: expected a mapping, got 5"),
+        ("providers:\n  openai: 5", "2: providers.openai: expected a mapping, got int"),
         ("providers:\n  opnai: {}", "2: providers.opnai: unknown provider; did you mean 'openai'?"),
         (
             "providers:\n  openai: {limits: &x {}, polling: *x}",
-            "2: providers.openai.polling: the alias *x is not read here; write the value again",
+            "2: providers.openai.polling: an alias is not read here; write the value again",
         ),
     ],
 )

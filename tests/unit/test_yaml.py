@@ -138,11 +138,11 @@ def test_an_entry_stands_on_the_line_of_its_key_and_an_item_on_its_own():
             ],
         ),
         ("x:\n  - {a: 1, a: 2}\n", ["f.yaml:2: x[0].a: this key stands already on line 2"]),
-        ("a: &x 1\nb: *x\n", ["f.yaml:2: b: the alias *x is not read here; write the value again"]),
-        ("a: &x [*x]\n", ["f.yaml:1: a[0]: the alias *x is not read here; write the value again"]),
+        ("a: &x 1\nb: *x\n", ["f.yaml:2: b: an alias is not read here; write the value again"]),
+        ("a: &x [*x]\n", ["f.yaml:1: a[0]: an alias is not read here; write the value again"]),
         (
             "a: &x 1\n*x : 2\n",
-            ["f.yaml:2: the alias *x is not read here; write the value again", "f.yaml:2: a key must be text"],
+            ["f.yaml:2: an alias is not read here; write the value again", "f.yaml:2: a key must be text"],
         ),
         (
             "a: !!int '3'\n",

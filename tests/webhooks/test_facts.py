@@ -7,7 +7,8 @@ import pytest
 
 from asyncbatch import BatchStatus, ConfigError
 from asyncbatch.accounts import webhook_secrets
-from asyncbatch.catalog import Hidden, load_catalog, load_facts
+from asyncbatch.catalog import load_catalog, load_facts
+from asyncbatch.secrecy import Hidden
 from tests.webhooks.signing import OTHER, SECRET
 
 CATALOG = load_catalog()

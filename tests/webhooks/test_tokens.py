@@ -75,6 +75,10 @@ def test_a_good_token_gives_what_it_claims(claimed):
         (lambda: token(claims(NOW, nbf=int(NOW) + 301)), "a time to come"),
         (lambda: token(claims(NOW, iat=None, exp=None)), "of when it is"),
         (lambda: token(claims(NOW, iat=True, exp="soon")), "of when it is"),
+        (lambda: token(claims(NOW, iat=None, exp=float("nan"))), "of when it is"),  # which would never pass
+        (lambda: token(claims(NOW, iat=None, exp=float("inf"))), "of when it is"),
+        (lambda: token(claims(NOW, iat=None, exp=10**400)), "of when it is"),  # which no float can hold
+        (lambda: token(claims(NOW, iat=-(10**400), exp=None)), "of when it is"),
     ],
 )
 def test_a_bad_token_is_refused_and_none_of_it_is_said(text, reason):

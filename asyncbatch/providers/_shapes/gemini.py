@@ -233,7 +233,7 @@ def decode_line(line: bytes, *, format: str, facts: ProviderFacts, unkeyed: int 
         row = _failed(item, format, facts)
     else:
         return _undecodable(line, "it holds neither a response nor an error")
-    if not unkeyed or row.request_id or not isinstance(item.position, int):
+    if row.request_id or not isinstance(item.position, int) or not 0 <= item.position < unkeyed:
         return row
     return msgspec.structs.replace(row, metadata={"position": item.position, "positions": unkeyed})
 

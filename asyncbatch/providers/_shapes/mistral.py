@@ -5,7 +5,7 @@ mistralai/platform-docs-public:openapi.yaml (BatchJob, CreateBatchJobRequest), a
 `docs/providers/mistral.md`.
 """
 
-from typing import Any, cast
+from typing import Annotated, Any, cast
 
 import msgspec
 
@@ -14,6 +14,7 @@ from asyncbatch.catalog import ProviderFacts
 from asyncbatch.codec.errors import decode_error
 from asyncbatch.codec.lines import salvage_id
 from asyncbatch.codec.options import wire_options
+from asyncbatch.codec.times import decode_time
 from asyncbatch.dto import (
     BatchErrorItem,
     FilePage,
@@ -76,7 +77,7 @@ class _Files(msgspec.Struct, frozen=True):
 
 
 class _Answer(msgspec.Struct, frozen=True, gc=False):
-    status_code: int = 0
+    status_code: Annotated[int, msgspec.Meta(ge=0, le=999)] = 0
     body: msgspec.Raw = msgspec.Raw()
     choices: msgspec.Raw = msgspec.Raw()
     data: msgspec.Raw = msgspec.Raw()
@@ -154,8 +155,8 @@ def decode_status(body: bytes, facts: ProviderFacts) -> ProviderStatus:
         # A job that succeeded says here what its failed rows died of.
         error_message=errors[0].message if errors and status is not BatchStatus.COMPLETED else None,
         errors=errors,
-        created_at=job.created_at,
-        completed_at=job.completed_at,
+        created_at=decode_time(job.created_at),
+        completed_at=decode_time(job.completed_at),
         result_uris=without_empty((job.output_file, job.error_file)),
         endpoint=job.endpoint,
         input_ref=files[0] if len(files) == 1 else None,
@@ -197,8 +198,8 @@ def _remote(file: File) -> RemoteFile:
         ref=file.id,
         name=file.filename or "",
         size=file.bytes,
-        created_at=file.created_at,
-        expires_at=file.expires_at,
+        created_at=decode_time(file.created_at),
+        expires_at=decode_time(file.expires_at),
     )
 
 

@@ -13,6 +13,7 @@ from asyncbatch import answers
 from asyncbatch.catalog import ProviderFacts
 from asyncbatch.codec.options import plan_output_expiry, wire_options
 from asyncbatch.codec.slices import LineFrame
+from asyncbatch.codec.times import decode_time
 from asyncbatch.dto import (
     BatchErrorItem,
     FilePage,
@@ -109,7 +110,7 @@ def decode_status(body: bytes | msgspec.Raw, facts: ProviderFacts) -> ProviderSt
 def _status_of(batch: _Batch, facts: ProviderFacts) -> ProviderStatus:
     status, counts = facts.normalize_status(batch.status), batch.request_counts or _NO_COUNTS
     errors = tuple(map(_error_item, batch.errors.data)) if batch.errors and batch.errors.data else ()
-    ended = batch.completed_at or batch.failed_at or batch.expired_at or batch.cancelled_at
+    ended = decode_time(batch.completed_at or batch.failed_at or batch.expired_at or batch.cancelled_at)
     return ProviderStatus(
         provider_batch_id=batch.id,
         status=status,
@@ -117,9 +118,9 @@ def _status_of(batch: _Batch, facts: ProviderFacts) -> ProviderStatus:
         progress=Progress(total=counts.total or 0, completed=counts.completed or 0, failed=counts.failed or 0),
         error_message=errors[0].message if errors else None,
         errors=errors,
-        created_at=batch.created_at,
+        created_at=decode_time(batch.created_at),
         completed_at=ended,
-        expires_at=batch.expires_at,
+        expires_at=decode_time(batch.expires_at),
         results_expire_at=ended + facts.retention.output_s if ended and facts.retention.output_s else None,
         # An empty id means the same as none.
         result_uris=without_empty((batch.output_file_id, batch.error_file_id)),
@@ -148,8 +149,8 @@ def _remote(file: File) -> RemoteFile:
         ref=file.id,
         name=file.filename or "",
         size=file.bytes,
-        created_at=file.created_at,
-        expires_at=file.expires_at,
+        created_at=decode_time(file.created_at),
+        expires_at=decode_time(file.expires_at),
     )
 
 

@@ -4,6 +4,7 @@ Source: openai/openai-openapi:openapi.yaml (BatchRequestOutput), and the behavio
 """
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import msgspec
 
@@ -20,7 +21,7 @@ _SUCCEEDED = ResultStatus.SUCCEEDED  # a look at an enum for each row costs as m
 
 
 class _Answer(msgspec.Struct, frozen=True, gc=False):
-    status_code: int = 0
+    status_code: Annotated[int, msgspec.Meta(ge=0, le=999)] = 0
     request_id: str | None = None
     body: msgspec.Raw = msgspec.Raw()
 

@@ -69,3 +69,25 @@ def test_broken_arguments_are_an_error_only_when_they_are_decoded(arguments):
 
     with pytest.raises(msgspec.DecodeError):
         call.decode()
+
+
+USAGES = {
+    "openai.chat": b'{"usage":{"prompt_tokens":%b,"completion_tokens":1}}',
+    "mistral.chat": b'{"usage":{"prompt_tokens":1,"completion_tokens":%b}}',
+    "anthropic.messages": b'{"usage":{"input_tokens":1,"output_tokens":%b}}',
+    "gemini.generate": b'{"usageMetadata":{"promptTokenCount":%b}}',
+}
+
+
+@pytest.mark.parametrize("format_", USAGES)
+@pytest.mark.parametrize("number", [b"9" * 400, b"18446744073709551616", b"-1", b"1e30"])
+def test_a_number_of_tokens_that_can_be_none_is_no_usage(format_, number):
+    """What no ledger can hold once stopped the reading of every other row of the batch."""
+    assert answers.usage(format_, USAGES[format_] % b"7") is not None
+    assert answers.usage(format_, USAGES[format_] % number) is None
+
+
+def test_the_most_tokens_of_an_answer_add_up_over_millions_of_them():
+    most = answers.usage("openai.chat", USAGES["openai.chat"] % str(2**40).encode())
+
+    msgspec.msgpack.encode(UsageInfo(prompt_tokens=most.prompt_tokens * 2**20, total_tokens=most.total_tokens))

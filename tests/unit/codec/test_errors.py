@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asyncbatch.codec.errors import ErrorReport, decode_error, redact
+from asyncbatch import BatchErrorItem, BatchStatus, ProviderStatus
+from asyncbatch.codec.errors import ErrorReport, clear, decode_error, redact
 
 # Shapes from OpenAI's fact sheet (2026-11) and, below them, from services that speak otherwise.
 OWN_SHAPES = [
@@ -239,3 +240,24 @@ def test_a_key_of_google_is_taken_out():
     body = google(b"[]").replace(b'"m"', b'"API key AIzaSyA-1234567890_abcdefghijklmnopqrstuv not valid"')
 
     assert decode_error(body).message == "API key [secret] not valid"
+
+
+def test_what_a_provider_says_went_wrong_with_a_batch_is_kept_without_a_secret():
+    key = "a key of no known shape"
+    item = BatchErrorItem(code=key, message=f"{key} is refused, and sk-1234567890 too", line=7)
+    status = ProviderStatus(
+        provider_batch_id="b1", status=BatchStatus.FAILED, errors=(item,), error_message=f"no {key}"
+    )
+    found = clear(status, (key,))
+
+    assert found.errors == (BatchErrorItem(code="[secret]", message="[secret] is refused, and [secret] too", line=7),)
+    assert found.error_message == "no [secret]"
+    assert found.provider_batch_id == "b1"
+
+
+def test_a_batch_of_which_nothing_is_wrong_stays_as_it_is():
+    status = ProviderStatus(provider_batch_id="b1", status=BatchStatus.FAILED)
+    silent = ProviderStatus(provider_batch_id="b1", status=BatchStatus.FAILED, errors=(BatchErrorItem(code="x"),))
+
+    assert clear(status, ("b1",)) is status
+    assert clear(silent, ("b1",)) == silent

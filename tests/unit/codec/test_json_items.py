@@ -184,7 +184,7 @@ BROKEN = {
     "a bracket too many": b'{"items":[1]]}',
     "no key but a control character": b'{"a\nb":1}',
     "no number": b'{"a":01}',
-    "no word": b'{"items":[True]}',
+    "no word": b'{"a":True}',
     "a page": b"<html><body>busy</body></html>",
     "a page behind it": b"{}<html>",
 }
@@ -196,6 +196,14 @@ def test_what_is_no_json_around_the_elements_is_an_error(document):
         with pytest.raises(ValueError, match=r"document|control") as caught:
             cut(document, size=size)
         assert not isinstance(caught.value, TooLargeError)
+
+
+@pytest.mark.parametrize("word", [b"NaN", b"-Infinity", b"True", b"01", b"9" * 5_000, b"'x'"])
+def test_an_element_that_is_no_value_costs_no_other_one(word):
+    for size in (1, 2, 3, 6_000):
+        items, skeleton = cut(b'{"items":[1,' + word + b',{"a":2}],"n":1}', size=size)
+        assert items == [(0, b"1"), (0, word), (0, b'{"a":2}')]
+        assert skeleton == b'{"items":[],"n":1}'
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,10 @@ from asyncbatch.exceptions import JournalError
 from asyncbatch.spool import SpoolSpace
 from asyncbatch.testing.runtime import virtual_runtime
 
+_ROW = msgspec.msgpack.encode((1, "r", "succeeded", b"", "", None, None))
+NESTED = LENGTH.pack(len(_ROW) + 3_004) + b"\x98" + _ROW[1:] + b"\x81\xa1a" + b"\x91" * 3_000 + b"\x01"
+"""A whole row, but for metadata deeper than anything goes down."""
+
 
 @pytest.mark.parametrize(
     ("data", "words"),
@@ -17,6 +21,7 @@ from asyncbatch.testing.runtime import virtual_runtime
         (b"\x05\x00", "they are cut off"),
         (b"\x05\x00\x00\x00", "are damaged"),
         (b"\x05\x00\x00\x00noise", "are damaged"),
+        (NESTED, "are damaged"),
     ],
 )
 def test_a_frame_that_is_cut_or_is_none_is_damage(data, words):

@@ -170,7 +170,12 @@ async def test_a_field_of_a_later_version_is_passed_over_and_an_unknown_event_is
 
 
 @pytest.mark.parametrize(
-    "damage", [b"{", b"\xff", b'{"index": 0, "request_count": 2, "reason": "\xff"}', b'{"index": "zero"}']
+    "damage",
+    [
+        *(b"{", b"\xff", b'{"index": 0, "request_count": 2, "reason": "\xff"}', b'{"index": "zero"}'),
+        b'{"index": 0, "colour": ' + b"[" * 5_000 + b"]" * 5_000 + b"}",
+    ],
+    ids=["cut", "no UTF-8", "no UTF-8 inside", "no number", "too deep"],
 )
 async def test_a_record_that_cannot_be_read_is_called_so_and_holds_up_nobody(journal, state, damage, monkeypatch):
     monkeypatch.setattr(_database, "_BUSY_S", 0.05)
