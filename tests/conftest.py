@@ -31,7 +31,7 @@ for name in list(os.environ):
 
 HEAVY = {
     *("architecture", "docs", "typing"),  # look at the source tree
-    *("cli", "integrations", "webhooks/test_tokens.py"),  # need what the package only offers
+    *("cli", "integrations", "transport/test_tls.py", "webhooks/test_tokens.py"),  # need what the package only offers
     *("cancel", "conformance", "emulator", "journal", "kill", "providers", "simulation"),  # take long
 }
 """What is not in the fast tier, `-m "not heavy"`, which runs on several Pythons and on the wheel alone (tests/tiers.py)."""

@@ -18,23 +18,16 @@ async def send_create(
     exchange: Exchange, call: Call, body: bytes | Streamed, is_created: Callable[[bytes], bool]
 ) -> bytes:
     """Send a create and give the body of the answer that accepts it; raises as `Transport.create` says."""
-    data = body if isinstance(body, bytes) else _payload(exchange, body)
+    # Bytes too, for it knows how far it came: what broke in a proxy's tunnel, say, never began.
+    data = StreamedPayload(body, content_type="application/json", stall_s=exchange.http.read_s)
     try:
-        answer = await (exchange.once(call, data) if isinstance(data, bytes) else _stream(exchange, call, data))
+        answer = await (exchange.once(call, data) if isinstance(body, bytes) else _stream(exchange, call, data))
     except WIRE_ERRORS as error:
-        failure = _failure(exchange, call, error, is_whole=_is_whole(data))
+        failure = _failure(exchange, call, error, is_whole=data.is_whole_sent)
     else:
-        return _judged(exchange, call, answer, is_created, is_whole=_is_whole(data))
+        return _judged(exchange, call, answer, is_created, is_whole=data.is_whole_sent)
     # Raised out here, for then nothing of the wire's own error, which knows every header, hangs on ours.
     raise failure
-
-
-def _payload(exchange: Exchange, body: Streamed) -> StreamedPayload:
-    return StreamedPayload(body, content_type="application/json", stall_s=exchange.http.read_s)
-
-
-def _is_whole(data: bytes | StreamedPayload) -> bool:
-    return isinstance(data, bytes) or data.is_whole_sent
 
 
 async def _stream(exchange: Exchange, call: Call, body: StreamedPayload) -> Answer:

@@ -67,7 +67,7 @@ class Exchange:
         silence_s: float | None = None,
     ) -> Answer:
         """Send a call and read its answer, whatever it says; `silence_s` limits each silence instead of the whole."""
-        options = self._sessions.options(profile, silence_s=silence_s)
+        options = self._sessions.options(profile, call.url, silence_s=silence_s)
         async with self._place(profile, call):
             session = self._sessions.get(profile)
             asked = session.request(call.method, call.url, data=body, headers=call.headers, **options)
@@ -111,7 +111,7 @@ class Exchange:
 
     async def peek(self, call: Call, size: int) -> Answer:
         """Read no more of an answer than its beginning, and hang up."""
-        options = self._sessions.options(Profile.CONTROL)
+        options = self._sessions.options(Profile.CONTROL, call.url)
         async with self._place(Profile.CONTROL, call):
             session = self._sessions.get(Profile.CONTROL)
             asked = session.request(call.method, call.url, headers=call.headers, **options)
@@ -171,7 +171,7 @@ class Exchange:
         return error
 
     def secrets_of(self, call: Call) -> tuple[str, ...]:
-        return *call.secrets, *self.http.secrets
+        return *call.secrets, *self._sessions.secrets
 
     def retry_after(self, answer: Answer) -> float | None:
         """Give the seconds that an answer asks us to wait."""
