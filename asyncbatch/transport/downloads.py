@@ -134,7 +134,7 @@ async def _pour(opened: Opened, pouring: Pouring, http: Http, runtime: Runtime) 
     """Move a body into its sink."""
     pieces, held = list[bytes](), 0
     since, moved = runtime.now(), 0
-    async for piece in opened.response.content.iter_any():
+    while piece := await _piece(opened, http.read_s):
         pieces.append(piece)
         held, moved = held + len(piece), moved + len(piece)
         if held >= _PIECE:
@@ -142,6 +142,12 @@ async def _pour(opened: Opened, pouring: Pouring, http: Http, runtime: Runtime) 
             pieces, held = [], 0
         since, moved = _keep_pace(http.slowest_bytes, http.slowest_s, runtime.now(), since, moved)
     await runtime.offload(pouring.take, b"".join(pieces))
+
+
+async def _piece(opened: Opened, limit_s: float) -> bytes:
+    """Wait for the next piece of a body: frames without any of it, however many, are silence too."""
+    with anyio.fail_after(limit_s):
+        return await opened.response.content.readany()
 
 
 def _keep_pace(least: int, window_s: float, now: float, since: float, moved: int) -> tuple[float, int]:

@@ -4,6 +4,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Map
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
+import aiohttp
 import anyio
 
 from asyncbatch.catalog import ProviderFacts
@@ -71,10 +72,32 @@ class Exchange:
         async with self._place(profile, call):
             session = self._sessions.get(profile)
             asked = session.request(call.method, call.url, data=body, headers=call.headers, **options)
-            async with Opened(await asked) as opened:
+            is_limited = options["timeout"].total is not None
+            async with Opened(await (asked if is_limited else self._begun(asked, body))) as opened:
                 self._take_note(call, opened.response.headers)
-                body = await self._read(opened, is_limited=options["timeout"].total is not None)
-                return Answer(opened.response.status, opened.response.headers, body)
+                content = await self._read(opened, is_limited=is_limited)
+                return Answer(opened.response.status, opened.response.headers, content)
+
+    async def _begun(
+        self, asked: Awaitable[aiohttp.ClientResponse], body: bytes | StreamedPayload | None
+    ) -> aiohttp.ClientResponse:
+        """Wait for an answer to begin: so long once all has been sent, for hints without end are no silence."""
+        if not isinstance(body, StreamedPayload):
+            with anyio.fail_after(self.http.header_s):
+                return await asked
+        with anyio.fail_after(None) as scope:
+            before = body.on_whole
+
+            def limit() -> None:
+                scope.deadline = anyio.current_time() + self.http.header_s
+                if before is not None:
+                    before()
+
+            body.on_whole = limit
+            try:
+                return await asked
+            finally:
+                body.on_whole = before
 
     async def asked(
         self,
