@@ -1,10 +1,13 @@
 """Reads what it can of bytes that others wrote: another shape is nothing to read, never an error."""
 
-from typing import TypeVar
+from typing import Annotated, TypeAlias, TypeVar
 
 import msgspec
 
 T = TypeVar("T")
+
+Tokens: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=10**12)]
+"""A number of tokens that can be one: sums over millions of answers stay below the 64 bits in which they are kept."""
 
 
 def read(decoder: "msgspec.json.Decoder[T]", body: bytes | msgspec.Raw) -> T | None:

@@ -6,7 +6,7 @@ Source: the types Message, ContentBlock and Usage of Anthropic's official SDK (2
 import msgspec
 
 from asyncbatch.answers import ToolCall, UsageInfo
-from asyncbatch.answers._tolerant import joined, object_text, read, read_each
+from asyncbatch.answers._tolerant import Tokens, joined, object_text, read, read_each
 
 
 class _Block(msgspec.Struct, frozen=True):
@@ -22,14 +22,14 @@ class _Message(msgspec.Struct, frozen=True):
 
 
 class _Details(msgspec.Struct, frozen=True):
-    thinking_tokens: int | None = None
+    thinking_tokens: Tokens | None = None
 
 
 class _Usage(msgspec.Struct, frozen=True):
-    input_tokens: int | None = None
-    output_tokens: int | None = None
-    cache_creation_input_tokens: int | None = None
-    cache_read_input_tokens: int | None = None
+    input_tokens: Tokens | None = None
+    output_tokens: Tokens | None = None
+    cache_creation_input_tokens: Tokens | None = None
+    cache_read_input_tokens: Tokens | None = None
     output_tokens_details: _Details | None = None
 
 

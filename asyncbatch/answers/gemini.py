@@ -7,7 +7,7 @@ int64 as a string and leaves out what is zero or empty.
 import msgspec
 
 from asyncbatch.answers import ToolCall, UsageInfo
-from asyncbatch.answers._tolerant import joined, object_text, read, read_each
+from asyncbatch.answers._tolerant import Tokens, joined, object_text, read, read_each
 
 
 class _FunctionCall(msgspec.Struct, frozen=True):
@@ -44,17 +44,17 @@ class _Embedded(msgspec.Struct, frozen=True):
 
 
 class _Usage(msgspec.Struct, frozen=True, rename="camel"):
-    prompt_token_count: int | None = None
-    tool_use_prompt_token_count: int | None = None
-    candidates_token_count: int | None = None
-    thoughts_token_count: int | None = None
-    cached_content_token_count: int | None = None
-    total_token_count: int | None = None
+    prompt_token_count: Tokens | None = None
+    tool_use_prompt_token_count: Tokens | None = None
+    candidates_token_count: Tokens | None = None
+    thoughts_token_count: Tokens | None = None
+    cached_content_token_count: Tokens | None = None
+    total_token_count: Tokens | None = None
 
 
 class _Used(msgspec.Struct, frozen=True, rename="camel"):
     usage_metadata: _Usage | None = None
-    token_count: int | None = None
+    token_count: Tokens | None = None
 
 
 _PART = msgspec.json.Decoder(_Part)

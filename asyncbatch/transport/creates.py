@@ -18,16 +18,30 @@ async def send_create(
     exchange: Exchange, call: Call, body: bytes | Streamed, is_created: Callable[[bytes], bool]
 ) -> bytes:
     """Send a create and give the body of the answer that accepts it; raises as `Transport.create` says."""
-    # Bytes too, for it knows how far it came: what broke in a proxy's tunnel, say, never began.
-    data = StreamedPayload(body, content_type="application/json", stall_s=exchange.http.read_s)
+    data = _payload(exchange, call, body)
+    is_large = not isinstance(body, bytes)
     try:
-        answer = await (exchange.once(call, data) if isinstance(body, bytes) else _stream(exchange, call, data))
+        if is_large and isinstance(data, StreamedPayload):
+            answer = await _stream(exchange, call, data)
+        else:
+            answer = await exchange.once(call, data)
     except WIRE_ERRORS as error:
-        failure = _failure(exchange, call, error, is_whole=data.is_whole_sent)
+        failure = _failure(exchange, call, error, is_whole=_is_whole(data))
     else:
-        return _judged(exchange, call, answer, is_created, is_whole=data.is_whole_sent)
+        return _judged(exchange, call, answer, is_created, is_whole=_is_whole(data))
     # Raised out here, for then nothing of the wire's own error, which knows every header, hangs on ours.
     raise failure
+
+
+def _payload(exchange: Exchange, call: Call, body: bytes | Streamed) -> bytes | StreamedPayload:
+    """Give what is sent; one that streams knows how far it came, and in a tunnel that broke while it was dug it never began."""
+    if isinstance(body, bytes) and not exchange.is_tunnelled(call):
+        return body
+    return StreamedPayload(body, content_type="application/json", stall_s=exchange.http.read_s)
+
+
+def _is_whole(data: bytes | StreamedPayload) -> bool:
+    return isinstance(data, bytes) or data.is_whole_sent
 
 
 async def _stream(exchange: Exchange, call: Call, body: StreamedPayload) -> Answer:

@@ -196,6 +196,10 @@ class Exchange:
     def secrets_of(self, call: Call) -> tuple[str, ...]:
         return *call.secrets, *self._sessions.secrets
 
+    def is_tunnelled(self, call: Call) -> bool:
+        """Whether a call goes through a proxy that has to make way first."""
+        return call.url.scheme == "https" and self._sessions.has_proxy(call.url)
+
     def retry_after(self, answer: Answer) -> float | None:
         """Give the seconds that an answer asks us to wait."""
         return decode_retry_after(answer.headers, self._runtime.now())

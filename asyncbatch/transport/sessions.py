@@ -218,7 +218,7 @@ class Sessions(LoopBound):
     def abroad(self, home: URL, target: URL) -> aiohttp.ClientSession:
         """Give the session for where a redirect of a host leads: a public one leads to no address of our own network."""
         self.check(_HINT)
-        is_guarded = is_public(home.host or "") and self._proxies.towards(target) is None  # it looks names up by itself
+        is_guarded = is_public(home.host or "") and not self.has_proxy(target)  # it looks names up by itself
         guarded = self._sessions.get(_ABROAD) if is_guarded else None
         return guarded or self.get(Profile.BULK)
 
@@ -231,6 +231,10 @@ class Sessions(LoopBound):
     def secrets(self) -> tuple[str, ...]:
         """What of the proxies must not appear anywhere."""
         return self._proxies.secrets
+
+    def has_proxy(self, url: URL) -> bool:
+        """Whether calls to an address go through a proxy."""
+        return self._proxies.towards(url) is not None
 
     def options(self, profile: Profile, url: URL | None = None, *, silence_s: float | None = None) -> Options:
         """Give what is set on each call to an address, so that a session of the application's behaves like ours.

@@ -27,7 +27,7 @@ from asyncbatch.dto import (
     StatusPage,
 )
 from asyncbatch.enums import BatchStatus, ErrorClass, ResultStatus
-from asyncbatch.wire_provider import UNREADABLE, without_empty
+from asyncbatch.wire_provider import UNREADABLE, HttpStatus, without_empty
 
 TAG_KEY = "asyncbatch_tag"
 OUTPUTS = "outputs"
@@ -76,7 +76,7 @@ class _Files(msgspec.Struct, frozen=True):
 
 
 class _Answer(msgspec.Struct, frozen=True):
-    status_code: int = 0
+    status_code: HttpStatus = 0
     body: msgspec.Raw = msgspec.Raw()
     choices: msgspec.Raw = msgspec.Raw()
     data: msgspec.Raw = msgspec.Raw()

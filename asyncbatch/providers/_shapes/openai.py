@@ -13,6 +13,7 @@ from asyncbatch import answers
 from asyncbatch.catalog import ProviderFacts
 from asyncbatch.codec.lines import salvage_id
 from asyncbatch.codec.options import plan_output_expiry, wire_options
+from asyncbatch.codec.rpc import decode_count
 from asyncbatch.dto import (
     BatchErrorItem,
     FilePage,
@@ -27,7 +28,7 @@ from asyncbatch.dto import (
     UsageInfo,
 )
 from asyncbatch.enums import BatchStatus, ErrorClass, ResultStatus
-from asyncbatch.wire_provider import UNREADABLE, without_empty
+from asyncbatch.wire_provider import UNREADABLE, HttpStatus, without_empty
 
 TAG_KEY = "asyncbatch_tag"
 _PURPOSES = ("batch", "batch_output", None)
@@ -95,7 +96,7 @@ class _Files(msgspec.Struct, frozen=True):
 
 
 class _Answer(msgspec.Struct, frozen=True):
-    status_code: int = 0
+    status_code: HttpStatus = 0
     request_id: str | None = None
     body: msgspec.Raw = msgspec.Raw()
 
@@ -176,7 +177,7 @@ def places_of(status: ProviderStatus) -> tuple[str, ...]:
 
 
 def _error_item(fault: _Fault) -> BatchErrorItem:
-    line = fault.line if isinstance(fault.line, int) else None
+    line = decode_count(fault.line)
     return BatchErrorItem(
         code=_word(fault.code), message=_word(fault.message), line=line, param=_word(fault.param) or None
     )
