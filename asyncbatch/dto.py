@@ -144,12 +144,22 @@ class ProviderSubmitResult(msgspec.Struct, frozen=True, kw_only=True):
     metadata: Mapping[str, Any] = {}
 
 
+_MOST_COUNTED = 10**12
+"""What a service counts beyond it is nonsense, with which nobody can reckon in 64 bits."""
+
+
 class Progress(msgspec.Struct, frozen=True, kw_only=True):
     """Counts for display: providers report them late and in jumps, and some set them back."""
 
     total: int = 0
     completed: int = 0
     failed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("total", "completed", "failed"):
+            count = getattr(self, name)
+            if not 0 <= count <= _MOST_COUNTED:
+                msgspec.structs.force_setattr(self, name, min(max(count, 0), _MOST_COUNTED))
 
     @property
     def done(self) -> int:
@@ -252,7 +262,7 @@ class ProviderResultRow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     @property
     def response(self) -> Any:
         """The provider's own answer, decoded; None where there is none. Raises `msgspec.DecodeError` if it is broken."""
-        return msgspec.json.decode(self.body) if self.body else None
+        return _decoded(self.body) if self.body else None
 
     @property
     def text(self) -> str | None:
@@ -296,10 +306,22 @@ class ProviderResultRow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
                 why = "its answer is a tool call" if self.tool_calls else "its answer has none: look at row.response"
             raise ValueError(f"request {self.request_id!r} has no text to decode: {why}")
         if model is None:
-            return msgspec.json.decode(text)
+            return _decoded(text)
         if hasattr(model, "model_validate_json"):  # pydantic, which is never imported unless the caller did
             return model.model_validate_json(text)
-        return msgspec.json.decode(text, type=model)
+        return _decoded(text, model)
+
+
+def _decoded(data: str | msgspec.Raw, model: Any = Any) -> Any:
+    """Decode JSON; all that it may be besides is one kind of error."""
+    try:
+        return msgspec.json.decode(data, type=model)
+    except msgspec.DecodeError:
+        raise
+    except RecursionError:
+        raise msgspec.DecodeError("it is nested too deeply") from None
+    except ValueError as error:  # no UTF-8, or a number of more digits than Python reads
+        raise msgspec.DecodeError(str(error)) from None
 
 
 class Match(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,7 +8,7 @@ import re
 from abc import abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
-from typing import Any, TypeVar, cast
+from typing import Annotated, Any, TypeAlias, TypeVar, cast
 from uuid import UUID
 
 import msgspec
@@ -52,6 +52,9 @@ T = TypeVar("T")
 
 UNREADABLE = (msgspec.MsgspecError, RecursionError, ValueError)
 """What reading JSON may raise: a ValueError comes of bytes that are no UTF-8."""
+
+HttpStatus: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=999)]
+"""The status of one answer in a file; what is none makes its row unreadable, and goes no further."""
 
 GONE = frozenset({404, 410})
 """What is answered where something is not, or not any more."""

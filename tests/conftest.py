@@ -36,7 +36,13 @@ IN_TIME = 0.8
 
 HEAVY = {
     *("architecture", "docs", "typing"),  # look at the source tree
-    *("cli", "integrations", "webhooks/test_tokens.py", "fuzz/test_tokens.py"),  # need what the package only offers
+    *(
+        "cli",
+        "integrations",
+        "transport/test_tls.py",
+        "webhooks/test_tokens.py",
+        "fuzz/test_tokens.py",
+    ),  # need what is only offered
     *("fuzz/test_calls.py", "fuzz/test_emulator.py"),  # go through sockets; decoders differ with Python, and stay
     *("cancel", "conformance", "emulator", "journal", "kill", "providers", "simulation", "soak"),  # take long
 }

@@ -48,12 +48,18 @@ class Fault(msgspec.Struct, frozen=True):
 
     @property
     def text(self) -> str:
-        return self.message if isinstance(self.message, str) else "" if self.message is None else str(self.message)
+        if self.message is None or isinstance(self.message, str):
+            return self.message or ""
+        try:
+            return str(self.message)
+        except RecursionError:  # JSON may be nested as deeply as Python goes
+            return ""
 
 
 def decode_count(value: Any) -> int | None:
     """Read an int64 from 0 up, which proto JSON writes as text; None for what is none."""
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value if value >= 0 else None
-    is_number = isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 20
-    return int(value) if is_number else None
+    if isinstance(value, str):
+        is_number = value.isascii() and value.isdigit() and len(value) < 20
+        value = int(value) if is_number else None
+    is_count = isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
+    return value if is_count else None

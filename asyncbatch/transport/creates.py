@@ -18,9 +18,13 @@ async def send_create(
     exchange: Exchange, call: Call, body: bytes | Streamed, is_created: Callable[[bytes], bool]
 ) -> bytes:
     """Send a create and give the body of the answer that accepts it; raises as `Transport.create` says."""
-    data = body if isinstance(body, bytes) else _payload(exchange, body)
+    data = _payload(exchange, call, body)
+    is_large = not isinstance(body, bytes)
     try:
-        answer = await (exchange.once(call, data) if isinstance(data, bytes) else _stream(exchange, call, data))
+        if is_large and isinstance(data, StreamedPayload):
+            answer = await _stream(exchange, call, data)
+        else:
+            answer = await exchange.once(call, data)
     except WIRE_ERRORS as error:
         failure = _failure(exchange, call, error, is_whole=_is_whole(data))
     else:
@@ -29,7 +33,10 @@ async def send_create(
     raise failure
 
 
-def _payload(exchange: Exchange, body: Streamed) -> StreamedPayload:
+def _payload(exchange: Exchange, call: Call, body: bytes | Streamed) -> bytes | StreamedPayload:
+    """Give what is sent; one that streams knows how far it came, and in a tunnel that broke while it was dug it never began."""
+    if isinstance(body, bytes) and not exchange.is_tunnelled(call):
+        return body
     return StreamedPayload(body, content_type="application/json", stall_s=exchange.http.read_s)
 
 

@@ -12,7 +12,7 @@ from asyncbatch.secrecy import Unseen
 from asyncbatch.transport.addresses import is_public
 from asyncbatch.transport.errors import RefusedAnswerError, UnfitAnswerError
 from asyncbatch.transport.origin import Call
-from asyncbatch.transport.sessions import USER_AGENT, Headers, Http, Opened, Profile, Sessions
+from asyncbatch.transport.sessions import USER_AGENT, Headers, Http, Opened, Options, Profile, Sessions
 from asyncbatch.transport.transfers import Pouring, Transfer
 
 _PIECE = 1024 * 1024
@@ -65,22 +65,19 @@ async def _read_once(
     sessions: Sessions, runtime: Runtime, call: Call, transfer: Transfer, profile: Profile
 ) -> tuple[Answer, bool]:
     http, session = sessions.http, sessions.get(profile)
-    options = sessions.options(profile, silence_s=http.read_s)
-    # Identity is asked for; and what was decoded on the way would have no length to compare.
-    options["auto_decompress"] = False
-    options["read_bufsize"] = _BUFFERED
     asked = Headers.merged({"Accept": "*/*"}, call.headers, {"Accept-Encoding": "identity"}, transfer.headers())
     hop = msgspec.structs.replace(call, headers=asked)  # an address that a redirect names may be a secret, too
     for _ in range(http.redirects + 1):
+        options = _options(sessions, profile, hop.url)
         with anyio.fail_after(http.header_limit_s(profile)):  # early hints without end are no silence
             opened = Opened(await session.get(hop.url, headers=hop.headers, **options))
         async with opened:
             status = opened.response.status
             if status in _REDIRECTS:
-                hop = _next_hop(
-                    hop, opened, is_inside=sessions.http.allow_private or not is_public(call.url.host or "")
-                )
-                session = sessions.get(profile) if hop.url.origin() == call.url.origin() else sessions.abroad(call.url)
+                is_inside = http.allow_private or not is_public(call.url.host or "")
+                hop = _next_hop(hop, opened, is_inside=is_inside)
+                is_home = hop.url.origin() == call.url.origin()
+                session = sessions.get(profile) if is_home else sessions.abroad(call.url, hop.url)
                 continue
             if status == _NO_SUCH_RANGE and transfer.forget():
                 raise UnfitAnswerError("the rest of the file cannot be had alone")
@@ -90,6 +87,14 @@ async def _read_once(
             await _pour(opened, pouring, http, runtime)
             return Answer(status, opened.response.headers, b""), await runtime.offload(transfer.end, pouring)
     raise RefusedAnswerError(f"more than {http.redirects} redirects")
+
+
+def _options(sessions: Sessions, profile: Profile, url: URL) -> Options:
+    options = sessions.options(profile, url, silence_s=sessions.http.read_s)
+    # Identity is asked for; and what was decoded on the way would have no length to compare.
+    options["auto_decompress"] = False
+    options["read_bufsize"] = _BUFFERED
+    return options
 
 
 def _next_hop(hop: Call, opened: Opened, *, is_inside: bool) -> Call:
@@ -130,7 +135,7 @@ async def _pour(opened: Opened, pouring: Pouring, http: Http, runtime: Runtime) 
     """Move a body into its sink."""
     pieces, held = list[bytes](), 0
     since, moved = runtime.now(), 0
-    async for piece in opened.response.content.iter_any():
+    while piece := await _piece(opened, http.read_s):
         pieces.append(piece)
         held, moved = held + len(piece), moved + len(piece)
         if held >= _PIECE:
@@ -138,6 +143,12 @@ async def _pour(opened: Opened, pouring: Pouring, http: Http, runtime: Runtime) 
             pieces, held = [], 0
         since, moved = _keep_pace(http.slowest_bytes, http.slowest_s, runtime.now(), since, moved)
     await runtime.offload(pouring.take, b"".join(pieces))
+
+
+async def _piece(opened: Opened, limit_s: float) -> bytes:
+    """Wait for the next piece of a body: frames without any of it, however many, are silence too."""
+    with anyio.fail_after(limit_s):
+        return await opened.response.content.readany()
 
 
 def _keep_pace(least: int, window_s: float, now: float, since: float, moved: int) -> tuple[float, int]:

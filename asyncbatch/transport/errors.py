@@ -4,6 +4,7 @@ aiohttp's own response errors print every request header in their repr and the w
 none of them is raised on or chained.
 """
 
+import ssl
 from collections.abc import Mapping
 
 import aiohttp
@@ -37,12 +38,19 @@ _NEVER_LEFT = (
 )
 """Raised before the first byte of a request left: refused, no such host, no TLS, no connection in time."""
 
+_PROXY_HINT = "look at Http(proxy=…), or at HTTPS_PROXY and NO_PROXY with env_proxies=True"
+_CLOCK_HINT = "is the clock of this machine right? Otherwise the server needs a new certificate"
+_HOST_HINT = "the base URL has to name the host that the certificate is for"
+_CERTIFICATE_HINTS = {9: _CLOCK_HINT, 10: _CLOCK_HINT, 62: _HOST_HINT, 64: _HOST_HINT}
+"""By OpenSSL's verify codes (x509_vfy.h): not valid yet, expired, another host, another address."""
+_AUTHORITY_HINT = "name the authority to trust with Http(ca_file=…), Http(ssl_context=…) or SSL_CERT_FILE"
+
 _WORDS: tuple[tuple[type[BaseException], str, str, str | None], ...] = (
     (aiohttp.ClientConnectorDNSError, "no such host", "unreachable", "look at the base URL and the network"),
-    (aiohttp.ClientConnectorCertificateError, "TLS: {}", "tls", "name the authority to trust with Http(ca_file=…)"),
     (aiohttp.ClientSSLError, "TLS: {}", "tls", "does the server speak https at all?"),
+    (aiohttp.ClientProxyConnectionError, "no connection to the proxy: {}", "proxy", _PROXY_HINT),
     (aiohttp.ClientConnectorError, "no connection: {}", "unreachable", "is anything listening there?"),
-    (aiohttp.ClientHttpProxyError, "the proxy refuses", "proxy", "look at Http(proxy=…)"),
+    (aiohttp.ClientHttpProxyError, "the proxy refuses", "proxy", _PROXY_HINT),
     (TimeoutError, "no answer in time", "timeout", None),
     (aiohttp.ServerDisconnectedError, "the server closed the connection without an answer", "disconnected", None),
     (UnfitAnswerError, "{}", "unfit_answer", None),
@@ -73,6 +81,9 @@ def ours_behind(error: BaseException) -> AsyncBatchError | None:
 
 
 def _describe(error: BaseException) -> tuple[str, str, str | None]:
+    cause = getattr(error, "certificate_error", None)
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return f"TLS: {cause.verify_message}", "tls", _CERTIFICATE_HINTS.get(cause.verify_code, _AUTHORITY_HINT)
     for kind, message, code, hint in _WORDS:  # the most special kind comes first
         if isinstance(error, kind):
             return message.format(_reason(error)), code, hint

@@ -99,14 +99,36 @@ class Exchange(OfThisProcess):
         silence_s: float | None = None,
     ) -> Answer:
         """Send a call and read its answer, whatever it says; `silence_s` limits each silence instead of the whole."""
-        options = self._sessions.options(profile, silence_s=silence_s)
+        options = self._sessions.options(profile, call.url, silence_s=silence_s)
         async with self._place(profile, call):
             session = self._session(profile, call.method)
             asked = session.request(call.method, call.url, data=body, headers=call.headers, **options)
-            async with Opened(await asked) as opened:
+            is_limited = options["timeout"].total is not None
+            async with Opened(await (asked if is_limited else self._begun(asked, body))) as opened:
                 self._take_note(call, opened.response.headers)
-                body = await self._read(opened, is_limited=options["timeout"].total is not None)
-                return Answer(opened.response.status, opened.response.headers, body)
+                content = await self._read(opened, is_limited=is_limited)
+                return Answer(opened.response.status, opened.response.headers, content)
+
+    async def _begun(
+        self, asked: Awaitable[aiohttp.ClientResponse], body: bytes | StreamedPayload | None
+    ) -> aiohttp.ClientResponse:
+        """Wait for an answer to begin: so long once all has been sent, for hints without end are no silence."""
+        if not isinstance(body, StreamedPayload):
+            with anyio.fail_after(self.http.header_s):
+                return await asked
+        with anyio.fail_after(None) as scope:
+            before = body.on_whole
+
+            def limit() -> None:
+                scope.deadline = anyio.current_time() + self.http.header_s
+                if before is not None:
+                    before()
+
+            body.on_whole = limit
+            try:
+                return await asked
+            finally:
+                body.on_whole = before
 
     async def asked(
         self,
@@ -143,7 +165,7 @@ class Exchange(OfThisProcess):
 
     async def peek(self, call: Call, size: int) -> Answer:
         """Read no more of an answer than its beginning, and hang up."""
-        options = self._sessions.options(Profile.CONTROL)
+        options = self._sessions.options(Profile.CONTROL, call.url)
         async with self._place(Profile.CONTROL, call):
             session = self._session(Profile.CONTROL, call.method)
             asked = session.request(call.method, call.url, headers=call.headers, **options)
@@ -203,7 +225,11 @@ class Exchange(OfThisProcess):
         return error
 
     def secrets_of(self, call: Call) -> tuple[str, ...]:
-        return *call.secrets, *self.http.secrets
+        return *call.secrets, *self._sessions.secrets
+
+    def is_tunnelled(self, call: Call) -> bool:
+        """Whether a call goes through a proxy that has to make way first."""
+        return call.url.scheme == "https" and self._sessions.has_proxy(call.url)
 
     def retry_after(self, answer: Answer) -> float | None:
         """Give the seconds that an answer asks us to wait."""

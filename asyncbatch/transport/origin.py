@@ -9,7 +9,8 @@ from yarl import URL
 
 from asyncbatch.secrecy import Secret
 from asyncbatch.transport.addresses import is_loopback
-from asyncbatch.transport.sessions import SECRET_CHARS, USER_AGENT, Headers
+from asyncbatch.transport.proxies import SECRET_CHARS
+from asyncbatch.transport.sessions import USER_AGENT, Headers
 
 _PRINTABLE = re.compile(r"[!-~]+")
 

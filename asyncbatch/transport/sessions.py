@@ -5,14 +5,12 @@ themselves. What changes something goes over a fresh connection, a create above 
 closed it before we wrote" and "the server took it and the answer was lost" look the same.
 """
 
-import re
 import ssl
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from functools import partial
 from types import TracebackType
 from typing import Any, NoReturn, Self, SupportsIndex
-from urllib.parse import unquote
 from weakref import WeakValueDictionary
 
 import aiohttp
@@ -25,11 +23,11 @@ from asyncbatch.exceptions import ConfigError
 from asyncbatch.runtime import LoopBound, finish
 from asyncbatch.secrecy import Secret, refuse_to_leave
 from asyncbatch.transport.addresses import PublicResolver, is_public
+from asyncbatch.transport.proxies import Proxies, secrets_of, without_user
+from asyncbatch.transport.trust import check_verifying, environments_context, named_context
 from asyncbatch.turns import Turns
 
 USER_AGENT = f"asyncbatch/{__version__}"
-SECRET_CHARS = 6
-"""What is shorter is no secret, and taking every `1` or `on` out of a message would only garble it."""
 _ABROAD = "abroad"
 _HINT = "open it first: `async with registry.open() as scope`, or `async with provider`"
 
@@ -107,7 +105,11 @@ class Http(msgspec.Struct, frozen=True, kw_only=True):
         redirects: Hops followed by hand, for downloads only.
         allow_private: Follow them from a public host to addresses that are not public, too.
         proxy: A proxy for everything; the environment is not asked. What stands before its `@` is not shown anywhere.
-        ca_file: A file of certificate authorities to trust instead of the system's.
+        env_proxies: Go through the proxies that HTTPS_PROXY and HTTP_PROXY name, but for the hosts in NO_PROXY; read when the
+            scope is opened. No password file is looked into, whatever it says.
+        ca_file: A file of certificate authorities to trust instead of the system's (which are those of SSL_CERT_FILE and
+            SSL_CERT_DIR, where the environment has these).
+        ssl_context: Whom to trust, and with which certificate of our own; one that does not verify is refused.
     """
 
     control_total_s: float = 60.0
@@ -126,7 +128,9 @@ class Http(msgspec.Struct, frozen=True, kw_only=True):
     redirects: int = 3
     allow_private: bool = False
     proxy: str | None = None
+    env_proxies: bool = False
     ca_file: str | None = None
+    ssl_context: ssl.SSLContext | None = None
 
     def __post_init__(self) -> None:
         for name in ("limit_per_account", "limit_per_host"):
@@ -135,21 +139,26 @@ class Http(msgspec.Struct, frozen=True, kw_only=True):
                 raise ConfigError(message, code="config.value", hint="it is 1 or more")
         if self.proxy is not None and "@" in self.proxy:
             msgspec.structs.force_setattr(self, "proxy", Secret(self.proxy))
+        if self.env_proxies and self.proxy is not None:
+            message = "proxy is for everything, and with env_proxies the environment would be asked, too"
+            raise ConfigError(message, code="config.value", hint="give one of them")
+        if self.ssl_context is not None:
+            if self.ca_file is not None:
+                hint = "load the file into the context: ssl_context.load_verify_locations(ca_file)"
+                raise ConfigError("ca_file and ssl_context both say whom to trust", code="config.value", hint=hint)
+            check_verifying(self.ssl_context)
 
     def __repr__(self) -> str:
         return f"Http({', '.join(f'{name}={value!r}' for name, value in self.__rich_repr__())})"
 
     def __rich_repr__(self) -> Iterator[tuple[str, Any]]:  # type: ignore[override] # msgspec declares none
         for name, value in msgspec.structs.asdict(self).items():
-            yield name, _USER.sub(r"\1[secret]@", value) if name == "proxy" and value else value
+            yield name, without_user(value) if name == "proxy" and value else value
 
     @property
     def secrets(self) -> tuple[str, ...]:
         """What stands before the proxy's `@`, as it is written and as it is sent: it must not appear anywhere."""
-        user, _, password = (self.proxy or "").rpartition("@")[0].rpartition("//")[2].partition(":")
-        found = {password, unquote(password), user, unquote(user)}
-        kept = (Secret(value) for value in found if len(value) >= SECRET_CHARS)
-        return tuple(sorted(kept, key=len, reverse=True))
+        return secrets_of(self.proxy)
 
     def timeout(self, profile: Profile) -> aiohttp.ClientTimeout:
         """Give the time limits of a profile."""
@@ -167,9 +176,6 @@ class Http(msgspec.Struct, frozen=True, kw_only=True):
         return self.header_s if profile is Profile.BULK else self.timeout(profile).total
 
 
-_USER = re.compile(r"^(\w+://)?.*@", re.DOTALL)
-
-
 class Sessions(LoopBound):
     """The aiohttp sessions of one scope; opened and closed on one event loop.
 
@@ -181,15 +187,20 @@ class Sessions(LoopBound):
         super().__init__("the registry scope")
         self.http = http or Http()
         self._given = session
+        self._proxies = Proxies(self.http.proxy)
+        self._context: ssl.SSLContext | None = None
         self._sessions: dict[str, aiohttp.ClientSession] = {}
         self._timeouts = {profile: self.http.timeout(profile) for profile in Profile}
         self._turns: WeakValueDictionary[tuple[Profile, str], Turns] = WeakValueDictionary()
 
     async def open(self) -> None:
+        if self.http.env_proxies:
+            self._proxies = Proxies.of_environment()
+        self._context = named_context(self.http.ca_file, self.http.ssl_context)
         if self._given is None:
-            context = self._ssl_context()
+            context = self._context or environments_context()
             self._sessions = {profile: self._make(profile, context) for profile in Profile}
-            if not self.http.allow_private and self.http.proxy is None:  # a proxy looks names up by itself
+            if not self.http.allow_private:
                 self._sessions[_ABROAD] = self._make(Profile.BULK, context, resolver=PublicResolver())
         self.bind()
 
@@ -209,10 +220,11 @@ class Sessions(LoopBound):
         self.check(_HINT)
         return self._given or self._sessions[profile]
 
-    def abroad(self, home: URL) -> aiohttp.ClientSession:
+    def abroad(self, home: URL, target: URL) -> aiohttp.ClientSession:
         """Give the session for where a redirect of a host leads: a public one leads to no address of our own network."""
         self.check(_HINT)
-        guarded = self._sessions.get(_ABROAD) if is_public(home.host or "") else None
+        is_guarded = is_public(home.host or "") and not self.has_proxy(target)  # it looks names up by itself
+        guarded = self._sessions.get(_ABROAD) if is_guarded else None
         return guarded or self.get(Profile.BULK)
 
     def turns(self, profile: Profile, url: URL) -> Turns:
@@ -223,24 +235,35 @@ class Sessions(LoopBound):
             places = self._turns[host] = Turns(self.http.limit_per_host, has_own=True)
         return places
 
-    def options(self, profile: Profile, *, silence_s: float | None = None) -> Options:
-        """Give what is set on each call, so that a session of the application's behaves like ours.
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What of the proxies must not appear anywhere."""
+        return self._proxies.secrets
+
+    def has_proxy(self, url: URL) -> bool:
+        """Whether calls to an address go through a proxy."""
+        return self._proxies.towards(url) is not None
+
+    def options(self, profile: Profile, url: URL | None = None, *, silence_s: float | None = None) -> Options:
+        """Give what is set on each call to an address, so that a session of the application's behaves like ours.
 
         With `silence_s` the call streams: whatever its profile, there is a limit for each silence and none in all.
         """
         timeout = self._timeouts[profile] if silence_s is None else self.http.streaming(silence_s)
         options = Options(timeout=timeout, allow_redirects=False, raise_for_status=False, auto_decompress=True)
-        if self.http.proxy is not None:
-            options["proxy"] = self.http.proxy
+        if proxy := self._proxies.towards(url):
+            options.update(proxy=Secret(proxy), timeout=self._through_proxy(timeout))
+        if self._context is not None:
+            options["ssl"] = self._context
         return options
 
-    def _ssl_context(self) -> ssl.SSLContext | bool:
-        if self.http.ca_file is None:
-            return True
-        try:
-            return ssl.create_default_context(cafile=self.http.ca_file)
-        except (OSError, ssl.SSLError) as error:
-            raise ConfigError(f"the certificate file {self.http.ca_file} cannot be used: {error}") from error
+    def _through_proxy(self, timeout: aiohttp.ClientTimeout) -> aiohttp.ClientTimeout:
+        """Bound the wait for a proxy that takes the connection and says nothing, which is neither connecting nor reading."""
+        # With a session of the application's, the wait for a free connection is in it.
+        limit_s = self.http.connect_s if self._given is None else self.http.header_s
+        return aiohttp.ClientTimeout(
+            total=timeout.total, connect=limit_s, sock_connect=timeout.sock_connect, sock_read=timeout.sock_read
+        )
 
     def _make(
         self, profile: Profile, context: ssl.SSLContext | bool, resolver: AbstractResolver | None = None

@@ -119,6 +119,46 @@ async def test_a_directory_of_somebody_else_is_refused(home):
     assert sorted(foreign.iterdir()) == before
 
 
+async def test_a_link_to_a_directory_of_somebody_elses_is_refused(home, tmp_path):
+    foreign = next(path for path in (home, *home.parents) if path.stat().st_uid != os.geteuid())
+    (tmp_path / "link").symlink_to(foreign)
+    before = sorted(foreign.iterdir())
+
+    with pytest.raises(JournalError, match="belongs to somebody else"):
+        async with opened(tmp_path / "link"):
+            pass
+
+    assert sorted(foreign.iterdir()) == before
+
+
+async def test_a_link_that_somebody_else_made_is_refused_wherever_it_leads(tmp_path):
+    # /proc/self is a link of root's to what is ours; where we are root, nobody's link is made.
+    link = tmp_path / "link"
+    (tmp_path / "ours").mkdir(mode=0o700)
+    link.symlink_to(tmp_path / "ours")
+    if os.geteuid() == 0:
+        os.chown(link, NOBODY, NOBODY, follow_symlinks=False)
+    else:
+        link = Path("/proc/self")
+
+    with pytest.raises(JournalError, match="belongs to somebody else"):
+        async with opened(link):
+            pass
+
+    assert list((tmp_path / "ours").iterdir()) == []
+
+
+async def test_a_link_to_nothing_is_refused_and_nothing_is_made_behind_it(tmp_path):
+    (tmp_path / "link").symlink_to(tmp_path / "nothing")
+
+    with pytest.raises(JournalError, match="No such file") as caught:
+        async with opened(tmp_path / "link"):
+            pass
+
+    assert caught.value.code == "journal.io"
+    assert not (tmp_path / "nothing").exists()
+
+
 FORK = """
     import asyncio, json, os, sys
     from pathlib import Path

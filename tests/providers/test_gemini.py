@@ -490,6 +490,12 @@ def test_a_position_says_whose_an_answer_is_only_where_no_answer_has_a_key():
     assert [dict(row(line, unkeyed=unkeyed).metadata) for line in lines] == [{}, {}]
 
 
+def test_a_position_that_an_answer_brings_itself_is_none():
+    lines, unkeyed = inlined({"position": 1, "error": {"code": 5}}, {"position": 10**30, "error": {"code": 5}})
+
+    assert [row(line, unkeyed=unkeyed).metadata["position"] for line in lines] == [0, 1]
+
+
 def test_an_answer_that_is_no_object_stays_a_line_of_its_own():
     lines, unkeyed = inlined(None, keyed("b"))
 

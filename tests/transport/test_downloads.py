@@ -528,7 +528,7 @@ async def test_a_name_that_resolves_to_an_address_inside_leads_nowhere():
     try:
         async with serve(answer(LINES)) as inside:
             for home, is_reached in (("https://api.example", False), (inside.url, True)):
-                session = sessions.abroad(URL(home))
+                session = sessions.abroad(URL(home), URL(inside.url))
                 try:
                     async with session.get(inside.url.replace("127.0.0.1", "localhost")) as got:
                         assert got.status == 200

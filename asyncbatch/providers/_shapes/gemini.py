@@ -265,7 +265,7 @@ def _key_of(item: _Line) -> str:
     metadata: Any = item.metadata
     echoed: Any = cast("dict[str, Any]", metadata).get("key") if isinstance(metadata, dict) else None
     key = item.key if item.key is not None else echoed
-    return key if isinstance(key, str) else "" if key is None else str(key)
+    return str(key) if isinstance(key, str | int | float) else ""
 
 
 def _format_of(response: msgspec.Raw) -> str:
@@ -308,11 +308,13 @@ class InlineAnswers:
 
     def _line(self, item: bytes) -> bytes:
         self._is_keyed = self._is_keyed or _has_key(item)
-        position, rest = b'{"position":%d' % self._count, item[1:].lstrip()
+        position = self._count
         self._count += 1
         if not item.startswith(b"{"):
             return item + b"\n"
-        return position + (b"," if rest != b"}" else b"") + rest + b"\n"
+        members = item[:-1].rstrip()
+        # At its end, for of a key that comes twice the last one counts: none that the answer brings itself.
+        return b'%b%b"position":%d}\n' % (members, b"," if members != b"{" else b"", position)
 
 
 def _has_key(item: bytes) -> bool:

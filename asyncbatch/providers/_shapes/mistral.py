@@ -5,7 +5,7 @@ mistralai/platform-docs-public:openapi.yaml (BatchJob, CreateBatchJobRequest), a
 `docs/providers/mistral.md`.
 """
 
-from typing import Annotated, Any, cast
+from typing import Any, cast
 
 import msgspec
 
@@ -28,7 +28,7 @@ from asyncbatch.dto import (
     StatusPage,
 )
 from asyncbatch.enums import BatchStatus, ErrorClass, ResultStatus
-from asyncbatch.wire_provider import UNREADABLE, without_empty
+from asyncbatch.wire_provider import UNREADABLE, HttpStatus, without_empty
 
 TAG_KEY = "asyncbatch_tag"
 OUTPUTS = "outputs"
@@ -77,7 +77,7 @@ class _Files(msgspec.Struct, frozen=True):
 
 
 class _Answer(msgspec.Struct, frozen=True, gc=False):
-    status_code: Annotated[int, msgspec.Meta(ge=0, le=999)] = 0
+    status_code: HttpStatus = 0
     body: msgspec.Raw = msgspec.Raw()
     choices: msgspec.Raw = msgspec.Raw()
     data: msgspec.Raw = msgspec.Raw()

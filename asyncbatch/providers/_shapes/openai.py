@@ -12,6 +12,7 @@ import msgspec
 from asyncbatch import answers
 from asyncbatch.catalog import ProviderFacts
 from asyncbatch.codec.options import plan_output_expiry, wire_options
+from asyncbatch.codec.rpc import decode_count
 from asyncbatch.codec.slices import LineFrame
 from asyncbatch.codec.times import decode_time
 from asyncbatch.dto import (
@@ -160,7 +161,7 @@ def places_of(status: ProviderStatus) -> tuple[str, ...]:
 
 
 def _error_item(fault: Fault) -> BatchErrorItem:
-    line = fault.line if isinstance(fault.line, int) else None
+    line = decode_count(fault.line)
     return BatchErrorItem(
         code=word(fault.code), message=word(fault.message), line=line, param=word(fault.param) or None
     )

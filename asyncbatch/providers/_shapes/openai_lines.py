@@ -4,7 +4,6 @@ Source: openai/openai-openapi:openapi.yaml (BatchRequestOutput), and the behavio
 """
 
 from collections.abc import Sequence
-from typing import Annotated
 
 import msgspec
 
@@ -14,14 +13,14 @@ from asyncbatch.codec.lines import salvage_id
 from asyncbatch.dto import ProviderResultRow, RowError, UsageInfo
 from asyncbatch.enums import ErrorClass, ResultStatus
 from asyncbatch.providers._shapes.openai import Fault, word
-from asyncbatch.wire_provider import UNREADABLE
+from asyncbatch.wire_provider import UNREADABLE, HttpStatus
 
 _NULL, _EMPTY = msgspec.Raw(b"null"), msgspec.Raw(b"{}")
 _SUCCEEDED = ResultStatus.SUCCEEDED  # a look at an enum for each row costs as much as reading its id
 
 
 class _Answer(msgspec.Struct, frozen=True, gc=False):
-    status_code: Annotated[int, msgspec.Meta(ge=0, le=999)] = 0
+    status_code: HttpStatus = 0
     request_id: str | None = None
     body: msgspec.Raw = msgspec.Raw()
 

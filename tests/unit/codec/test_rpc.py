@@ -46,6 +46,14 @@ def test_a_count_may_come_as_text(value, count):
     assert decode_count(value) == count
 
 
-@pytest.mark.parametrize("value", [True, "9" * 30, [], 1.5])
+def test_a_message_that_is_nested_as_deeply_as_nobody_can_write_is_none():
+    message = []
+    for _ in range(100_000):
+        message = [message]
+
+    assert Fault(message=message).text == ""
+
+
+@pytest.mark.parametrize("value", [True, "9" * 30, "9" * 19, 2**63, -1, [], 1.5])
 def test_what_is_no_int64_is_no_count(value):
     assert decode_count(value) is None
