@@ -63,6 +63,7 @@ SKEW_S = 300.0
 """The list is read back to this long before a create, and further where the provider's clock is known to be behind ours."""
 _PAGES = 10_000
 _MODEL_PAGES = 100
+_SHOWN = 80
 
 
 class WireProvider(BaseBatchProvider):
@@ -414,9 +415,19 @@ class WireProvider(BaseBatchProvider):
         decode: Callable[[bytes], ProviderStatus],
         *,
         profile: Profile = Profile.POLL,
+        of: str | None = None,
     ) -> ProviderStatus:
-        """Ask for a batch object that fits into memory."""
-        return self.read(decode, await self.transport.get(path, profile=profile), f"GET {path}")
+        """Ask for a batch object that fits into memory; `of` is the id that it has to have."""
+        status = self.read(decode, await self.transport.get(path, profile=profile), f"GET {path}")
+        return status if of is None else self.check_of(status, of)
+
+    def check_of(self, status: ProviderStatus, provider_batch_id: str) -> ProviderStatus:
+        """Give a status that is this batch's: one of another, as a cache may give it, must not end it."""
+        if status.provider_batch_id.rpartition("/")[2] == provider_batch_id.rpartition("/")[2]:
+            return status
+        found = status.provider_batch_id[:_SHOWN] or "none"
+        message = f"{self.PROVIDER_NAME}: asked about batch {provider_batch_id}, and told about {found!r}"
+        raise ProviderTransientError(message, provider=self.PROVIDER_NAME, code="foreign_answer")
 
 
 def _is_drop(choice: str) -> bool:

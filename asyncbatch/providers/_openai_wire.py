@@ -150,4 +150,5 @@ class OpenAICompatibleProvider(WireProvider):
 
     async def _status(self, provider_batch_id: str, profile: Profile) -> ProviderStatus:
         decode = partial(decode_status, facts=self.facts)
-        return await self.get_status(self.path("/batches/{}", provider_batch_id), decode, profile=profile)
+        path = self.path("/batches/{}", provider_batch_id)
+        return await self.get_status(path, decode, profile=profile, of=provider_batch_id)

@@ -311,6 +311,7 @@ class AnthropicBatchProvider(WireProvider):
         path = self.path(_BATCH_PATH, provider_batch_id)
         answer = await self.transport.ask(path, profile=Profile.POLL)
         status = self.read(partial(decode_status, facts=self.facts), answer.body, f"GET {path}")
+        self.check_of(status, provider_batch_id)
         return msgspec.structs.replace(status, retry_after=self.transport.retry_after(answer))
 
     async def cancel(self, provider_batch_id: str) -> ProviderStatus:
@@ -385,4 +386,5 @@ class AnthropicBatchProvider(WireProvider):
 
     async def _status(self, provider_batch_id: str) -> ProviderStatus:
         path = self.path(_BATCH_PATH, provider_batch_id)
-        return await self.get_status(path, partial(decode_status, facts=self.facts), profile=Profile.CONTROL)
+        decode = partial(decode_status, facts=self.facts)
+        return await self.get_status(path, decode, profile=Profile.CONTROL, of=provider_batch_id)

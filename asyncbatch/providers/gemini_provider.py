@@ -225,7 +225,8 @@ class GeminiBatchProvider(WireProvider):
         path = self._place("batches", provider_batch_id)
         async with self._fetched(path, profile) as document:
             rest = await self._cut(document, ItemCutter(HELD), _pass_over)
-        return self.read(partial(decode_status, facts=self.facts), rest, f"GET {path}")
+        status = self.read(partial(decode_status, facts=self.facts), rest, f"GET {path}")
+        return self.check_of(status, provider_batch_id)
 
     # Answers
 

@@ -209,7 +209,7 @@ class MistralBatchProvider(WireProvider):
 
     async def _status(self, provider_batch_id: str, profile: Profile) -> ProviderStatus:
         decode = partial(decode_status, facts=self.facts)
-        return await self.get_status(self.path(_JOB, provider_batch_id), decode, profile=profile)
+        return await self.get_status(self.path(_JOB, provider_batch_id), decode, profile=profile, of=provider_batch_id)
 
 
 def _cut_piece(document: SpoolFile, offset: int, cutter: ItemCutter, file: SpoolFile) -> None:

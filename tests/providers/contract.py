@@ -318,6 +318,21 @@ async def test_custom_needs_an_endpoint_that_the_catalog_lists(name, endpoint, c
     assert FACTS[name].endpoints[0].path in str(caught.value)
 
 
+@every_provider
+async def test_an_answer_about_another_batch_says_nothing_about_this_one(name):
+    names = faults.Rewrite(fields={"id": "batch_another-1", "name": "batches/another-1"})
+    async with world(name, faults=[Fault(effect=names, operation="poll")]) as here:
+        batch = await here.start(["a"])
+        here.pass_window()
+        with pytest.raises(ProviderTransientError, match=r"told about '(batch_|batches/)another-1'") as caught:
+            await here.provider.poll_status(batch.provider_batch_id)
+        status = await here.provider.poll_status(batch.provider_batch_id)
+
+    assert caught.value.code == "foreign_answer"
+    assert short(status.provider_batch_id) == short(batch.provider_batch_id)
+    assert status.status.is_terminal
+
+
 # How rows and batches end
 
 

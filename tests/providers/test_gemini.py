@@ -679,13 +679,13 @@ async def test_embeddings_have_a_create_of_their_own():
 async def test_the_version_in_every_path_is_a_setting(monkeypatch):
     async with gemini(answer(PENDING), api_version="v1") as here:
         await here.provider.submit(await here.prepare())
-        await here.provider.poll_status("batches/bbbb")
+        await here.provider.poll_status(f"batches/{A36}")
     monkeypatch.setenv("GOOGLE_GENAI_API_VERSION", "v1alpha")
     async with gemini(answer(PENDING)) as there:
-        await there.provider.poll_status("batches/bbbb")
+        await there.provider.poll_status(f"batches/{A36}")
 
-    assert here.targets == ["POST /v1/models/gemini-2.5-flash:batchGenerateContent", "GET /v1/batches/bbbb"]
-    assert there.targets == ["GET /v1alpha/batches/bbbb"]
+    assert here.targets == ["POST /v1/models/gemini-2.5-flash:batchGenerateContent", f"GET /v1/batches/{A36}"]
+    assert there.targets == [f"GET /v1alpha/batches/{A36}"]
 
 
 @pytest.mark.parametrize("version", ["../v1", "v1/x", "V1", "v1?"])
@@ -738,23 +738,23 @@ async def test_a_key_that_is_refused_comes_as_a_400_and_is_told_as_such():
 async def test_the_key_travels_in_a_header_and_in_no_address(monkeypatch):
     monkeypatch.setenv("GEMINI_API_KEY", "from-gemini")
     async with gemini(answer(PENDING), api_key=None) as here:
-        await here.provider.poll_status("batches/bbbb")
+        await here.provider.poll_status(f"batches/{A36}")
         monkeypatch.setenv("GOOGLE_API_KEY", "from-google")
     async with gemini(answer(PENDING), api_key=None) as there:
-        await there.provider.poll_status("batches/bbbb")
+        await there.provider.poll_status(f"batches/{A36}")
 
     assert here.server.asked[0].headers["x-goog-api-key"] == "from-gemini"
     assert there.server.asked[0].headers["x-goog-api-key"] == "from-google"
     assert "key" not in here.targets[0]
 
 
-@pytest.mark.parametrize("name", ["batches/bbbb", "bbbb"])
+@pytest.mark.parametrize("name", [f"batches/{A36}", A36])
 async def test_a_batch_is_asked_about_by_its_name(name):
     async with gemini(answer(PENDING)) as here:
         status = await here.provider.poll_status(name)
 
     assert status.provider_batch_id == f"batches/{A36}"
-    assert here.targets == ["GET /v1beta/batches/bbbb"]
+    assert here.targets == [f"GET /v1beta/batches/{A36}"]
 
 
 @pytest.mark.parametrize("name", ["batches/../files/x", "batches/a/b", "batches/", "", "batches/x?alt=media"])
@@ -976,6 +976,6 @@ async def test_the_list_of_files_names_them_with_their_ends():
 
 async def test_a_poll_tells_how_far_the_services_clock_is_behind():
     async with gemini(answer(PENDING, 200, "Date: Sun, 22 Nov 2026 09:00:00 GMT")) as here:
-        await here.provider.poll_status("batches/bbbb")
+        await here.provider.poll_status(f"batches/{A36}")
 
         assert here.provider.transport.lead_s == pytest.approx(3600.1)

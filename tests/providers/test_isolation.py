@@ -17,6 +17,7 @@ from asyncbatch.enums import ResultStatus
 from asyncbatch.planning.expecting import History, Sight, first_sight, left_s
 from asyncbatch.providers import anthropic_provider
 from asyncbatch.providers._shapes import gemini, mistral, openai
+from asyncbatch.providers._shapes.openai_lines import decode_line, decode_lines
 from asyncbatch.spool import SpoolSpace
 from asyncbatch.testing.runtime import virtual_runtime
 from asyncbatch.wire_provider import UNREADABLE
@@ -103,8 +104,17 @@ def result(**fields):
     return {"custom_id": "w-1", "result": fields}
 
 
+def openai_line(line, **words):
+    """Read a line by itself, and among others, where those that are as most are go together: to the same row."""
+    alone, (before, among, after) = decode_line(line, **words), decode_lines([GOOD, line, GOOD], **words)
+    assert among == alone or "recursion" in f"{among.error} {alone.error}"  # whose limit also counts who calls
+    assert before == after == decode_line(GOOD, **words)
+    return alone
+
+
+GOOD = json.dumps(answered(CHAT)).encode()
 DECODERS = {
-    "openai": partial(openai.decode_line, facts=CATALOG.provider("openai")),
+    "openai": partial(openai_line, facts=CATALOG.provider("openai")),
     "anthropic": partial(anthropic_provider.decode_line, facts=CATALOG.provider("anthropic")),
     "gemini": partial(gemini.decode_line, facts=CATALOG.provider("gemini")),
     "mistral": partial(mistral.decode_line, facts=CATALOG.provider("mistral")),
@@ -252,7 +262,7 @@ def settled(rows):
     """Enter rows into the account of three requests, and give their outcomes as users read them."""
     ledger, ids = Ledger(3, SpoolSpace(virtual_runtime()).new()), ["mine-0", "mine-1", "mine-2"]
     for row in rows:
-        ledger.add([row], lambda row: {"w-0": 0, "w-1": 1, "w-2": 2}.get(row.request_id), ids)
+        ledger.add([row], lambda rows: [{"w-0": 0, "w-1": 1, "w-2": 2}.get(row.request_id) for row in rows], ids)
     ledger.close(lambda _, own: ProviderResultRow(request_id=own, status=R.MISSING), ids)
     found, offset = [], 0
     while offset < ledger.size:

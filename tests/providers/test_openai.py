@@ -625,7 +625,7 @@ async def test_key_organization_project_and_address_may_come_from_the_environmen
         seen.append(dict(request["headers"]))
         return CallbackResult(body=CREATED)
 
-    server.get("https://gateway.example/v1/batches/batch_1", callback=note)
+    server.get("https://gateway.example/v1/batches/batch_68f0aa11bb22", callback=note)
     for name, value in {
         "OPENAI_API_KEY": "sk-env",
         "OPENAI_ORG_ID": "org-env",
@@ -634,7 +634,7 @@ async def test_key_organization_project_and_address_may_come_from_the_environmen
     }.items():
         monkeypatch.setenv(name, value)
     async with OpenAIBatchProvider() as provider:
-        await provider.poll_status("batch_1")
+        await provider.poll_status("batch_68f0aa11bb22")
 
     (headers,) = seen
     assert headers["authorization"] == "Bearer sk-env"
