@@ -8,6 +8,7 @@ import faulthandler
 import inspect
 import ipaddress
 import os
+import signal
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -30,6 +31,11 @@ for name in list(os.environ):
     if name.upper().endswith(("_API_KEY", "_PROXY")) or name.startswith(SERVICES):
         del os.environ[name]
 
+
+if (
+    signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+):  # as in the background of a shell; what tests start would be deaf as well
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 IN_TIME = 0.8
 """Of a test's timeout, after which a coroutine is cancelled: the rest is for leaving what it has entered."""
