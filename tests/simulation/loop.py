@@ -44,8 +44,8 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self.faults.append(context.get("exception") or StuckError(context["message"]))
 
 
-def run(work: Callable[[], Awaitable[T]]) -> T:
-    """Run a coroutine function to its end, in an instant."""
+def run(work: Callable[[], Awaitable[T]], *, dying: tuple[type[BaseException], ...] = ()) -> T:
+    """Run a coroutine function to its end, in an instant; what is `dying` when the loop ends is no fault."""
 
     async def main() -> T:
         return await work()
@@ -53,6 +53,7 @@ def run(work: Callable[[], Awaitable[T]]) -> T:
     loop = VirtualLoop()
     with asyncio.Runner(loop_factory=lambda: loop) as runner:
         result = runner.run(main())
-    if loop.faults:
-        raise loop.faults[0]
+    faults = [error for error in loop.faults if not isinstance(error, dying)]
+    if faults:
+        raise faults[0]
     return result

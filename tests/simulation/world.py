@@ -322,5 +322,7 @@ def played(which: Plan, place: Path) -> World:
     world = World(which, place)
     is_heard = which.cancels_at is not None and which.clients > 1
     with shortcuts(LISTENED_S if is_heard else SELDOM_LISTENED_S):
-        run(world.play)
+        run(
+            world.play, dying=(DeadError,)
+        )  # what a dead process leaves open is looked for in the end, and cannot close itself
     return world
