@@ -18,7 +18,7 @@ from asyncbatch.codec.rpc import Fault, decode_count
 from asyncbatch.codec.times import decode_time
 from asyncbatch.dto import FilePage, ProviderResultRow, ProviderStatus, StatusPage
 from asyncbatch.providers import anthropic_provider as anthropic
-from asyncbatch.providers._shapes import gemini, mistral, openai
+from asyncbatch.providers._shapes import gemini, mistral, openai, openai_lines
 from asyncbatch.wire_provider import UNREADABLE
 from tests.fuzz.budget import SIZES, fuzz, run
 from tests.fuzz.mutations import BENT, ODD, any_text, bent, bent_bytes
@@ -113,7 +113,7 @@ LINES = {
     "anthropic": anthropic.decode_line,
     "gemini": partial(gemini.decode_line, format="gemini.generate"),
     "mistral": partial(mistral.decode_line, format="mistral.chat"),
-    "openai": partial(openai.decode_line, format="openai.chat"),
+    "openai": partial(openai_lines.decode_line, format="openai.chat"),
 }
 
 
