@@ -68,7 +68,8 @@ class Starter:
 
     def close(self) -> None:
         if self.pid is not None:
-            os.kill(self.pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
         self.process.stdin.close()
         self.process.wait(30)
         self.process.stdout.close()

@@ -15,12 +15,21 @@ BEFORE_INTENT = "move CreateIntended: before #1"
 
 
 @pytest.fixture(scope="module")
-def crew():
-    """Give processes that start workers, so that several are under way at once."""
+def starters():
     starters = [Starter() for _ in range(CREW)]
     yield starters
     for starter in starters:
         starter.close()
+
+
+@pytest.fixture
+def crew(starters):
+    """Give processes that start workers, so that several are under way at once; what a test has left under way is ended."""
+    yield starters
+    for at, starter in enumerate(starters):
+        if starter.pid is not None:
+            starter.close()
+            starters[at] = Starter()
 
 
 class Going:
