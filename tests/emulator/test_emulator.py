@@ -31,8 +31,19 @@ def get(url, key="sk-test"):
         return json.load(response)
 
 
+OTHERS: set[threading.Thread] = set()
+"""Threads that were there before a test: emulators of other tests may live longer than they, in the same process."""
+
+
+@pytest.fixture(autouse=True)
+def others():
+    OTHERS.clear()
+    OTHERS.update(threading.enumerate())
+
+
 def threads():
-    return [thread for thread in threading.enumerate() if thread.name.startswith("asyncbatch-emulator")]
+    alive = [thread for thread in threading.enumerate() if thread not in OTHERS]
+    return [thread for thread in alive if thread.name.startswith("asyncbatch-emulator")]
 
 
 def test_a_synchronous_test_can_use_it():
