@@ -24,6 +24,9 @@ from asyncbatch.enums import InputMode
 from asyncbatch.exceptions import ProviderError
 
 _NO_ROUTE = frozenset({404, 405, 501})
+_NO_BATCHES = (
+    "a server may speak the rest of the protocol and have no batches; does the base URL end as it should, in /v1?"
+)
 _SKEW_S = 30.0
 """A clock that is off by more costs waiting for a lost create, and makes the times that are shown wrong."""
 
@@ -73,6 +76,11 @@ async def _examined(catalog: Catalog, name: str, model: str, talk: Talk) -> list
 
 async def examine(provider: BaseBatchProvider, model: str = "") -> AsyncIterator[Finding]:
     """Look at one thing after the other; what makes the rest pointless ends it."""
+    if not provider.has_facts:
+        yield Finding(
+            "facts", "note", f"there are none about {provider.PROVIDER_NAME}: only its own code knows its account"
+        )
+        return
     if model:
         yield _model_in_catalog(provider, model)
     key = _key(provider)
@@ -81,17 +89,15 @@ async def examine(provider: BaseBatchProvider, model: str = "") -> AsyncIterator
         return
     batches = await _route(provider, "batches", lambda: provider.list_statuses(limit=1))
     yield batches
-    if batches.check == "key" or (batches.verdict == "wrong" and not _is_no_route(batches)):
+    if batches.check == "key" or (batches.verdict == "wrong" and batches.hint != _NO_BATCHES):
         return
-    if provider.has_facts and InputMode.FILE in provider.facts.inputs:
+    if InputMode.FILE in provider.facts.inputs:
         yield await _route(provider, "files", lambda: provider.list_files(limit=1))
     yield await _models(provider, model)
     yield _clock(provider)
 
 
 def _model_in_catalog(provider: BaseBatchProvider, model: str) -> Finding:
-    if not provider.has_facts:
-        return Finding("model", "note", f"{provider.PROVIDER_NAME} has no facts here, so nothing is known of {model}")
     facts = provider.facts
     known = facts.model(model)
     if known is None:
@@ -132,15 +138,12 @@ def _trouble(provider: BaseBatchProvider, what: str, error: ProviderError) -> Fi
     if error.is_auth:
         return Finding("key", "wrong", f"it is refused: {error.message}", error.hint)
     if error.status in _NO_ROUTE:
-        hint = "a server may speak the rest of the protocol and have no batches; does the base URL end as it should, in /v1?"
-        return Finding(what, "wrong", f"there is no list of {what} at {address}: it was answered {error.status}", hint)
+        return Finding(
+            what, "wrong", f"there is no list of {what} at {address}: it was answered {error.status}", _NO_BATCHES
+        )
     if error.status == 429:
         return Finding(what, "note", f"the account is throttled just now: {error.message}", error.hint)
     return Finding(what, "wrong", error.message, error.hint)
-
-
-def _is_no_route(finding: Finding) -> bool:
-    return finding.says.startswith("there is no list of")
 
 
 async def _models(provider: BaseBatchProvider, model: str) -> Finding:

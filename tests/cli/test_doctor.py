@@ -3,7 +3,8 @@
 import pytest
 
 from asyncbatch.emulator import faults
-from asyncbatch.registry import BatchProviderRegistry
+from asyncbatch.registry import BatchProviderRegistry, batch_provider_registry
+from tests.cli.test_facts import Stranger
 
 MODELS = {
     "anthropic": "claude-haiku-4-5-20251001",
@@ -151,6 +152,16 @@ def test_what_only_the_file_knows_is_looked_at_too(doctor, asyncbatch_emulator, 
 
     assert code == 0
     assert found["key"]["says"] == f"there is one, for {url}"
+
+
+def test_of_a_provider_without_facts_only_that_can_be_said(doctor):
+    batch_provider_registry.register(Stranger)
+    try:
+        code, found = doctor("stranger/any")
+    finally:
+        batch_provider_registry.unregister("stranger")
+
+    assert (code, list(found)) == (0, ["facts"])
 
 
 def test_a_provider_that_nobody_knows_is_no_finding_but_an_error(cli):
