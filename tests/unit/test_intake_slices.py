@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asyncbatch.codec.rows import RowEncoder, RowRules
+from asyncbatch.codec.slices import Usual
 from asyncbatch.enums import BatchMode
 from asyncbatch.exceptions import InvalidRequestsError, RowProblem
 from asyncbatch.intake import IntakeRules, take_in, told_apart
@@ -200,3 +201,21 @@ async def test_requests_are_hashed_for_whoever_asks_for_it(wanted):
         intake = await take_in([USUAL, 17], rules, SpoolSpace(virtual_runtime()), lambda problem: None)
 
     assert bool(intake.digest) is wanted
+
+
+def test_rows_for_another_path_and_formats_that_translate_are_looked_at_one_by_one():
+    usual = Usual(bodies=[{"messages": [{"role": "user", "content": "hi"}]}])
+    rules = RowRules(
+        title="any",
+        endpoint="/v1/chat/completions",
+        format="openai.chat",
+        mode=BatchMode.CHAT,
+        model="m",
+        line=lambda wire_id, body: wire_id + body,
+    )
+    elsewhere = msgspec.structs.replace(usual, urls=frozenset({"/v1/embeddings"}))
+    translated = msgspec.structs.replace(rules, format="anthropic.messages", endpoint="/v1/messages")
+
+    assert RowEncoder(rules).encode_usual(usual) is not None
+    assert RowEncoder(rules).encode_usual(elsewhere) is None
+    assert RowEncoder(translated).encode_usual(usual) is None
