@@ -6,6 +6,7 @@ import pytest
 from asyncbatch import BatchClient, ConfigError, JournalError, ResultStatus
 from asyncbatch.emulator import Emulator, faults
 from tests.engine.flaky import creates, outcomes, rows
+from tests.engine.gates import until_anybodys
 from tests.engine.waiting import until
 
 CHAT = "openai/gpt-4.1-mini"
@@ -298,10 +299,11 @@ class TestOnDisk:
         assert [row.text for row in late] == ["echo: b"]
         assert flaky.asked.count("b fails 2") == 3
 
-    async def test_a_job_that_is_over_is_anybodys_to_retry(self, open_client, emulator):
+    async def test_a_job_that_is_over_is_anybodys_to_retry(self, open_client, tmp_path, runtime):
         async with open_client() as first, open_client() as second:
             job = await first.submit(rows("a", "b fails 1"), model=CHAT)
             await job.wait()
+            await until_anybodys(tmp_path / "state", runtime, job.id)
             other = await second.job(job.id)
             assert await other.retry(only=["errored"]) == 1
             found = await outcomes(other, ordered=True)
