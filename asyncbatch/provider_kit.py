@@ -210,7 +210,7 @@ class ProviderKit(OfThisProcess):
     async def __aenter__(self) -> Self:
         if self._context is None:
             context = self._use_context()
-            await context.sessions.open()
+            await context.sessions.open(context.runtime)
         return self
 
     async def __aexit__(

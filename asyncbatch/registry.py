@@ -262,7 +262,7 @@ class RegistryScope(OfThisProcess):
         if self._context is not None:
             raise ScopeError("this scope is open already", code="scope.open", hint="open another one: registry.open()")
         catalog = self._catalog if self._catalog is not None else await self.runtime.offload(_load_catalog)
-        await self._sessions.open()
+        await self._sessions.open(self.runtime)
         space = SpoolSpace(self.runtime)
         self._context = ProviderContext(
             sessions=self._sessions, runtime=self.runtime, space=space, catalog=catalog, retry=self._retry

@@ -26,7 +26,7 @@ def place_of(submission: PreparedSubmission, ids: Sequence[str]) -> Place:
 
     def place(wire_id: str) -> int | None:
         digits = wire_id.removeprefix(prefix)
-        if len(digits) == len(wire_id) or not digits.isdecimal() or len(digits) > _LONGEST_NUMBER:
+        if len(digits) == len(wire_id) or not _is_number(digits):
             return None
         row = int(digits)
         before = bisect_left(refused, row) if refused else 0
@@ -36,6 +36,11 @@ def place_of(submission: PreparedSubmission, ids: Sequence[str]) -> Place:
         return position if 0 <= position < count else None
 
     return place
+
+
+def _is_number(digits: str) -> bool:
+    """Whether these are digits as we write them; other scripts have digits as well, which Python would read."""
+    return digits.isascii() and digits.isdecimal() and len(digits) <= _LONGEST_NUMBER
 
 
 def place_of_row(row: ProviderResultRow, place: Place, count: int) -> int | None:
@@ -97,8 +102,9 @@ def _numbers(wire_ids: Sequence[str], prefix: str) -> list[int]:
         return []
     digits = [wire_id[len(prefix) :] for wire_id in wire_ids]
     lengths = set(map(len, digits))
-    is_all_numbers = bool(lengths) and min(lengths) > 0 and max(lengths) <= _LONGEST_NUMBER
-    return list(map(int, digits)) if is_all_numbers and "".join(digits).isdecimal() else []
+    is_short = bool(lengths) and min(lengths) > 0 and max(lengths) <= _LONGEST_NUMBER
+    together = "".join(digits)
+    return list(map(int, digits)) if is_short and together.isascii() and together.isdecimal() else []
 
 
 def index_of(sent: Sequence[int], position: int) -> int | None:

@@ -20,7 +20,7 @@ from yarl import URL
 
 from asyncbatch._version import __version__
 from asyncbatch.exceptions import ConfigError
-from asyncbatch.runtime import LoopBound, finish
+from asyncbatch.runtime import LoopBound, Runtime, finish
 from asyncbatch.secrecy import Secret, refuse_to_leave
 from asyncbatch.transport.addresses import PublicResolver, is_public
 from asyncbatch.transport.proxies import Proxies, secrets_of, without_user
@@ -193,12 +193,16 @@ class Sessions(LoopBound):
         self._timeouts = {profile: self.http.timeout(profile) for profile in Profile}
         self._turns: WeakValueDictionary[tuple[Profile, str], Turns] = WeakValueDictionary()
 
-    async def open(self) -> None:
+    async def open(self, runtime: Runtime | None = None) -> None:
+        offload = (
+            runtime or Runtime()
+        ).offload  # certificates lie in files, and hundreds take tens of milliseconds to read
         if self.http.env_proxies:
             self._proxies = Proxies.of_environment()
-        self._context = named_context(self.http.ca_file, self.http.ssl_context)
+        self._context = await offload(named_context, self.http.ca_file, self.http.ssl_context)
         if self._given is None:
-            context = self._context or environments_context()
+            named: ssl.SSLContext | bool | None = self._context
+            context = await offload(environments_context) if named is None else named
             self._sessions = {profile: self._make(profile, context) for profile in Profile}
             if not self.http.allow_private:
                 self._sessions[_ABROAD] = self._make(Profile.BULK, context, resolver=PublicResolver())

@@ -20,28 +20,27 @@ def runtime(clock):
     return virtual_runtime(clock)
 
 
+def slowed(runtime, clock, most_s):
+    """Give a runtime in which each sleep ends after so many seconds at most: a thread that is waited for costs no day."""
+
+    async def sleep(seconds):
+        for _ in range(10):
+            await anyio.lowlevel.checkpoint()
+        clock.advance(min(seconds, most_s))
+
+    return replace(runtime, sleep=sleep)
+
+
 @pytest.fixture
 def slow_time(runtime, clock):
     """A runtime in which little time passes: batches that stall would expire while a thread is waited for."""
-
-    async def a_second(seconds):
-        for _ in range(10):
-            await anyio.lowlevel.checkpoint()
-        clock.advance(min(seconds, 1.0))
-
-    return replace(runtime, sleep=a_second)
+    return slowed(runtime, clock, 1.0)
 
 
 @pytest.fixture
 def still_time(runtime, clock):
     """A runtime in which next to no time passes but what a test lets pass: no batch ends while threads are waited for."""
-
-    async def a_moment(seconds):
-        for _ in range(10):
-            await anyio.lowlevel.checkpoint()
-        clock.advance(min(seconds, 0.01))
-
-    return replace(runtime, sleep=a_moment)
+    return slowed(runtime, clock, 0.01)
 
 
 @pytest.fixture

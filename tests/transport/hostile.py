@@ -10,28 +10,21 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
 
 
-def endless(start, piece):
+def endless(start, piece, pause_s=0.0):
     """Say this, and then that for ever."""
 
     async def say(talk, asked):
         await talk.say(start)
         while not talk.writer.is_closing():
             await talk.say(piece)
-            await asyncio.sleep(0)
+            await asyncio.sleep(pause_s)
 
     return say
 
 
 def dripping(start, piece):
     """Say this, and then that for ever, a little at a time."""
-
-    async def say(talk, asked):
-        await talk.say(start)
-        while not talk.writer.is_closing():
-            await talk.say(piece)
-            await asyncio.sleep(0.02)
-
-    return say
+    return endless(start, piece, pause_s=0.02)
 
 
 def bomb(mega, kind="gzip"):

@@ -273,13 +273,7 @@ async def test_through_a_proxy_that_misbehaves_nothing_is_sent_and_a_create_is_k
     async with tunnel(refusal=MISBEHAVING[how]) as proxy:
         http = Http(proxy=proxy.url, **limits)
         async with here("https://127.0.0.1:9", http=http, retry=ONCE) as client:
-            prepared = await client.prepared()
-            calls = {
-                "create": client.create,
-                "poll": lambda: client.provider.poll_status("batch_1"),
-                "upload": lambda: client.provider.upload(prepared),
-                "download": client.fetch,
-            }
+            calls = await client.calls()
             with pytest.raises(ProviderTransientError) as caught:
                 await calls[call]()
 

@@ -6,9 +6,7 @@ Canaries are planted in the configuration, the environment, a user's file and a 
 import asyncio
 import base64
 import logging
-import traceback
 from pathlib import Path
-from urllib.parse import quote
 from uuid import UUID
 
 import aiohttp
@@ -29,41 +27,23 @@ from asyncbatch import (
 from asyncbatch.catalog import load_catalog
 from asyncbatch.providers.openai_provider import OpenAIBatchProvider
 from asyncbatch.transport import JsonArrayBody, Profile, Sessions
+from tests.secrets import canaries
 from tests.transport.wire import JOB, answer, closing, hang_up, here, reset, serve, silence
 
-KEY = "canary-of-the-argument-8b1f"
-TOKEN = "canary:of/a+header-77aa"
-FILE_KEY = "canary-of-the-file-31c9"
-ENV_KEY = "canary-of-the-environment-0d2e"
+KEY = "canary-of-the-argument-8b1f-x7q2"
+TOKEN = "canary:of/a+header-77aa-k2m9p4wz"
+FILE_KEY = "canary-of-the-file-31c9-q8t5r3vy"
+ENV_KEY = "canary-of-the-environment-0d2e-7"
 CANARIES = (KEY, TOKEN, FILE_KEY, ENV_KEY)
 OURS = str(Path(asyncbatch.__file__).parent)
 
 
-def forms(secret):
-    return secret, base64.b64encode(secret.encode()).decode().rstrip("="), quote(secret, safe="")
-
-
 def leaks(text):
-    return [secret for secret in CANARIES if any(form in text for form in forms(secret))]
-
-
-def everything_about(error, seen=None):
-    """Give all that can be read off an error: words, fields, and what our own frames hold, with all that hangs on it."""
-    seen = set() if seen is None else seen
-    if error is None or id(error) in seen:
-        return []
-    seen.add(id(error))
-    texts = [str(error), repr(error), repr(error.args), repr(vars(error))]
-    summary = traceback.TracebackException.from_exception(error, capture_locals=True)
-    texts += [f"{frame.locals}" for frame in summary.stack if frame.filename.startswith(OURS)]
-    texts += list(summary.format_exception_only())
-    for other in (error.__cause__, error.__context__, *getattr(error, "exceptions", ())):
-        texts += everything_about(other, seen)
-    return texts
+    return canaries.leaks(text, *CANARIES)
 
 
 def assert_clean(error, caplog):
-    for text in [*everything_about(error), caplog.text]:
+    for text in [*canaries.everything_about(error, only=OURS), caplog.text]:
         assert leaks(text) == [], text
 
 

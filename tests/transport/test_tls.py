@@ -4,8 +4,10 @@ import ssl
 
 import aiohttp
 import pytest
+from msgspec.structs import replace
 
 from asyncbatch import ConfigError, Http, ProviderTransientError, Retry
+from asyncbatch.runtime import Runtime
 from asyncbatch.transport import Sessions
 from tests.transport.certificates import Authority
 from tests.transport.test_create import BATCH
@@ -41,13 +43,7 @@ REFUSED = {
 async def refused(server, http, call, url=None):
     """Make a call that has to fail, and give how."""
     async with here(url or server.url, http=http, retry=ONCE) as client:
-        prepared = await client.prepared()
-        calls = {
-            "create": client.create,
-            "poll": lambda: client.provider.poll_status("batch_1"),
-            "upload": lambda: client.provider.upload(prepared),
-            "download": client.fetch,
-        }
+        calls = await client.calls()
         with pytest.raises(ProviderTransientError, match="TLS: ") as caught:
             await calls[call]()
     assert type(caught.value) is ProviderTransientError, "and so a create is known not to be accepted"
@@ -215,3 +211,19 @@ def test_a_file_and_a_context_are_not_both_taken(authority):
         Http(ca_file=str(authority.file), ssl_context=authority.client())
 
     assert "load_verify_locations" in caught.value.hint
+
+
+async def test_certificates_are_read_in_a_thread(monkeypatch, tmp_path):
+    """Hundreds of them take tens of milliseconds, in which a web server would answer nobody."""
+    seen = []
+
+    async def offload(func, /, *args):
+        seen.append(func.__name__)
+        return func(*args)
+
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "none.pem"))
+    sessions = Sessions()
+    await sessions.open(replace(Runtime(), offload=offload))
+    await sessions.close()
+
+    assert seen == ["named_context", "environments_context"]

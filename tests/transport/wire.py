@@ -187,6 +187,16 @@ class Here(NamedTuple):
         submission = await self.prepared()
         return await self.provider.create(submission.replace(input_ref="file-in", tag="tag-1", **changes))
 
+    async def calls(self) -> dict[str, Callable[[], Awaitable[Any]]]:
+        """Give a call of each kind, by what it does."""
+        prepared = await self.prepared()
+        return {
+            "create": self.create,
+            "poll": lambda: self.provider.poll_status("batch_1"),
+            "upload": lambda: self.provider.upload(prepared),
+            "download": self.fetch,
+        }
+
 
 @asynccontextmanager
 async def here(base_url: str, *, config: dict[str, Any] | None = None, **scope_options: Any) -> AsyncIterator[Here]:

@@ -39,6 +39,7 @@ def test_a_minted_id_leads_back_to_its_row(first, count, data):
         "8f3a--100",
         "8f3a-1e2",
         "8f3a-" + "9" * 5000,
+        "8f3a-\u0661\u0660\u0662",  # 102 in Arabic digits
         "",
     ],
 )
