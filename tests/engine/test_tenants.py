@@ -18,7 +18,7 @@ from asyncbatch.emulator import faults
 from asyncbatch.engine.payers import KEPT_S, KeptKeys
 from asyncbatch.transport import Profile
 from tests.engine.waiting import until
-from tests.transport.test_secrets import everything_about
+from tests.secrets.canaries import everything_about
 
 CHAT = "openai/gpt-4.1-mini"
 CANARY = "canary-of-a-tenant-5e07"

@@ -9,8 +9,8 @@ from yarl import URL
 from asyncbatch import AsyncBatchError, ConfigError, Http, ProviderTransientError, Retry
 from asyncbatch.transport import Profile, Sessions
 from asyncbatch.transport.proxies import Proxies
+from tests.secrets.canaries import everything_about
 from tests.transport.test_create import BATCH
-from tests.transport.test_secrets import everything_about
 from tests.transport.tunnels import basic, tunnel
 from tests.transport.wire import KEY, answer, closing, hang_up, here, reset, serve, silence
 

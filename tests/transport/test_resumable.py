@@ -8,7 +8,7 @@ import pytest
 
 from asyncbatch import ProviderPermanentError
 from asyncbatch.transport.resumable import PIECE_OF_UPLOAD, next_piece, send_resumable
-from tests.transport.test_secrets import everything_about
+from tests.secrets.canaries import everything_about
 from tests.transport.wire import KEY, answer, here, listen, read_request
 
 TOKEN = "upload-secret-77aa"
