@@ -250,6 +250,7 @@ class WireProvider(BaseBatchProvider):
 
     def submit_result(self, status: ProviderStatus) -> ProviderSubmitResult:
         """Give what a create's answer says, read as a batch."""
+        status = self.cleared(status)
         return ProviderSubmitResult(
             provider_batch_id=status.provider_batch_id,
             status=status.status,
@@ -425,7 +426,7 @@ class WireProvider(BaseBatchProvider):
         """Give a status that is this batch's: one of another, as a cache may give it, must not end it."""
         if status.provider_batch_id.rpartition("/")[2] == provider_batch_id.rpartition("/")[2]:
             return status
-        found = status.provider_batch_id[:_SHOWN] or "none"
+        found = redact(status.provider_batch_id, self.account.origin.secrets)[:_SHOWN] or "none"
         message = f"{self.PROVIDER_NAME}: asked about batch {provider_batch_id}, and told about {found!r}"
         raise ProviderTransientError(message, provider=self.PROVIDER_NAME, code="foreign_answer")
 

@@ -134,19 +134,26 @@ def _one_line(text: str) -> str:
 
 
 def clear(status: ProviderStatus, secrets: tuple[str, ...]) -> ProviderStatus:
-    """Take the secrets out of what a provider says went wrong with a batch: that is kept in the journal, and logged."""
-    if not status.errors and not status.error_message:
+    """Take the secrets out of what a provider says of a batch in words: that is kept in the journal, and logged.
+
+    Ids and addresses stay as they are, whatever is in them: a batch under another name would be lost.
+    """
+    is_quoting = any(secret.casefold() in status.raw_status.casefold() for secret in secrets)
+    if not status.errors and not status.error_message and not is_quoting:
         return status
     errors = tuple(
         structs.replace(item, code=redact(item.code, secrets), message=redact(item.message, secrets))
         for item in status.errors
     )
     message = status.error_message and redact(status.error_message, secrets)
-    return structs.replace(status, errors=errors, error_message=message)
+    raw_status = redact(status.raw_status, secrets) if is_quoting else status.raw_status
+    return structs.replace(status, raw_status=raw_status, errors=errors, error_message=message)
 
 
 def redact(text: str, secrets: tuple[str, ...] = ()) -> str:
-    """Take out the given secrets and whatever looks like a key."""
+    """Take out the given secrets, in small letters or in capitals, and whatever looks like a key."""
     for secret in secrets:
-        text = text.replace(secret, "[secret]")
+        text = re.sub(
+            re.escape(secret), "[secret]", text, flags=re.IGNORECASE
+        )  # names of headers are compared in small ones
     return _SECRET.sub("[secret]", text)

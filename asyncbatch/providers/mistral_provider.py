@@ -145,9 +145,10 @@ class MistralBatchProvider(WireProvider):
             if error.status in GONE:
                 return 0
             raise
-        job, status = self.read(decode_job, body, f"GET {path}"), decode_status(body, self.facts)
-        self.check_ended(status)
-        files = without_empty((*(job.input_files or ()), *status.result_uris))
+        status = self.read(partial(decode_status, facts=self.facts), body, f"GET {path}")
+        self.check_ended(self.check_of(status, provider_batch_id))
+        inputs = self.read(decode_job, body, f"GET {path}").input_files or ()
+        files = without_empty((*inputs, *status.result_uris))
         return sum([await self.delete_file(file) for file in files]) if files else int(await self.delete_at(path))
 
     async def delete_file(self, ref: str) -> bool:

@@ -16,6 +16,8 @@ _RATIO_FROM = 16 * 1024 * 1024
 """What is smaller may be as repetitive as it likes."""
 
 _HEAD_BYTES = 256
+_SHOWN = 40
+"""Letters of a coding that nobody knows."""
 
 
 class Sink(Protocol):
@@ -193,7 +195,10 @@ class Pouring:
 def _frame(headers: Mapping[str, str]) -> Frame:
     coding = headers.get("Content-Encoding", "identity").strip().lower() or "identity"
     if coding != "identity" and coding not in KNOWN:
-        raise RefusedAnswerError(f"the file came in the coding {coding[:40]!r} though identity was asked for")
+        shown = (
+            repr(coding) if len(coding) <= _SHOWN else f"of {len(coding)} letters"
+        )  # the half of a key is not seen to be one
+        raise RefusedAnswerError(f"the file came in the coding {shown} though identity was asked for")
     declared = headers.get("Content-Length", "")
     return Frame(
         length=_length(declared),

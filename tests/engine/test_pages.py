@@ -411,8 +411,8 @@ async def test_what_is_raised_by_iteration_is_raised_by_a_page(open_client, emul
     assert (refused.status, refused.error is None) == (S.ERRORED, False)
 
 
-async def test_a_job_that_cannot_be_watched_any_more_gives_what_it_has_and_says_so(open_client, emulator):
-    async with open_client() as client:
+async def test_a_job_that_cannot_be_watched_any_more_gives_what_it_has_and_says_so(open_client, emulator, slow_time):
+    async with open_client(runtime=slow_time) as client:
         job = await client.submit(rows("a", "b", "c", "[[stall]] d"), model=CHAT)
         await until(lambda: job.status().batches[0].state == "settled")
         emulator.add(faults.refuse(401, method="GET", times=None))

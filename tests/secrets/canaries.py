@@ -43,12 +43,12 @@ def forms(secret):
 
 
 def leaks(text, *secrets_):
-    """Name the secrets of which anything is in a text; log lines may be wrapped, and JSON may escape what it holds."""
+    """Name the secrets of which anything is in a text, in letters of any size, wrapped as a log wraps lines or escaped as in JSON."""
     if isinstance(text, bytes):
         text = text.decode("latin-1")
     plain = re.sub(r"\\u00([0-9a-fA-F]{2})", lambda found: chr(int(found[1], 16)), text)
-    texts = {text, plain, re.sub(r"\\?\s+", "", plain), urllib.parse.unquote(plain)}
-    return [secret for secret in secrets_ if any(form in given for form in forms(secret) for given in texts)]
+    texts = {given.lower() for given in (text, plain, re.sub(r"\\?\s+", "", plain), urllib.parse.unquote(plain))}
+    return [secret for secret in secrets_ if any(form.lower() in given for form in forms(secret) for given in texts)]
 
 
 def everything_about(error, seen=None, *, only=None):

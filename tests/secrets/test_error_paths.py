@@ -30,6 +30,9 @@ SAID = f"Incorrect API key provided: {KEY} behind {GATEWAY}. Find yours at https
 ECHO = f'{{"error":{{"message":"{SAID}","type":"{GATEWAY}","status":"{KEY}","code":"{KEY}"}}}}'.encode()
 FLAT = f'{{"message":"{SAID}","code":"{KEY}","detail":[{{"loc":["{KEY}"],"msg":"{KEY}"}}]}}'.encode()
 FOUND = f'{{"detail":[{{"loc":["body","{KEY}"],"msg":"{GATEWAY} is none"}}]}}'.encode()
+NAMED = f"""{{"id":"b-1","name":"batches/b-1","status":"{GATEWAY} {KEY}","processing_status":"{KEY}","object":"batch",
+"request_counts":null,"created_at":1700000000,"input_file_id":"file-1","input_files":[],
+"endpoint":"/v1/chat/completions","completion_window":"24h","model":"m"}}""".encode()
 ESCAPED = ECHO.replace(KEY[:8].encode(), "".join(f"\\u{ord(letter):04x}" for letter in KEY[:8]).encode())
 ANSWERS = {
     "401 with an echo": answer(ECHO, 401, f"x-request-id: {KEY}", f"request-id: {GATEWAY}"),
@@ -50,6 +53,7 @@ ANSWERS = {
     "200 of a portal": answer(f"<html>{SAID}".encode(), 200, content_type="text/html"),
     "200 of another shape": answer(f'{{"{KEY}":["{GATEWAY}"]}}'.encode()),
     "200 with an echo": answer(ECHO),
+    "200 about a batch whose status is our key": answer(NAMED),
     "200 that is a list": answer(f'["{KEY}"]'.encode()),
     "a cut body": closing(answer(ECHO * 9)[:-20]),
     "a damaged gzip": answer(b"\x1f\x8b" + KEY.encode(), 200, "Content-Encoding: gzip"),
