@@ -151,9 +151,12 @@ def clear(status: ProviderStatus, secrets: tuple[str, ...]) -> ProviderStatus:
 
 
 def redact(text: str, secrets: tuple[str, ...] = ()) -> str:
-    """Take out the given secrets, in small letters or in capitals, and whatever looks like a key."""
+    """Take out the given secrets and whatever looks like a key."""
+    return _SECRET.sub("[secret]", without(text, secrets))
+
+
+def without(text: str, secrets: tuple[str, ...]) -> str:
+    """Take out the secrets, in small letters too, as names of codings and schemes are read; what only looks like one stays."""
     for secret in secrets:
-        text = re.sub(
-            re.escape(secret), "[secret]", text, flags=re.IGNORECASE
-        )  # names of headers are compared in small ones
-    return _SECRET.sub("[secret]", text)
+        text = re.sub(re.escape(secret), "[secret]", text, flags=re.IGNORECASE)
+    return text

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import aiohttp
 
 from asyncbatch.catalog import ProviderFacts
-from asyncbatch.codec.errors import ErrorReport, decode_error, redact
+from asyncbatch.codec.errors import ErrorReport, decode_error, redact, without
 from asyncbatch.enums import ErrorClass
 from asyncbatch.exceptions import AsyncBatchError, ProviderError, ProviderPermanentError, ProviderTransientError
 from asyncbatch.planning.retry import MAX_RETRY_AFTER_S, decode_retry_after, wants_retry
@@ -63,11 +63,14 @@ def is_before_first_byte(error: BaseException) -> bool:
     return isinstance(error, _NEVER_LEFT)
 
 
-def from_wire(error: BaseException, *, provider: str, what: str, origin: str) -> ProviderError:
-    """Make an error of the wire ours: what failed, towards which host; no URL, no header."""
+def from_wire(
+    error: BaseException, *, provider: str, what: str, origin: str, secrets: tuple[str, ...] = ()
+) -> ProviderError:
+    """Make an error of the wire ours: what failed, towards which host; no URL, and nothing of a header that quotes our key."""
     if isinstance(error, aiohttp.InvalidURL | aiohttp.NonHttpUrlClientError | UnicodeError):
         return ProviderPermanentError(f"{provider}: {origin!r} is no address", provider=provider, code="bad_url")
     message, code, hint = _describe(error)
+    message = without(message, secrets)
     cls = ProviderPermanentError if isinstance(error, RefusedAnswerError) else ProviderTransientError
     return cls(f"{provider}: {what} failed: {message} ({origin})", provider=provider, code=code, hint=hint)
 
@@ -118,7 +121,7 @@ def from_answer(
         redact(_message(facts.name, what, status, report), secrets),
         provider=facts.name,
         status=status,
-        code=_cleared(code, secrets) if code else None,
+        code=without(code, secrets) if code else None,  # which may well be called `key_expired`
         request_id=request_id_of(headers, secrets),
         retry_after=_wait(decode_retry_after(headers, now), report.retry_after),
         hint=_hint(status, report, facts),
@@ -129,14 +132,7 @@ def from_answer(
 def request_id_of(headers: Mapping[str, str], secrets: tuple[str, ...] = ()) -> str | None:
     """Give the provider's own name for a call, which its support asks for."""
     found = headers.get("x-request-id") or headers.get("request-id")
-    return _cleared(found, secrets)[:200] if found else None
-
-
-def _cleared(word: str, secrets: tuple[str, ...]) -> str:
-    """Take out the secrets themselves; what only looks like one stays, for a code may well be called `key_expired`."""
-    for secret in secrets:
-        word = word.replace(secret, "[secret]")
-    return word
+    return without(found, secrets)[:200] if found else None
 
 
 def _message(provider: str, what: str, status: int, report: ErrorReport) -> str:

@@ -215,7 +215,8 @@ class Exchange(OfThisProcess):
         raise ProviderPermanentError(message, provider=self.facts.name, code="bad_upload_url")
 
     def from_wire(self, call: Call, error: BaseException) -> ProviderError:
-        return from_wire(error, provider=self.facts.name, what=call.what, origin=call.where)
+        secrets = self.secrets_of(call)
+        return from_wire(error, provider=self.facts.name, what=call.what, origin=call.where, secrets=secrets)
 
     def from_answer(self, call: Call, answer: Answer) -> ProviderError:
         now, secrets = self._runtime.now(), self.secrets_of(call)

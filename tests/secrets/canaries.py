@@ -43,7 +43,7 @@ def forms(secret):
 
 
 def leaks(text, *secrets_):
-    """Name the secrets of which anything is in a text, in letters of any size, wrapped as a log wraps lines or escaped as in JSON."""
+    """Name the secrets of which anything is in a text: in letters of any size, wrapped as in a log, escaped as in JSON."""
     if isinstance(text, bytes):
         text = text.decode("latin-1")
     plain = re.sub(r"\\u00([0-9a-fA-F]{2})", lambda found: chr(int(found[1], 16)), text)
