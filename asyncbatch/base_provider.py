@@ -219,6 +219,11 @@ class BaseBatchProvider(ProviderKit, ABC):
         """Name the models that this account may ask for, by the provider's own list; None where it has none."""
         return None
 
+    @property
+    def has_tags(self) -> bool:
+        """Whether `tag_of` tells which batches are ours."""
+        return self.submit_safety() not in (SubmitSafety.INFERRED, SubmitSafety.NONE)
+
     def tag_of(self, status: ProviderStatus) -> str | None:
         """Give what stands in a batch's place for our tag; None where there is nothing, or no such place."""
         del status

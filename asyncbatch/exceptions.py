@@ -190,10 +190,10 @@ class ProviderError(AsyncBatchError):
         request_id: str | None = None,
         retry_after: float | None = None,
         hint: str | None = None,
-        is_auth: bool = False,
+        is_auth: bool | None = None,
     ) -> None:
         super().__init__(message, code=code, hint=hint)
-        self.is_auth = is_auth or status in _REFUSED_KEY
+        self.is_auth = status in _REFUSED_KEY if is_auth is None else is_auth
         self.provider = provider
         self.status = status
         self.request_id = request_id

@@ -1,7 +1,8 @@
 """What the docs build works out for itself, so that no list has to name providers, decisions or public names.
 
-A page asks for it with a comment: `<!-- public names -->` in the reference; `<!-- settings -->`, `<!-- limits -->`,
-`<!-- endpoints -->`, `<!-- statuses -->` and `<!-- models -->` on the page of a provider; `<!-- providers -->` for all of them.
+A page asks for it with a comment: `<!-- public names -->` in the reference; on the page of a provider `<!-- settings -->`,
+`<!-- cannot -->`, `<!-- limits -->`, `<!-- endpoints -->`, `<!-- statuses -->` and `<!-- models -->`;
+`<!-- providers -->` for all of them.
 """
 
 import re
@@ -9,7 +10,7 @@ from collections import defaultdict
 from pathlib import Path
 
 import asyncbatch
-from asyncbatch.catalog import load_catalog
+from asyncbatch.catalog import cannot_of, load_catalog
 from asyncbatch.enums import SubmitSafety
 
 DOCS = Path(__file__).parent
@@ -66,7 +67,7 @@ def settings(page):
         ("requests travel", ", ".join(_ways(facts))),
         ("submit safety", f"`{facts.submit_safety.name}`: {SAFETY[facts.submit_safety]}"),
         *([("inline", f"`{inline.name}`: {SAFETY[inline]}")] if (inline := facts.inline_submit_safety) else []),
-        ("time for a batch", f"{facts.window_s // 3600} hours"),
+        ("time for a batch", f"{facts.window_s // 3600} hours{_others(facts)}"),
         ("answers after", ", ".join(f"`{status.name}`" for status in facts.answers_after)),
         ("answers kept", _days(facts.retention.output_s)),
         ("off the list price", _percent(facts)),
@@ -75,11 +76,19 @@ def settings(page):
     return _table(["setting", "value"], rows)
 
 
+def cannot(page):
+    return "\n".join(f"- {what}" for what in cannot_of(_facts(page)))
+
+
+def _others(facts):
+    return "" if facts.windows is None or facts.windows.is_one else f", or what is asked for: {facts.windows.bounds}"
+
+
 def providers(_page):
     catalog = load_catalog()
     rows = [_provider(catalog.provider(name)) for name in catalog.names()]
     head = ["provider", "modes", "travels", "rows", "bytes", "hours", "off", "lost create"]
-    head += ["answers after", "kept", "how sure", "facts of"]
+    head += ["answers after", "kept", "cannot", "how sure", "facts of"]
     return _table(head, rows)
 
 
@@ -97,6 +106,7 @@ def _provider(facts):
         f"`{facts.submit_safety.name}`",
         ", ".join(f"`{status.name}`" for status in facts.answers_after),
         _days(facts.retention.output_s),
+        "; ".join(cannot_of(facts)),
         facts.sureness or "",
         facts.checked,
     )
@@ -166,6 +176,7 @@ ANSWERS = {
     "public names": public_names,
     "providers": providers,
     "settings": settings,
+    "cannot": cannot,
     "limits": limits,
     "endpoints": endpoints,
     "statuses": statuses,

@@ -13,6 +13,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from asyncbatch.catalog._abilities import cannot_of
 from asyncbatch.catalog._facts import (
     Credentials,
     EndpointFacts,
@@ -40,6 +41,7 @@ from asyncbatch.catalog._settings import (
 )
 from asyncbatch.catalog._typed import kind_of, nearest, note_unknown
 from asyncbatch.catalog._webhooks import WebhookFacts
+from asyncbatch.catalog._wire import Windows, Wire
 from asyncbatch.catalog._yaml import Mistake, Node, Place, from_python, parse
 from asyncbatch.enums import BatchStatus
 from asyncbatch.exceptions import ConfigError, ProviderNotRegisteredError
@@ -62,7 +64,10 @@ __all__ = [
     "ProviderSettings",
     "Retention",
     "WebhookFacts",
+    "Windows",
+    "Wire",
     "builtin_names",
+    "cannot_of",
     "describe_origins",
     "find_config",
     "is_url",

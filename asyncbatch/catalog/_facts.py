@@ -11,6 +11,7 @@ from msgspec import Meta, Struct, field
 
 from asyncbatch.catalog._typed import FieldError
 from asyncbatch.catalog._webhooks import WebhookFacts
+from asyncbatch.catalog._wire import Windows, Wire
 from asyncbatch.enums import BatchMode, BatchStatus, ErrorClass, InputMode, SubmitSafety
 from asyncbatch.exceptions import ConfigError
 
@@ -117,8 +118,8 @@ class ErrorRule(Struct, frozen=True, kw_only=True):
     code: str | None = None
     type: str | None = None
     error_class: ErrorClass = field(name="class")
-    auth: bool = False
-    """The key is at fault, whatever the status says."""
+    auth: bool | None = None
+    """Whether the key is at fault, whatever the status says; None: the status says it."""
 
     def fits(self, status: int, code: str | None, kind: str | None) -> bool:
         """Whether an answer is of this kind."""
@@ -240,13 +241,16 @@ class ProviderFacts(Struct, frozen=True, kw_only=True):
     Attributes:
         checked: The day on which the facts were last compared with their sources.
         base_url_env: The variable that names another address.
+        base_url_env_path: What is below that address, where the official SDK reads the variable and adds this itself.
         sources: For each section whose entries name no source themselves: where it is documented.
         models: Most specific first, the user's before ours. The first that fits is meant.
         errors: The first rule that fits is meant.
         batch_errors: What the codes of failed batches, and of rows that never ran, mean for the work.
         limits_by_model: Which of the limits on what is open it counts for each model by itself.
         full_codes: By which codes a batch that fails before it ran says that there is no room for it just now.
-        window_s: Seconds the provider gives itself for a batch.
+        window_s: Seconds the provider gives itself for a batch, where nobody asks for others.
+        windows: The times that can be asked for; None where nothing is known of them.
+        wire: How it deviates from the protocol of its family.
         request_id_pattern: What a request's id must match, whole.
         headers: Sent with every call.
         inputs: How requests travel: in a file, or in the create itself. The first is what happens by itself.
@@ -266,6 +270,7 @@ class ProviderFacts(Struct, frozen=True, kw_only=True):
     docs: Text
     base_url: Text
     base_url_env: Text | None = None
+    base_url_env_path: str = ""
     credentials: Credentials
     submit_safety: SubmitSafety
     inline_submit_safety: SubmitSafety | None = None
@@ -289,6 +294,8 @@ class ProviderFacts(Struct, frozen=True, kw_only=True):
     models_list: ModelsList | None = None
     webhooks: WebhookFacts | None = None
     window_s: Count
+    windows: Windows | None = None
+    wire: Wire = Wire()
     request_id_pattern: Text = ".+"
     headers: dict[str, str] = field(default_factory=dict[str, str])
     sources: dict[str, str] = field(default_factory=dict[str, str])
@@ -376,9 +383,8 @@ class ProviderFacts(Struct, frozen=True, kw_only=True):
 
     def is_auth_error(self, status: int, code: str | None = None, kind: str | None = None) -> bool:
         """Say whether an HTTP answer means that the key is refused."""
-        if status in _REFUSED_KEY:
-            return True
-        return any(rule.auth and rule.fits(status, code, kind) for rule in self.errors)
+        told = (rule.auth for rule in self.errors if rule.auth is not None and rule.fits(status, code, kind))
+        return next(told, status in _REFUSED_KEY)
 
     def max_tokens_of(self, model: str) -> int | None:
         """Give the longest answer of a model in tokens, None where it is not known."""

@@ -17,7 +17,7 @@ WHOLE = ("endpoints",)
 
 _OF_THE_PROTOCOL = (
     "checked", "status", "inputs", "inline_up_to", "inline_submit_safety", "takes_metadata", "answers_after", "window_s",
-    "request_id_pattern", "headers", "errors", "batch_errors", "endpoints", "models_list",
+    "request_id_pattern", "headers", "errors", "batch_errors", "endpoints", "models_list", "wire",
 )  # fmt: skip
 _LIMITS = (
     "requests", "file_bytes", "line_bytes", "inline_requests", "inline_bytes", "embedding_inputs", "inputs_per_request",

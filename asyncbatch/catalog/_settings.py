@@ -56,13 +56,15 @@ class ProviderSettings(Struct, frozen=True, kw_only=True):
         Raises:
             ConfigError: The variable for the address holds none.
         """
-        url = Secret(_first(env, [facts.base_url_env or ""]))
+        url = Secret(_first(env, [facts.base_url_env or ""]).rstrip("/"))
         if url and not is_url(url):
             raise ConfigError(f"variable {facts.base_url_env}: {NOT_A_URL}", code="config.invalid")
+        if url and not url.endswith(facts.base_url_env_path):
+            url = Secret(url + facts.base_url_env_path)
         options = {name: env[option.env] for name, option in facts.options.items() if env.get(option.env)}
         return ProviderSettings(
             api_key=_first(env, facts.credentials.env) or self.api_key,
-            base_url=url.rstrip("/") or self.base_url,
+            base_url=str(url) or self.base_url,
             headers=self.headers,
             options={**self.options, **options},
             allow_unknown_model=self.allow_unknown_model,

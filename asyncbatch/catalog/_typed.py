@@ -51,6 +51,12 @@ def read(node: Node, kind: Any, path: str, mistakes: list[Mistake], *, secret: b
     if origin in (types.UnionType, typing.Union):
         inner = next(item for item in arguments if item is not types.NoneType)
         return None if node.value is None else read(node, inner, path, mistakes, secret=secret)
+    if origin is typing.Literal and node.value not in arguments:
+        known = [str(argument) for argument in arguments]
+        guess = nearest(node.value, known) if isinstance(node.value, str) else ""
+        return _wrong(
+            node, f"one of {', '.join(known)}", path, mistakes, secret=secret, end=guess if "mean" in guess else ""
+        )
     if origin is dict:
         return _read_mapping(node, arguments[1], path, mistakes, secret=secret)
     if origin is tuple:

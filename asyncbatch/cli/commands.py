@@ -136,13 +136,14 @@ def emulator(talk: Talk, **settings: Any) -> int:
 
 
 @cli.command()
+@click.argument("provider", required=False)
 @config_option
 @talk_options
-def providers(talk: Talk, *, config: str | None) -> int:
-    """Show the providers, their keys and their limits."""
-    from asyncbatch.cli.facts import show_providers
+def providers(talk: Talk, *, provider: str | None, config: str | None) -> int:
+    """Show the providers, their keys and their limits; of one, everything, and what it cannot do."""
+    from asyncbatch.cli.facts import show_provider, show_providers
 
-    return show_providers(config, talk)
+    return show_providers(config, talk) if provider is None else show_provider(provider, config, talk)
 
 
 @cli.command()

@@ -1,6 +1,7 @@
 """`asyncbatch providers`, `models` and `config`: what is known, where it comes from, and whether your file is in order."""
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -9,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from asyncbatch import BatchMode, batch_provider_registry
-from asyncbatch.catalog import Catalog, Limit, ModelFacts, describe_origins
+from asyncbatch.catalog import Catalog, Limit, ModelFacts, cannot_of, describe_origins
 from asyncbatch.cli.config import config_path, load_config, with_facts_of
 from asyncbatch.cli.endings import CommandError, Exit
 from asyncbatch.cli.talk import Talk, printable
@@ -25,11 +26,14 @@ _FIELDS = (
     "max_requests",
     "max_bytes",
     "window_hours",
+    "least_window_hours",
+    "most_window_hours",
     "discount",
     "submit_safety",
     "inline_submit_safety",
     "answers_after",
     "answers_kept_s",
+    "cannot",
     "sureness",
     "checked",
     "docs",
@@ -45,7 +49,8 @@ def show_providers(config: str | None, talk: Talk) -> int:
         talk.document("providers", providers=rows)
         return Exit.OK
     table = _table(
-        "provider", "key", "modes", "rows a batch", "bytes a batch", "off", "a lost create", "address", "facts of"
+        *("provider", "key", "modes", "rows a batch", "bytes a batch", "hours", "off", "a lost create", "address"),
+        *("how sure", "facts of"),
     )
     for row in rows:
         key = f"{row['key_variable']} ({'set' if row['has_key'] else 'not set'})" if row["key_variable"] else ""
@@ -56,13 +61,40 @@ def show_providers(config: str | None, talk: Talk) -> int:
             ", ".join(row["modes"] or ()),
             _number(row["max_requests"]),
             _number(row["max_bytes"]),
+            _hours(row),
             f"{row['discount']:.0%}" if row["discount"] else "",
             row["submit_safety"],
             row["base_url"],
+            re.split("[,;]", row["sureness"] or "")[0],
             row["checked"],
         )
     talk.table(table)
     return Exit.OK
+
+
+def show_provider(name: str, config: str | None, talk: Talk) -> int:
+    """Show all that is known about one provider."""
+    catalog, _ = _asked_for(name, config, talk)
+    catalog.provider(name)  # says so where nobody knows it
+    row = _provider_row(catalog, name)
+    if talk.form != "text":
+        talk.document("providers", providers=[row])
+        return Exit.OK
+    shown = row | {"cannot": "\n".join(row["cannot"]), "modes": ", ".join(row["modes"])}
+    table = _table("fact", "value")
+    for key, value in shown.items():
+        if value is not None:
+            _add(table, key.replace("_", " "), ", ".join(value) if isinstance(value, list) else value)
+    talk.table(table)
+    return Exit.OK
+
+
+def _hours(row: dict[str, Any]) -> str:
+    """Give the window, and which others can be asked for."""
+    if row["window_hours"] is None:
+        return ""
+    usual, least, most = (row[key] for key in ("window_hours", "least_window_hours", "most_window_hours"))
+    return f"{usual:g}" if least == most else f"{usual:g} ({least:g} to {most:g})"
 
 
 def _provider_row(catalog: Catalog, name: str) -> dict[str, Any]:
@@ -81,11 +113,14 @@ def _provider_row(catalog: Catalog, name: str) -> dict[str, Any]:
         _value(limits.requests or limits.inline_requests),
         _value(limits.file_bytes or limits.inline_bytes),
         facts.window_s / 3600,
+        facts.windows and facts.windows.least_s / 3600,
+        facts.windows and facts.windows.most_s / 3600,
         facts.discount,
         facts.submit_safety.value,
         (facts.inline_submit_safety or facts.submit_safety).value,
         [item.value for item in facts.answers_after],
         facts.retention.output_s,
+        list(cannot_of(facts)),
         facts.sureness,
         facts.checked,
         facts.docs,

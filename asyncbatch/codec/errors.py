@@ -23,6 +23,7 @@ _SPACE = re.compile(r"\s+")
 _SECRET = re.compile(
     r"\b(?:(?:(?:sk|pk|gsk|xai|key)[-_]|Bearer\s+(?=[^\s\d*]*[\d*]))[A-Za-z0-9_\-*.]{6,}|AIza[A-Za-z0-9_\-*.]{6,})"
 )
+_LONGEST_S = 1e9
 _SECONDS = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)s")
 """A length of time as Google writes it in JSON."""
 
@@ -73,7 +74,9 @@ def _from_object(value: dict[str, Any]) -> ErrorReport:
     if isinstance(error, dict):
         return _from_envelope(cast("dict[str, Any]", error))
     if isinstance(error, str):
-        return _report(value.get("code"), None, error)
+        words = value.get("message")  # beside which the error is its name
+        report = _report(error, None, words) if words else _report(value.get("code"), None, error)
+        return report._replace(retry_after=_number(value.get("retry_after_seconds")))
     message = value.get("message") or value.get("Message") or value.get("detail")
     if message is not None:
         return _report(value.get("code"), value.get("type"), message)
@@ -106,7 +109,7 @@ def _text(message: Any) -> str:
     """Give a message as a text; a list of what a validation found names the place of each finding."""
     if isinstance(message, dict):
         words = cast("dict[str, Any]", message)
-        message = words.get("detail") or words.get("message") or str(words)
+        message = words.get("detail") or words.get("message") or words.get("error") or str(words)
     findings = _objects(message) if isinstance(message, list) else []
     if findings and all(isinstance(finding.get("msg"), str) for finding in findings):
         return "; ".join(_finding(finding) for finding in findings[:_SHOWN_FINDINGS])
@@ -117,6 +120,12 @@ def _finding(finding: dict[str, Any]) -> str:
     loc = finding.get("loc")
     place = ".".join(str(step) for step in cast("list[Any]", loc)) if isinstance(loc, list) else ""
     return f"{place}: {finding['msg']}" if place else str(finding["msg"])
+
+
+def _number(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if 0 <= value < _LONGEST_S else None
 
 
 def _seconds(value: object) -> float | None:

@@ -18,14 +18,38 @@ from asyncbatch.exceptions import ConfigError
 
 INPUT_EXPIRES, OUTPUT_EXPIRES = "input_expires_s", "output_expires_s"
 WEBHOOK_URL = "webhook_url"
+WINDOW = "completion_window"
 _OURS = frozenset({INPUT_EXPIRES, OUTPUT_EXPIRES, WEBHOOK_URL})
 
+_WINDOW = re.compile(r"([1-9][0-9]{0,3})([hd])")
 _WEB_ADDRESS = re.compile(r"https?://[!-~]+")
 
 
 def wire_options(options: Mapping[str, Any]) -> dict[str, Any]:
     """Give the words that are the provider's, and travel in the create."""
     return {word: value for word, value in options.items() if word not in _OURS}
+
+
+def decode_window(given: Any) -> int | None:
+    """Give the seconds of a window as the family of OpenAI writes it, such as `24h` or `7d`; None for what is none."""
+    found = _WINDOW.fullmatch(given) if isinstance(given, str) else None
+    return int(found[1]) * (3600 if found[2] == "h" else 86_400) if found else None
+
+
+def check_window(facts: ProviderFacts, options: Mapping[str, Any]) -> None:
+    """Refuse a window that the provider would refuse once everything is uploaded."""
+    given, known = options.get(WINDOW), facts.windows
+    if given is not None and not facts.wire.has_window:
+        message = f"{facts.name} cannot be told how long a batch may take"
+        raise ConfigError(
+            message, code="config.value", hint=f"leave {WINDOW} out: it takes {facts.window_s // 3600} hours"
+        )
+    if given is None or known is None:
+        return
+    asked, has_days = decode_window(given), known.has_days and not known.is_one
+    if asked is None or not known.takes(asked) or (given[-1:] == "d" and not has_days):
+        hint = f"it can be {known.bounds}" + (", in hours or days" if has_days else "")
+        raise ConfigError(f"{facts.name}: {WINDOW} is {given!r}", code="config.value", hint=hint)
 
 
 def check_webhook(facts: ProviderFacts, options: Mapping[str, Any]) -> None:

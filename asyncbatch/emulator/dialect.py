@@ -47,7 +47,7 @@ class Dialect(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     Attributes:
         family: The module below `families` that speaks the protocol.
         prefix: What stands between the dialect's name and the paths, as in `/openai/v1`.
-        environment: What an SDK reads to find the service; `{base_url}` and `{key}` are filled in.
+        environment: What an SDK reads to find the service; filled in are `{base_url}`, `{root}` without the prefix, `{key}`.
         status: The service's word for each phase. Phases that the service does not tell apart have the same word.
         pace: A phase that the service does not have takes 0 seconds.
         protocol: Facts that only the family understands.

@@ -286,5 +286,6 @@ def _base_url(url: str, dialect: Dialect) -> str:
 
 
 def _environment(url: str, dialect: Dialect) -> dict[str, str]:
-    values = {"base_url": _base_url(url, dialect), "key": KEY}
+    base_url = _base_url(url, dialect)
+    values = {"base_url": base_url, "root": base_url.removesuffix(dialect.prefix), "key": KEY}
     return {name: value.format_map(values) for name, value in dialect.environment.items()}

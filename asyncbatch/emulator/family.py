@@ -98,6 +98,10 @@ class Family(Looks, ABC):
         """Give the addresses that came with the batch, which are told in place of the emulator's own."""
         return ()
 
+    def keeps_empty(self, kind: str) -> bool:  # noqa: ARG002  most services name no file that would be empty
+        """Say whether a file of results is named although there is nothing in it; its kind is `output` or `error`."""
+        return False
+
     # The work behind a batch, in threads
 
     def examine(self, batch: StoredBatch) -> Examined:
@@ -158,7 +162,7 @@ class Family(Looks, ABC):
         """Make a file of results; None if there are none."""
         batch.check_kept()
         size = path.stat().st_size
-        if size == 0:
+        if size == 0 and not self.keeps_empty(kind):
             path.unlink()
             return None
         results = StoredFile(

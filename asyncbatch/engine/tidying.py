@@ -12,7 +12,6 @@ import msgspec
 
 from asyncbatch.base_provider import BaseBatchProvider
 from asyncbatch.dto import FilePage, StatusPage
-from asyncbatch.enums import SubmitSafety
 from asyncbatch.exceptions import ProviderPermanentError, ProviderTransientError
 from asyncbatch.journal import (
     Accepted,
@@ -29,7 +28,6 @@ from asyncbatch.planning.tidying import OLD_S, Cleanup, Known, Orphan, Orphans, 
 _log = logging.getLogger("asyncbatch.engine")
 
 _PAGES = 10_000
-_UNMARKED = frozenset({SubmitSafety.INFERRED, SubmitSafety.NONE})
 _SLACK_S = 86_400.0
 
 Page = TypeVar("Page", StatusPage, FilePage)
@@ -142,7 +140,7 @@ async def find_orphans(
     """
     survey, notes, name = Survey(known), list[str](), provider.PROVIDER_NAME
     before = now - older_than_s if older_than_s > 0 else None
-    if provider.submit_safety() in _UNMARKED:
+    if not provider.has_tags:
         notes.append(f"{name} keeps no mark with a batch, so nobody can tell which of them are ours")
     else:
         oldest = _oldest(provider, now)

@@ -8,8 +8,9 @@ from functools import partial
 from typing import Any
 
 from asyncbatch.base_provider import Downloaded, Profile
-from asyncbatch.codec.options import OUTPUT_EXPIRES
+from asyncbatch.codec.options import OUTPUT_EXPIRES, WINDOW, check_window, decode_window
 from asyncbatch.codec.slices import LineFrame
+from asyncbatch.codec.times import decode_time
 from asyncbatch.dto import (
     FilePage,
     Match,
@@ -28,9 +29,9 @@ from asyncbatch.providers._shapes.openai import (
     encode_create,
     encode_line,
     encode_upload,
+    frame_of,
     is_created,
     is_early,
-    line_frame,
     match_of,
     places_of,
 )
@@ -48,23 +49,31 @@ class OpenAICompatibleProvider(WireProvider):
 
     def encode_line(self, wire_id: bytes, body: bytes, endpoint: str, *, is_inline: bool) -> bytes:
         del is_inline
-        return encode_line(wire_id, body, endpoint)
+        return encode_line(wire_id, body, endpoint, self.facts)
 
     def line_frame(self, endpoint: str, *, is_inline: bool) -> LineFrame | None:
         del is_inline
         is_ours = (
             type(self).encode_line is OpenAICompatibleProvider.encode_line
         )  # who remakes bodies there wants to see each
-        return line_frame(endpoint) if is_ours else None
+        return frame_of(endpoint, self.facts) if is_ours else None
 
     def check_options(self, options: Mapping[str, Any]) -> None:
         super().check_options(options)
         if OUTPUT_EXPIRES in options and "output_expires_after" in options:
             message = f"{self.PROVIDER_NAME}: {OUTPUT_EXPIRES} and output_expires_after say the same thing"
             raise ConfigError(message, code="config.value", hint="leave one of them out")
+        check_window(self.facts, options)
+
+    def window_of(self, options: Mapping[str, Any]) -> int:
+        return decode_window(options.get(WINDOW)) or self.facts.window_s
 
     def match_of(self, submission: PreparedSubmission, status: ProviderStatus) -> Match | None:
         return match_of(submission, status)
+
+    @property
+    def has_tags(self) -> bool:
+        return super().has_tags and self.facts.takes_metadata
 
     def is_early(self, status: ProviderStatus) -> bool:
         return is_early(status)
@@ -74,12 +83,14 @@ class OpenAICompatibleProvider(WireProvider):
         spool, expires_s = self.input_of(submission), self.input_expiry_of(submission)
         name = encode_file_name(submission)
         answer = await self.transport.upload("/files", spool, filename=name, fields=encode_upload(expires_s))
-        file = self.read(decode_file, answer, "POST /files")
+        file = self.read(partial(decode_file, facts=self.facts), answer, "POST /files")
         if file.bytes is not None and file.bytes != spool.size:
             await self.delete_file(file.id)
             message = f"{self.PROVIDER_NAME}: {file.bytes} bytes of {spool.size} arrived"
             raise ProviderTransientError(message, provider=self.PROVIDER_NAME, code="upload_cut")
-        return submission.replace(input_ref=file.id, input_expires_at=self.input_end(file.expires_at, expires_s))
+        return submission.replace(
+            input_ref=file.id, input_expires_at=self.input_end(decode_time(file.expires_at), expires_s)
+        )
 
     async def create(self, submission: PreparedSubmission) -> ProviderSubmitResult:
         # OpenAI bills each accepted POST and takes no idempotency key: it is sent once and never again by itself.
@@ -105,7 +116,7 @@ class OpenAICompatibleProvider(WireProvider):
         return await self._page(cursor, None, Profile.POLL)
 
     async def _page(self, cursor: str | None, limit: int | None, profile: Profile) -> StatusPage:
-        params = {"limit": str(self.page_size(limit)), **({"after": cursor} if cursor else {})}
+        params = self._part_of_list(self.page_size(limit), cursor)
         body = await self.transport.get("/batches", params=params, profile=profile)
         return self.read(partial(decode_page, facts=self.facts), body, "GET /batches")
 
@@ -131,8 +142,13 @@ class OpenAICompatibleProvider(WireProvider):
         return await self.delete_at(self.path("/files/{}", ref))
 
     async def list_files(self, *, cursor: str | None = None, limit: int | None = None) -> FilePage:
-        params = {"limit": str(min(limit or _FILES_PAGE, _FILES_PAGE)), **({"after": cursor} if cursor else {})}
-        return self.read(decode_files, await self.transport.get("/files", params=params), "GET /files")
+        params = self._part_of_list(min(limit or _FILES_PAGE, _FILES_PAGE), cursor)
+        answer = await self.transport.get("/files", params=params)
+        return self.read(partial(decode_files, facts=self.facts), answer, "GET /files")
+
+    def _part_of_list(self, size: int, cursor: str | None) -> dict[str, str]:
+        """Give the query for a page; a list that comes whole takes none."""
+        return {"limit": str(size), **({"after": cursor} if cursor else {})} if self.facts.wire.pages else {}
 
     def is_left(self, status: ProviderStatus, files: Collection[str]) -> bool:
         return any(place in files for place in places_of(status))

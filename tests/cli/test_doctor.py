@@ -3,6 +3,7 @@
 import pytest
 
 from asyncbatch.emulator import faults
+from asyncbatch.emulator.dialect import load_dialects
 from asyncbatch.registry import BatchProviderRegistry, batch_provider_registry
 from tests.cli.test_facts import Stranger
 
@@ -12,6 +13,11 @@ MODELS = {
     "mistral": "mistral-small-latest",
     "openai": "gpt-4.1-mini",
 }
+NAMES = {
+    name: MODELS.get(name) or load_dialects()[name].protocol["listed"][0]
+    for name in BatchProviderRegistry().available()
+}
+"""A model of each, which its service lists."""
 
 
 @pytest.fixture
@@ -26,13 +32,13 @@ def doctor(cli, asyncbatch_emulator):
     return ask
 
 
-@pytest.mark.parametrize("name", BatchProviderRegistry().available())
+@pytest.mark.parametrize("name", NAMES)
 def test_nothing_is_wrong_with_an_account_that_is_well(doctor, name):
-    code, found = doctor(f"{name}/{MODELS[name]}")
+    code, found = doctor(f"{name}/{NAMES[name]}")
 
     assert code == 0
     assert {item["verdict"] for item in found.values()} == {"ok"}
-    assert found["models"]["says"] == f"{MODELS[name]} is listed"
+    assert found["models"]["says"] == f"{NAMES[name]} is listed"
     assert {"model", "key", "batches", "models", "clock"} <= set(found)
 
 

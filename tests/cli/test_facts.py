@@ -246,3 +246,27 @@ def test_config_check_knows_providers_from_elsewhere(cli, place, stranger):
     done = cli("config", "check", "--json")
 
     assert (done.code, done.document["unused"]) == (0, [])
+
+
+def test_one_provider_is_shown_whole_with_what_it_cannot_do(cli):
+    done = cli("providers", "groq")
+    (row,) = cli("providers", "groq", "--json").document["providers"]
+
+    assert "tell of an end by a webhook" in done.out
+    assert (row["window_hours"], row["least_window_hours"], row["most_window_hours"]) == (24, 24, 168)
+    assert "tell of an end by a webhook" in row["cannot"]
+    assert "keep metadata with a batch" not in row["cannot"]
+
+
+def test_a_provider_that_is_not_there_is_named_with_its_nearest(cli):
+    done = cli("providers", "grok")
+
+    assert done.code == 2
+    assert "groq" in done.err
+
+
+def test_the_variable_of_an_sdk_that_adds_the_path_itself_leads_to_the_same_place(cli, monkeypatch):
+    for given in ("https://proxy.example", "https://proxy.example/openai/v1/"):
+        monkeypatch.setenv("GROQ_BASE_URL", given)
+        (row,) = cli("providers", "groq", "--json").document["providers"]
+        assert row["base_url"] == "https://proxy.example/openai/v1"

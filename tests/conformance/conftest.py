@@ -16,7 +16,8 @@ def is_there(name: str) -> bool:
 
 
 if not all(
-    is_there(name) for name in ("openai", "anthropic", "google.genai", "mistralai", "jsonschema", "standardwebhooks")
+    is_there(name)
+    for name in ("openai", "anthropic", "google.genai", "groq", "mistralai", "jsonschema", "standardwebhooks")
 ):
     # The group `conformance` is not installed, so these tests cannot be read; `python3 dev.py check` installs it.
     collect_ignore_glob = ["test_*.py"]

@@ -20,9 +20,9 @@ def encode_lines(rows):
 class Api:
     """OpenAI's endpoints, one method each; `call` gives status and decoded body."""
 
-    def __init__(self, emulator, key="sk-test"):
+    def __init__(self, emulator, key="sk-test", dialect="openai"):
         self.emulator = emulator
-        self.base = emulator.base_url("openai")
+        self.base = emulator.base_url(dialect)
         self.key = key
         self.session = aiohttp.ClientSession()
 

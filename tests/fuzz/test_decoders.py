@@ -107,8 +107,15 @@ PAGES = {
     "mistral": partial(mistral.decode_page, page=0, size=2),
     "openai": openai.decode_page,
 }
-FILES = {"mistral": partial(mistral.decode_files, page=0, size=2), "openai": openai.decode_files}
-SINGLE = {"mistral job": mistral.decode_job, "mistral file": mistral.decode_file, "openai file": openai.decode_file}
+FILES = {
+    "mistral": partial(mistral.decode_files, page=0, size=2),
+    "openai": partial(openai.decode_files, facts=FACTS["openai"]),
+}
+SINGLE = {
+    "mistral job": mistral.decode_job,
+    "mistral file": mistral.decode_file,
+    "openai file": partial(openai.decode_file, facts=FACTS["openai"]),
+}
 LINES = {
     "anthropic": anthropic.decode_line,
     "gemini": partial(gemini.decode_line, format="gemini.generate"),

@@ -418,7 +418,8 @@ def test_the_list_of_files_leaves_out_what_is_no_batchs():
         b'"filename":"in.jsonl","purpose":"batch","status":"processed","status_details":null},'
         b'{"id":"file-2","object":"file","purpose":"batch_output","expires_at":null},'
         b'{"id":"file-3","object":"file"},'
-        b'{"id":"file-4","object":"file","purpose":"fine-tune"}]}'
+        b'{"id":"file-4","object":"file","purpose":"fine-tune"}]}',
+        FACTS,
     )
 
     assert [file.ref for file in page.files] == ["file-1", "file-2", "file-3"]
@@ -428,7 +429,7 @@ def test_the_list_of_files_leaves_out_what_is_no_batchs():
 
 
 def test_an_empty_list_of_files_has_no_next_page():
-    page = decode_files(b'{"object":"list","data":[],"has_more":true}')
+    page = decode_files(b'{"object":"list","data":[],"has_more":true}', FACTS)
 
     assert (page.files, page.cursor) == ((), None)
 

@@ -16,8 +16,19 @@ from asyncbatch.testing.runtime import VirtualClock, virtual_runtime
 MODEL = "echo-1"
 """A model that the emulator and the catalog of a test both know, in every mode that a provider has."""
 
-GATEWAYS = {"gateway": "openai"}
-"""Providers that only a user's file knows, and whose protocol they speak."""
+GATEWAYS = {
+    "gateway": {"like": "openai"},
+    "seventeenth": {
+        "like": "openai",
+        "endpoints": [{"path": "/v1/chat/completions", "mode": "CHAT", "format": "openai.chat"}],
+        "status": {"in_queue": "QUEUED"},
+        "wire": {"upload_key": "data"},
+        "windows": {"least_s": 86_400, "most_s": 1_209_600},
+    },
+}
+"""Providers that only a user's file knows, with the lines of it that make them one, but for the address."""
+SPOKEN = {"gateway": "openai", "seventeenth": "siliconflow"}
+"""What they speak at the emulator."""
 
 DAY_S = 86_400
 JOB = UUID("6f1c0c0a-58a3-4b52-9a0c-3a7f6a3a0d11")
@@ -119,12 +130,12 @@ def short(batch_id: str) -> str:
 
 def dialect_of(name: str) -> str:
     """Name the dialect that a provider speaks at the emulator."""
-    return GATEWAYS.get(name, name)
+    return SPOKEN.get(name, name)
 
 
 def section_of(name: str) -> dict[str, Any]:
     """Give what a user's file has to say before the provider is there at all."""
-    return {"like": GATEWAYS[name], "base_url": "https://llm.example/v1"} if name in GATEWAYS else {}
+    return {**GATEWAYS[name], "base_url": "https://llm.example/v1"} if name in GATEWAYS else {}
 
 
 def facts_of(name: str) -> ProviderFacts:

@@ -596,6 +596,13 @@ def test_the_second_variable_is_read_where_the_first_is_not_set():
         ("headers: {x: '${1}'}", "3: headers.x: ${ begins no ${VARIABLE} and no ${VARIABLE:-default}"),
         ("docs: a\n    docs: b", "4: docs: this key stands already on line 3"),
         (f"docs: [{'x' * 80}]", "3: docs: expected str, got a list"),
+        (
+            "windows: {least_s: 7200, most_s: 3600}",
+            "3: windows.most_s: expected 7200 or more, which is least_s, got 3600",
+        ),
+        ("wire: {lines: short}", "3: wire.lines: expected one of whole, bare, got 'short'"),
+        ("wire: {lines: bar}", "3: wire.lines: expected one of whole, bare, got 'bar'; did you mean 'bare'?"),
+        ("wire: {first_line: 2}", "3: wire.first_line: expected one of 0, 1, got 2"),
         (f"window_s: {'x' * 80}", f"3: window_s: expected int, got '{'x' * 56}…"),
     ],
 )

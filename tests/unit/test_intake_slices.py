@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from asyncbatch.catalog import load_catalog
 from asyncbatch.codec.rows import RowEncoder, RowRules
 from asyncbatch.codec.slices import Usual
 from asyncbatch.enums import BatchMode
@@ -20,6 +21,7 @@ from asyncbatch.providers._shapes.openai import encode_line, line_frame
 from asyncbatch.spool import SpoolSpace
 from asyncbatch.testing.runtime import virtual_runtime
 
+OPENAI = load_catalog().provider("openai")
 URLS = {
     BatchMode.CHAT: "/v1/chat/completions",
     BatchMode.COMPLETION: "/v1/completions",
@@ -38,7 +40,7 @@ def rules_of(mode: BatchMode, *, is_short: bool, limits: ChunkLimits = NO_LIMITS
         format=f"openai.{KINDS.get(mode, 'responses')}",
         mode=mode,
         model="m",
-        line=lambda wire_id, body: encode_line(wire_id, body, url),
+        line=lambda wire_id, body: encode_line(wire_id, body, url, OPENAI),
     )
     encoder = RowEncoder(rows)
     short = {"encode_usual": encoder.encode_usual, "frame": line_frame(url)} if is_short else {}

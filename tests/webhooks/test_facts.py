@@ -16,10 +16,10 @@ FACTS = {name: CATALOG.provider(name).webhooks for name in ("openai", "gemini")}
 TEXT = (resources.files("asyncbatch") / "providers" / "openai.yaml").read_text("utf-8")
 
 
-def test_two_providers_send_them_and_the_others_are_asked():
+def test_three_providers_send_them_and_the_others_are_asked():
     senders = {name: CATALOG.provider(name).webhooks for name in CATALOG.names()}
 
-    assert {name for name, facts in senders.items() if facts is not None} == {"openai", "gemini"}
+    assert {name for name, facts in senders.items() if facts is not None} == {"openai", "gemini", "doubleword"}
     for facts in FACTS.values():
         assert set(facts.events.values()) == {status for status in BatchStatus if status.is_terminal}
 

@@ -3,17 +3,22 @@
 Source: https://platform.openai.com/docs/api-reference/batch and https://platform.openai.com/docs/api-reference/files
 """
 
+import hashlib
 from collections.abc import Sequence
+from datetime import datetime
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from aiohttp import web
+from msgspec.structs import replace
+from yarl import URL
 
 from asyncbatch.emulator.desk import ACCOUNT, Desk, RefusalError
 from asyncbatch.emulator.families.openai_checks import Endpoint
-from asyncbatch.emulator.families.openai_orders import Order, read_order
+from asyncbatch.emulator.families.openai_manners import Manners
+from asyncbatch.emulator.families.openai_orders import Order, read_order, window_s_of
 from asyncbatch.emulator.families.openai_rows import Rows, Rules
 from asyncbatch.emulator.families.openai_shapes import (
     cut_page,
@@ -23,15 +28,17 @@ from asyncbatch.emulator.families.openai_shapes import (
     encode_file,
     encode_model,
     encode_page,
+    wrap_files,
 )
 from asyncbatch.emulator.families.openai_uploads import Upload, read_upload
 from asyncbatch.emulator.family import Family
-from asyncbatch.emulator.life import Course, Phase, Stand
+from asyncbatch.emulator.life import Course, Pace, Phase, Stand
 from asyncbatch.emulator.replies import Download, json_reply
 from asyncbatch.emulator.room import take_room
 from asyncbatch.emulator.routes import Route, route
 from asyncbatch.emulator.store import Problem, StoredBatch, StoredFile
 
+_Item = TypeVar("_Item", StoredFile, StoredBatch)
 _UNCANCELLABLE = {Phase.COMPLETED, Phase.FAILED, Phase.EXPIRED}
 
 
@@ -43,13 +50,14 @@ class Protocol(Family):
     def __init__(self, desk: Desk) -> None:
         super().__init__(desk)
         self._endpoints = msgspec.convert(desk.protocol("endpoints"), dict[str, Endpoint])
+        self.manners = msgspec.convert(desk.dialect.protocol.get("manners", {}), Manners)
 
     def routes(self) -> Sequence[Route]:
         return [
             route("upload", web.post("/files", self._upload)),
             route("files", web.get("/files", self._list_files)),
             route("file", web.get("/files/{id}", self._show_file)),
-            route("results", web.get("/files/{id}/content", self._download)),
+            *self._ways_to_content(),
             route("delete", web.delete("/files/{id}", self._delete_file)),
             route("create", web.post("/batches", self._create)),
             route("list", web.get("/batches", self._list_batches)),
@@ -58,13 +66,21 @@ class Protocol(Family):
             route("other", web.get("/models", self._list_models)),
         ]
 
+    def _ways_to_content(self) -> list[Route]:
+        if self.manners.content == "sent":
+            return [route("results", web.get("/files/{id}/content", self._download))]
+        return [
+            route("other", web.get("/files/{id}/content", self._lead_to_content)),
+            route("results", web.get("/signed/{id}", self._download_signed), needs_key=False),
+        ]
+
     def read_key(self, request: web.Request) -> str | None:
         scheme, _, key = request.headers.get("Authorization", "").partition(" ")
         key = key.strip()
         return key if scheme.lower() == "bearer" and key and not key.startswith("invalid") else None
 
     def encode_error(self, error: RefusalError) -> bytes:
-        return msgspec.json.encode(encode_error(error))
+        return encode_error(error, self.manners)
 
     def event_of(self, batch: StoredBatch, stand: Stand) -> dict[str, Any] | None:
         events = self.desk.dialect.protocol.get("events")  # of those who speak this protocol, not all send webhooks
@@ -74,18 +90,22 @@ class Protocol(Family):
 
     async def _upload(self, request: web.Request) -> web.Response:
         store, path = self.desk.store, self.desk.store.new_path()
-        upload = await read_upload(request, path, self.desk.limits.upload_bytes, self.desk.dialect.protocol)
+        most, protocol = self.desk.limits.upload_bytes, self.desk.dialect.protocol
+        upload = await read_upload(request, path, most, protocol, self.manners)
         file = self._stored(upload, path, request[ACCOUNT])
         store.files[file.id] = file
         self.desk.accept(request, "upload", file.id, file=file)
-        return json_reply(encode_file(file))
+        return self._about_files(encode_file(file, self.manners))
+
+    def _about_files(self, document: dict[str, Any]) -> web.Response:
+        return json_reply(wrap_files(document, self.manners))
 
     def _stored(self, upload: Upload, path: Path, account: str) -> StoredFile:
         now = self.desk.clock.now()
         default_s = self.desk.protocol("file_lifetime_s") if upload.purpose == "batch" else None
         lifetime_s = upload.lifetime_s or default_s
         return StoredFile(
-            id=self.desk.store.new_id("file-"),
+            id=self.desk.store.new_id(self.manners.ids[0]),
             account=account,
             purpose=upload.purpose,
             filename=upload.filename,
@@ -103,18 +123,49 @@ class Protocol(Family):
         files = [file for file in files if query.get("purpose") in {None, file.purpose}]
         if query.get("order", "desc") == "asc":
             files.reverse()
-        bounds = self.desk.protocol("list_limit")["files"]
-        page, has_more = cut_page(files, query.get("after"), query.get("limit"), bounds)
-        return json_reply(encode_page([encode_file(file) for file in page], has_more=has_more))
+        page, has_more = self._page(files, request, "files")
+        items = [encode_file(file, self.manners) for file in page]
+        return self._about_files(encode_page(items, self.manners, has_more=has_more))
+
+    def _page(self, items: Sequence[_Item], request: web.Request, kind: str) -> tuple[list[_Item], bool]:
+        if self.manners.pages:
+            bounds = self.desk.protocol("list_limit")[kind]
+            return cut_page(items, request.query.get("after"), request.query.get("limit"), bounds)
+        unknown = next((name for name in request.query if name in ("after", "limit")), None)
+        if unknown is not None:
+            raise RefusalError(400, f"Unknown parameter: '{unknown}'.", param=unknown, code="unknown_parameter")
+        return list(items), False
 
     async def _show_file(self, request: web.Request) -> web.Response:
-        return json_reply(encode_file(self._file(request)))
+        return self._about_files(encode_file(self._file(request), self.manners))
 
     async def _download(self, request: web.Request) -> web.StreamResponse:
         file = self._file(request)
         return Download(file.path, file.size, content_type="application/octet-stream")
 
+    async def _lead_to_content(self, request: web.Request) -> web.Response:
+        file = self._file(request)
+        # Another name of the same machine: who is led there must not bring the key along.
+        address = URL(self.desk.url(request, f"/signed/{file.id}?sig={self._signature(file)}"))
+        elsewhere = address.with_host("localhost" if address.host != "localhost" else "127.0.0.1")
+        return web.Response(status=302, headers={"Location": str(elsewhere)})
+
+    async def _download_signed(self, request: web.Request) -> web.StreamResponse:
+        file = self.desk.store.files.get(request.match_info["id"])
+        if file is None or request.query.get("sig") != self._signature(file):
+            raise RefusalError(403, "The signature does not fit.")
+        if "Authorization" in request.headers:
+            raise RefusalError(400, "Only one auth mechanism allowed.")  # as services of storage say it
+        request[ACCOUNT] = file.account
+        return Download(file.path, file.size, content_type="application/octet-stream")
+
+    def _signature(self, file: StoredFile) -> str:
+        secret = self.desk.store.directory.name
+        return hashlib.sha256(f"{secret}/{file.account}/{file.id}".encode()).hexdigest()[:32]
+
     async def _delete_file(self, request: web.Request) -> web.Response:
+        if self.manners.deletes_anything and self._find_file(request) is None:
+            return json_reply({"id": request.match_info["id"], "object": "file", "deleted": True})
         file = self._file(request)
         file.is_deleted = True
         now = self.desk.clock.now()
@@ -128,26 +179,30 @@ class Protocol(Family):
         return json_reply({"id": file.id, "object": "file", "deleted": True})
 
     def _file(self, request: web.Request) -> StoredFile:
-        file_id = request.match_info["id"]
-        file = self.desk.store.find_file(request[ACCOUNT], file_id, self.desk.clock.now())
+        file = self._find_file(request)
         if file is None:
-            raise RefusalError(404, f"No such File object: {file_id}", param="id")
+            raise RefusalError(404, f"No such File object: {request.match_info['id']}", param="id")
         return file
+
+    def _find_file(self, request: web.Request) -> StoredFile | None:
+        return self.desk.store.find_file(request[ACCOUNT], request.match_info["id"], self.desk.clock.now())
 
     # Batches
 
     async def _create(self, request: web.Request) -> web.Response:
-        order = read_order(await request.read(), self.desk.dialect.protocol)
+        order = read_order(await request.read(), self.desk.dialect.protocol, self.manners)
         batch = self._stored_batch(order, request[ACCOUNT])
         await take_room(self.desk, batch, tells_tokens_late=True)
         self.desk.open(request, batch, input_file_id=order.input_file_id, metadata=order.metadata)
-        return self._shown(batch)
+        return json_reply(self._encoded(batch), status=self.manners.create_status)
 
     def _stored_batch(self, order: Order, account: str) -> StoredBatch:
         now = self.desk.clock.now()
         file = self.desk.store.find_file(account, order.input_file_id, now)
-        course = Course(created_at=now, pace=self.desk.pace)
-        batch_id = self.desk.store.new_id("batch_")
+        if file is None and self.manners.unknown_input == "at once":
+            raise RefusalError(404, f"No such File object: {order.input_file_id}")
+        course = Course(created_at=now, pace=self._pace_of(order))
+        batch_id = self.desk.store.new_id(self.manners.ids[1])
         batch = StoredBatch(id=batch_id, account=account, order=order, course=course, input=file)
         if file is None or (file.expires_at is not None and file.expires_at <= course.valid_at):
             batch.refuse(_no_file(order.input_file_id))
@@ -156,12 +211,17 @@ class Protocol(Family):
             batch.refuse(Problem(code="invalid_request", message=message, param="file_id"))
         return batch
 
+    def _pace_of(self, order: Order) -> Pace:
+        """Give the usual pace, but for a batch that asks for another time than the usual one."""
+        asked_s, usual_s = window_s_of(order), self.desk.dialect.pace.window_s
+        pace = self.desk.pace
+        return pace if asked_s in (None, usual_s) else replace(pace, window_s=pace.window_s * asked_s / usual_s)
+
     async def _list_batches(self, request: web.Request) -> web.Response:
         batches = self.desk.store.batches_of(request[ACCOUNT])
-        bounds = self.desk.protocol("list_limit")["batches"]
-        page, has_more = cut_page(batches, request.query.get("after"), request.query.get("limit"), bounds)
+        page, has_more = self._page(batches, request, "batches")
         await self.desk.work.settle(*page)
-        return json_reply(encode_page([self._encoded(batch) for batch in page], has_more=has_more))
+        return json_reply(encode_page([self._encoded(batch) for batch in page], self.manners, has_more=has_more))
 
     async def _show_batch(self, request: web.Request) -> web.Response:
         batch = self._batch(request)
@@ -173,7 +233,7 @@ class Protocol(Family):
         await self.desk.work.settle(batch)
         phase = batch.stand(self.desk.clock.now()).phase
         if phase in _UNCANCELLABLE:
-            raise RefusalError(409, f"Cannot cancel a batch with status '{self.words[phase]}'.")
+            raise RefusalError(self.manners.too_late, f"Cannot cancel a batch with status '{self.words[phase]}'.")
         self.desk.cancel(request, batch)
         return self._shown(batch)
 
@@ -188,7 +248,19 @@ class Protocol(Family):
         return json_reply(self._encoded(batch))
 
     def _encoded(self, batch: StoredBatch) -> dict[str, Any]:
-        return encode_batch(batch, self.words, self.desk.clock.now())
+        now, is_kept = self.desk.clock.now(), batch.order.flags.get("auto_delete_input_file") is False
+        if self.manners.deletes_input and not is_kept and batch.input and now >= batch.course.valid_at:
+            batch.input.is_deleted = True
+        return encode_batch(batch, self.words, now, self.manners)
+
+    def created_at_of(self, item: dict[str, Any]) -> float:
+        at = item.get("created_at")
+        return datetime.fromisoformat(at).timestamp() if isinstance(at, str) else super().created_at_of(item)
+
+    def without_counts(self, item: dict[str, Any]) -> dict[str, Any]:
+        if self.manners.shape == "flat":
+            return {name: value for name, value in item.items() if name not in {"total", "completed", "failed"}}
+        return super().without_counts(item)
 
     async def _list_models(self, request: web.Request) -> web.Response:  # noqa: ARG002  aiohttp hands it over
         return json_reply({"object": "list", "data": [encode_model(name) for name in self.desk.listed_models()]})
@@ -203,6 +275,7 @@ class Protocol(Family):
             embedding_inputs=self.desk.limits.embedding_inputs,
             allows_model=lambda model: self.desk.allows_model(model, endpoint.models),
             dimensions=self._dimensions,
+            manners=self.manners,
         )
         return Rows(rules)
 
@@ -210,9 +283,18 @@ class Protocol(Family):
         table: dict[str, int] = self.desk.protocol("embedding_dimensions")
         return next(size for pattern, size in table.items() if fnmatchcase(model, pattern))
 
+    def keeps_empty(self, kind: str) -> bool:
+        return self.manners.empty_error_file and kind == "error"
+
     def keep_results(self, batch: StoredBatch, results: StoredFile) -> StoredFile:
-        lifetime_s = batch.order.output_lifetime_s or self.desk.protocol("file_lifetime_s")
-        results.expires_at = results.created_at + lifetime_s
+        if self.manners.result_ids is not None:
+            results.id = self.desk.store.new_id(self.manners.result_ids)
+        if results.filename.endswith("_error.jsonl"):
+            results.purpose = self.manners.error_purpose
+        usual_s = self.desk.protocol("file_lifetime_s")
+        usual_s = self.desk.dialect.protocol.get("results_lifetime_s", usual_s)
+        lifetime_s = batch.order.output_lifetime_s or usual_s
+        results.expires_at = None if lifetime_s is None else results.created_at + lifetime_s
         self.desk.store.files[results.id] = results
         return results
 

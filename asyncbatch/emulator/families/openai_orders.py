@@ -4,6 +4,7 @@ A missing or unsuitable input file is not among it: such a batch is accepted, an
 Source: https://platform.openai.com/docs/api-reference/batch/create
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,9 +12,13 @@ import msgspec
 from msgspec import Struct
 
 from asyncbatch.emulator.desk import RefusalError
+from asyncbatch.emulator.families.openai_manners import Manners
 from asyncbatch.emulator.json_values import is_object
 
-_FIELDS = {"input_file_id", "endpoint", "completion_window", "metadata", "output_expires_after"}
+_FIELDS = {"input_file_id", "endpoint", "completion_window", "metadata"}
+_EXPIRY = "output_expires_after"
+_WINDOW = re.compile(r"([1-9][0-9]{0,3})([hd])")
+_UNIT_H = {"h": 1, "d": 24}
 
 
 class Order(Struct, frozen=True, kw_only=True):
@@ -21,12 +26,13 @@ class Order(Struct, frozen=True, kw_only=True):
 
     input_file_id: str
     endpoint: str
-    completion_window: str
+    completion_window: str | None
+    flags: dict[str, bool] = {}
     metadata: dict[str, str] | None = None
     output_lifetime_s: int | None = None
 
 
-def read_order(body: bytes, protocol: Mapping[str, Any]) -> Order:
+def read_order(body: bytes, protocol: Mapping[str, Any], manners: Manners) -> Order:
     """Read the body of a create, by the facts of the dialect's protocol."""
     try:
         document = msgspec.json.decode(body)
@@ -34,16 +40,52 @@ def read_order(body: bytes, protocol: Mapping[str, Any]) -> Order:
         raise RefusalError(400, "We could not parse the JSON body of your request.") from error
     if not is_object(document):
         raise RefusalError(400, "The body of the request must be a JSON object.")
-    unknown = next((name for name in document if name not in _FIELDS), None)
+    known = {*_FIELDS, *manners.create_fields, *manners.create_objects, *([_EXPIRY] if manners.takes_expiry else [])}
+    known -= set() if protocol["metadata"] else {"metadata"}
+    unknown = next((name for name in document if name not in known), None)
     if unknown is not None:
         raise RefusalError(400, f"Unknown parameter: '{unknown}'.", param=unknown, code="unknown_parameter")
     return Order(
         input_file_id=_text(document, "input_file_id"),
-        endpoint=_choice(document, "endpoint", protocol["endpoints"]),
-        completion_window=_choice(document, "completion_window", protocol["completion_windows"]),
+        endpoint=_choice(document, "endpoint", protocol["endpoints"], manners.refused_word),
+        completion_window=None
+        if manners.takes_any_window
+        else _window(document, protocol["completion_windows"], manners),
+        flags={name: _flag(document, name) for name in manners.create_fields if name in document},
         metadata=_metadata(document.get("metadata"), protocol["metadata"]),
-        output_lifetime_s=_lifetime(document.get("output_expires_after"), protocol["expiry_s"]),
+        output_lifetime_s=_lifetime(document.get(_EXPIRY), protocol.get("expiry_s")),
     )
+
+
+def window_s_of(order: Order) -> float | None:
+    """Give the seconds that an order wants its batch to have; None where it says nothing."""
+    found = _WINDOW.fullmatch(order.completion_window or "")
+    return float(found[1]) * _UNIT_H[found[2]] * 3600 if found else None
+
+
+def _window(document: Mapping[str, Any], known: Any, manners: Manners) -> str | None:
+    """Read the window: one of a few words, or hours and days between two bounds; a service may do without."""
+    if not is_object(known):
+        return _choice(document, "completion_window", known, manners.refused_word)
+    if document.get("completion_window") is None and not known.get("required", True):
+        return None
+    value = _text(document, "completion_window")
+    found = _WINDOW.fullmatch(value)
+    if (
+        found is None
+        or not known["least_h"] <= int(found[1]) * _UNIT_H[found[2]] <= known["most_h"]
+        or found[2] not in known.get("units", "hd")
+    ):
+        message = f"Invalid value: '{value}'. It may be {known['least_h']}h to {known['most_h']}h."
+        raise RefusalError(400, message, param="completion_window", code="invalid_value")
+    return value
+
+
+def _flag(document: Mapping[str, Any], name: str) -> bool:
+    value = document[name]
+    if not isinstance(value, bool):
+        raise RefusalError(400, f"Invalid type for '{name}': expected true or false.", param=name, code="invalid_type")
+    return value
 
 
 def _text(document: Mapping[str, Any], name: str) -> str:
@@ -55,11 +97,11 @@ def _text(document: Mapping[str, Any], name: str) -> str:
     return value
 
 
-def _choice(document: Mapping[str, Any], name: str, allowed: Any) -> str:
+def _choice(document: Mapping[str, Any], name: str, allowed: Any, status: int) -> str:
     value = _text(document, name)
     if value not in allowed:
         message = f"Invalid value: '{value}'. Supported values are: {', '.join(repr(word) for word in allowed)}."
-        raise RefusalError(400, message, param=name, code="invalid_value")
+        raise RefusalError(status, message, param=name, code="invalid_value")
     return value
 
 

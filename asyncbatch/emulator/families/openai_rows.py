@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from asyncbatch.emulator.families.openai_answers import BODIES
 from asyncbatch.emulator.families.openai_asks import ASKS
 from asyncbatch.emulator.families.openai_checks import Endpoint, check_body, texts_in
+from asyncbatch.emulator.families.openai_manners import Manners
 from asyncbatch.emulator.families.openai_media import MEDIA, count_image
 from asyncbatch.emulator.json_values import is_object
 from asyncbatch.emulator.model import Answer, Ask
@@ -32,6 +33,7 @@ class Rules(Struct, frozen=True, kw_only=True):
     embedding_inputs: int | None
     allows_model: Callable[[str], bool]
     dimensions: Callable[[str], int]
+    manners: Manners = Manners()
 
 
 class Rows(RowKind):
@@ -45,12 +47,8 @@ class Rows(RowKind):
         custom_id, body = line.get("custom_id"), line.get("body")
         if not isinstance(custom_id, str) or not custom_id:
             raise _missing("custom_id")
-        if line.get("method") != "POST":
-            message = f"Invalid method: {line.get('method')!r}, expected 'POST'."
-            raise InvalidError("invalid_request", message, param="method")
-        if line.get("url") != self._rules.url:
-            message = f"The URL provided for this request does not match the batch endpoint '{self._rules.url}'."
-            raise InvalidError("invalid_url", message, param="url")
+        if self._rules.manners.lines == "whole":
+            self._check_target(line)
         if not is_object(body):
             raise _missing("body")
         self._check_model(body.get("model"))
@@ -58,6 +56,14 @@ class Rows(RowKind):
             raise InvalidError("streaming_unsupported", "Streaming is not supported in a batch.", param="body.stream")
         self._count_inputs(body)
         return Row(custom_id, body, line)
+
+    def _check_target(self, line: dict[str, Any]) -> None:
+        if line.get("method") != "POST":
+            message = f"Invalid method: {line.get('method')!r}, expected 'POST'."
+            raise InvalidError("invalid_request", message, param="method")
+        if line.get("url") != self._rules.url:
+            message = f"The URL provided for this request does not match the batch endpoint '{self._rules.url}'."
+            raise InvalidError("invalid_url", message, param="url")
 
     def _check_model(self, model: Any) -> None:
         if not isinstance(model, str) or not model:
@@ -92,10 +98,14 @@ class Rows(RowKind):
         return count_image(ask) if self._rules.endpoint.answer == "image" else Answer()
 
     def encode_answer(self, row: Row, ask: Ask, answer: Answer) -> Any:
-        body = _ENCODERS[self._rules.endpoint.answer](ask, answer)
+        whole = _ENCODERS[self._rules.endpoint.answer](ask, answer)
+        body = {name: value for name, value in whole.items() if name not in self._rules.manners.omits_in_answers}
         return _line(row, ask.mark, {"status_code": 200, "request_id": f"req_{ask.mark}", "body": body}, None)
 
     def encode_error(self, row: Row, mark: str, error: RowError) -> Any:
+        if self._rules.manners.row_errors == "code":
+            refused = {"code": str(error.status), "message": error.message, "param": None, "type": None}
+            return _line(row, mark, None, refused)
         kind = {429: "requests", 401: "authentication_error"}.get(error.status)
         kind = kind or ("server_error" if error.status >= 500 else "invalid_request_error")
         body = {"error": {"message": error.message, "type": kind, "param": error.param, "code": error.code}}

@@ -4,10 +4,14 @@ Source: https://platform.openai.com/docs/api-reference/batch/object and .../file
 """
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, TypeVar
+
+import msgspec
 
 from asyncbatch.emulator.counts import count_rows
 from asyncbatch.emulator.desk import RefusalError
+from asyncbatch.emulator.families.openai_manners import Manners
 from asyncbatch.emulator.life import Phase, Stand
 from asyncbatch.emulator.store import Problem, StoredBatch, StoredFile, Written
 
@@ -24,9 +28,26 @@ _TIMES = {  # field of a batch -> the phase whose beginning it tells
 _Item = TypeVar("_Item", StoredFile, StoredBatch)
 
 
-def encode_error(error: RefusalError) -> dict[str, Any]:
-    kind = "requests" if error.status == 429 else "server_error" if error.status >= 500 else "invalid_request_error"
-    return {"error": {"message": error.message, "type": kind, "param": error.param, "code": error.code}}
+def encode_error(error: RefusalError, manners: Manners) -> bytes:
+    """Give the body of a refusal, in the shape that the service has for it."""
+    if manners.refuses_keys_in_words and error.status == 401:
+        return b"Unauthorized. Invalid token format."
+    return msgspec.json.encode(_refusal(error, manners))
+
+
+def _refusal(error: RefusalError, manners: Manners) -> dict[str, Any]:
+    match manners.refusals:
+        case "number":
+            return {"code": 20_000 + error.status % 100, "message": error.message, "data": ""}
+        case "detail":
+            return {"detail": {"error": error.message}}
+        case "message":
+            wait = {"error": "too_many_requests", "retry_after_seconds": error.retry_after_s or 30}
+            return {"message": error.message, **(wait if error.status == 429 else {})}
+        case "openai":
+            kind = "server_error" if error.status >= 500 else "invalid_request_error"
+            kind = "requests" if error.status == 429 else kind
+            return {"error": {"message": error.message, "type": kind, "param": error.param, "code": error.code}}
 
 
 def encode_event(batch: StoredBatch, stand: Stand, event_id: str, event: str) -> dict[str, Any]:
@@ -40,29 +61,78 @@ def encode_model(name: str) -> dict[str, Any]:
     return {"id": name, "object": "model", "created": 1_700_000_000, "owned_by": "system"}
 
 
-def encode_file(file: StoredFile) -> dict[str, Any]:
+def encode_file(file: StoredFile, manners: Manners) -> dict[str, Any]:
+    expires_at = None if file.expires_at is None else int(file.expires_at)
     return {
         "id": file.id,
         "object": "file",
         "bytes": file.size,
-        "created_at": int(file.created_at),
-        "expires_at": None if file.expires_at is None else int(file.expires_at),
+        "createdAt" if manners.wraps_files else "created_at": int(file.created_at),
+        **({"expires_at": expires_at} if manners.takes_expiry or expires_at else {}),
         "filename": file.filename,
         "purpose": file.purpose,
-        "status": "processed",
-        "status_details": None,
+        **({"status": "processed", "status_details": None} if manners.takes_expiry else {}),
     }
 
 
-def encode_batch(batch: StoredBatch, words: Mapping[Phase, str], now: float) -> dict[str, Any]:
+def wrap_files(document: dict[str, Any], manners: Manners) -> dict[str, Any]:
+    """Give what is answered about files, in its envelope where the service has one."""
+    return {"code": 20_000, "message": "Ok", "status": True, "data": document} if manners.wraps_files else document
+
+
+def encode_batch(batch: StoredBatch, words: Mapping[Phase, str], now: float, manners: Manners) -> dict[str, Any]:
     stand = batch.stand(now)
     written = batch.written if batch.written and stand.is_over else Written()
+    document = _whole_batch(batch, stand, written, words, now)
+    if stand.phase is Phase.COMPLETED and manners.fails_without_success and written.output is None:
+        at = document["completed_at"]
+        document |= {"status": words[Phase.FAILED], "failed_at": at, "completed_at": None}
+    if stand.phase is Phase.VALIDATING and not manners.counts_at_once:
+        document["request_counts"] = None
+    if batch.problem and stand.phase is Phase.FAILED:
+        document["errors"] = _encode_problem(batch.problem, manners.first_line)
+    if manners.errors != "list":
+        document["errors"] = _other_errors(batch.problem if stand.phase is Phase.FAILED else None, manners)
+    document |= dict.fromkeys(manners.nulls)
+    if manners.shape == "flat":
+        document = _flat(document)
+    without = {name for name in document if name in manners.omits or (manners.omits_null and document[name] is None)}
+    return {name: value for name, value in document.items() if name not in without}
+
+
+def _other_errors(problem: Problem | None, manners: Manners) -> Any:
+    if manners.errors == "text":
+        return problem.message if problem else ""
+    return _encode_problem(problem, manners.first_line)["data"] if problem else []
+
+
+def _flat(document: dict[str, Any]) -> dict[str, Any]:
+    """Give an object with counts beside its status, and with moments as texts, or as objects where there is none."""
+    counts = document.pop("request_counts") or {"total": 0, "completed": 0, "failed": 0}
+    moments: dict[str, Any] = {
+        name: datetime.fromtimestamp(at, UTC).isoformat() if at is not None else {}
+        for name, at in document.items()
+        if name.endswith("_at")
+    }
+    own: dict[str, Any] = {
+        "version": 1,
+        "created_by": "echo",
+        "created_by_key_id": "",
+        "remark": "",
+        "updated_at": moments["created_at"],
+    }
+    return {**document, **moments, **counts, **own}
+
+
+def _whole_batch(
+    batch: StoredBatch, stand: Stand, written: Written, words: Mapping[Phase, str], now: float
+) -> dict[str, Any]:
     return {
         "id": batch.id,
         "object": "batch",
         "endpoint": batch.order.endpoint,
         "model": batch.examined.model if batch.examined and stand.phase is not Phase.VALIDATING else None,
-        "errors": _encode_problem(batch.problem) if batch.problem and stand.phase is Phase.FAILED else None,
+        "errors": None,
         "input_file_id": batch.order.input_file_id,
         "completion_window": batch.order.completion_window,
         "status": words[stand.phase],
@@ -77,8 +147,9 @@ def encode_batch(batch: StoredBatch, words: Mapping[Phase, str], now: float) -> 
     }
 
 
-def _encode_problem(problem: Problem) -> dict[str, Any]:
-    item = {"code": problem.code, "message": problem.message, "param": problem.param, "line": problem.line}
+def _encode_problem(problem: Problem, first_line: int) -> dict[str, Any]:
+    line = problem.line and problem.line - 1 + first_line
+    item = {"code": problem.code, "message": problem.message, "param": problem.param, "line": line}
     return {"object": "list", "data": [item]}
 
 
@@ -123,11 +194,8 @@ def _read_limit(limit: str | None, default: int, most: int) -> int:
     return int(limit)
 
 
-def encode_page(items: Sequence[dict[str, Any]], *, has_more: bool) -> dict[str, Any]:
-    return {
-        "object": "list",
-        "data": list(items),
-        "first_id": items[0]["id"] if items else None,
-        "last_id": items[-1]["id"] if items else None,
-        "has_more": has_more,
-    }
+def encode_page(items: Sequence[dict[str, Any]], manners: Manners, *, has_more: bool) -> dict[str, Any]:
+    page: dict[str, Any] = {"object": "list", "data": list(items)}
+    if manners.pages and manners.names_ends:
+        page |= {"first_id": items[0]["id"] if items else None, "last_id": items[-1]["id"] if items else None}
+    return {**page, "has_more": has_more} if manners.pages else page

@@ -11,6 +11,7 @@ from aiohttp import web
 from msgspec import Struct
 
 from asyncbatch.emulator.desk import RefusalError
+from asyncbatch.emulator.families.openai_manners import Manners
 from asyncbatch.emulator.uploads import Multipart, kept, read_multipart
 
 
@@ -24,19 +25,23 @@ class Upload(Struct, frozen=True, kw_only=True):
     lifetime_s: int | None
 
 
-async def read_upload(request: web.Request, path: Path, most_bytes: int | None, protocol: Mapping[str, Any]) -> Upload:
+async def read_upload(
+    request: web.Request, path: Path, most_bytes: int | None, protocol: Mapping[str, Any], manners: Manners
+) -> Upload:
     """Bring the file to `path`, and check what was said about it. What is refused or cut leaves nothing behind."""
     async with kept(path):
-        return _checked(await read_multipart(request, path, most_bytes), protocol)
+        return _checked(await read_multipart(request, path, most_bytes), protocol, manners)
 
 
-def _checked(body: Multipart, protocol: Mapping[str, Any]) -> Upload:
+def _checked(body: Multipart, protocol: Mapping[str, Any], manners: Manners) -> Upload:
+    if not manners.takes_expiry and (unknown := next((name for name in body.fields if name != "purpose"), None)):
+        raise RefusalError(400, f"Unknown parameter: '{unknown}'.", param=unknown, code="unknown_parameter")
     return Upload(
         purpose=_read_purpose(body.fields, body.filename, protocol["purposes"]),
         filename=body.filename,
         size=body.size,
         sha256=body.sha256,
-        lifetime_s=_read_lifetime(body.fields, protocol["expiry_s"]),
+        lifetime_s=_read_lifetime(body.fields, protocol.get("expiry_s", (0, 0))),
     )
 
 

@@ -30,7 +30,7 @@ from asyncbatch.enums import BatchStatus
 from asyncbatch.wire_provider import UNREADABLE, without_empty
 
 TAG_KEY = "asyncbatch_tag"
-_PURPOSES = ("batch", "batch_output", None)
+_PURPOSES = ("batch", "batch_output", "batch_error", None)
 """Of the files that batches read and write; members of the family may have no word for it."""
 _NULL = msgspec.Raw(b"null")
 
@@ -59,17 +59,20 @@ class _Batch(msgspec.Struct, frozen=True):
     status: str
     object: str | None = None
     endpoint: str | None = None
-    errors: _Faults | None = None
+    errors: _Faults | list[Fault] | str | None = None
     input_file_id: str | None = None
     output_file_id: str | None = None
     error_file_id: str | None = None
-    created_at: float | None = None
-    expires_at: float | None = None
-    completed_at: float | None = None
-    failed_at: float | None = None
-    expired_at: float | None = None
-    cancelled_at: float | None = None
+    created_at: Any = None  # moments: numbers, texts, or what is none
+    expires_at: Any = None
+    completed_at: Any = None
+    failed_at: Any = None
+    expired_at: Any = None
+    cancelled_at: Any = None
     request_counts: _Counts | None = None
+    total: int | None = None  # beside the status, where there are no counts of their own
+    completed: int | None = None
+    failed: int | None = None
     metadata: dict[str, Any] | None = None
     usage: msgspec.Raw = _NULL
 
@@ -85,8 +88,9 @@ class File(msgspec.Struct, frozen=True):
     bytes: int | None = None
     filename: str | None = None
     purpose: str | None = None
-    created_at: float | None = None
-    expires_at: float | None = None
+    created_at: Any = None
+    camel_created_at: Any = msgspec.field(name="createdAt", default=None)
+    expires_at: Any = None
 
 
 class _Files(msgspec.Struct, frozen=True):
@@ -95,12 +99,12 @@ class _Files(msgspec.Struct, frozen=True):
     last_id: str | None = None
 
 
-_NO_COUNTS = _Counts()
 # Lenient where a provider of the family writes a number as a text.
 _BATCH = msgspec.json.Decoder(_Batch, strict=False)
 _PAGE = msgspec.json.Decoder(_Page, strict=False)
 _FILE = msgspec.json.Decoder(File, strict=False)
 _FILES = msgspec.json.Decoder(_Files, strict=False)
+_MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 def decode_status(body: bytes | msgspec.Raw, facts: ProviderFacts) -> ProviderStatus:
@@ -109,15 +113,15 @@ def decode_status(body: bytes | msgspec.Raw, facts: ProviderFacts) -> ProviderSt
 
 
 def _status_of(batch: _Batch, facts: ProviderFacts) -> ProviderStatus:
-    status, counts = facts.normalize_status(batch.status), batch.request_counts or _NO_COUNTS
-    errors = tuple(map(_error_item, batch.errors.data)) if batch.errors and batch.errors.data else ()
+    status, counts = facts.normalize_status(batch.status), batch.request_counts or batch
+    errors = _errors_of(batch.errors, facts.wire.first_line) if batch.errors else ()
     ended = decode_time(batch.completed_at or batch.failed_at or batch.expired_at or batch.cancelled_at)
     return ProviderStatus(
         provider_batch_id=batch.id,
         status=status,
         raw_status=batch.status,
         progress=Progress(total=counts.total or 0, completed=counts.completed or 0, failed=counts.failed or 0),
-        error_message=errors[0].message if errors else None,
+        error_message=errors[0].message if errors else _unsaid(status, facts),
         errors=errors,
         created_at=decode_time(batch.created_at),
         completed_at=ended,
@@ -132,14 +136,38 @@ def _status_of(batch: _Batch, facts: ProviderFacts) -> ProviderStatus:
     )
 
 
-def decode_file(body: bytes) -> File:
+def _unsaid(status: BatchStatus, facts: ProviderFacts) -> str | None:
+    """Say that a failed batch gives no reason, where none is ever given; else it may have one that cannot be read."""
+    is_unsaid = status is BatchStatus.FAILED and not facts.wire.has_reasons
+    return (
+        f"{facts.title} does not say why: its input may be unfit, or the model not this account's"
+        if is_unsaid
+        else None
+    )
+
+
+def _errors_of(given: _Faults | list[Fault] | str, first_line: int) -> tuple[BatchErrorItem, ...]:
+    if isinstance(given, str):
+        return (_error_item(Fault(message=given), first_line),)
+    faults = given.data or [] if isinstance(given, _Faults) else given
+    return tuple([_error_item(fault, first_line) for fault in faults])
+
+
+def decode_file(body: bytes, facts: ProviderFacts) -> File:
     """Read a file object. Raises one of `UNREADABLE` where it is none."""
-    return _FILE.decode(body)
+    return _FILE.decode(_unwrapped(body, facts))
 
 
-def decode_files(body: bytes) -> FilePage:
+def _unwrapped(body: bytes, facts: ProviderFacts) -> bytes | msgspec.Raw:
+    """Give what an answer about files holds; it may be the answer itself, whatever the facts say."""
+    key = facts.wire.upload_key
+    held = _MEMBERS.decode(body).get(key, _NULL) if key is not None else _NULL
+    return held if bytes(held)[:1] == b"{" else body
+
+
+def decode_files(body: bytes, facts: ProviderFacts) -> FilePage:
     """Read a page of the list of files, without those that are for other things."""
-    page = _FILES.decode(body)
+    page = _FILES.decode(_unwrapped(body, facts))
     files = [_remote(file) for file in page.data if file.purpose in _PURPOSES]
     last = page.last_id or (page.data[-1].id if page.data else None)
     return FilePage(files=tuple(files), cursor=last if page.has_more else None)
@@ -150,7 +178,7 @@ def _remote(file: File) -> RemoteFile:
         ref=file.id,
         name=file.filename or "",
         size=file.bytes,
-        created_at=decode_time(file.created_at),
+        created_at=decode_time(file.created_at or file.camel_created_at),
         expires_at=decode_time(file.expires_at),
     )
 
@@ -160,8 +188,9 @@ def places_of(status: ProviderStatus) -> tuple[str, ...]:
     return without_empty((status.input_ref, *status.result_uris))
 
 
-def _error_item(fault: Fault) -> BatchErrorItem:
-    line = decode_count(fault.line)
+def _error_item(fault: Fault, first_line: int) -> BatchErrorItem:
+    told = decode_count(fault.line)
+    line = None if told is None else told + 1 - first_line
     return BatchErrorItem(
         code=word(fault.code), message=word(fault.message), line=line, param=word(fault.param) or None
     )
@@ -195,15 +224,23 @@ def decode_page(body: bytes, facts: ProviderFacts) -> StatusPage:
     return StatusPage(statuses=statuses, cursor=last if page.has_more else None)
 
 
-def encode_line(wire_id: bytes, body: bytes, endpoint: str) -> bytes:
+def encode_line(wire_id: bytes, body: bytes, endpoint: str, facts: ProviderFacts) -> bytes:
     """Give a line of an input file."""
-    frame = line_frame(endpoint)
+    frame = frame_of(endpoint, facts)
     return b"".join((frame.before, wire_id, frame.between, body, frame.after))
+
+
+def frame_of(endpoint: str, facts: ProviderFacts) -> LineFrame:
+    """Give what stands around the id and the body of each line."""
+    return _BARE if facts.wire.lines == "bare" else line_frame(endpoint)
+
+
+_BARE = LineFrame(before=b'{"custom_id":', between=b',"body":', after=b"}\n")
 
 
 @cache
 def line_frame(endpoint: str) -> LineFrame:
-    """Give what stands around the id and the body of each line."""
+    """Give what stands around the id and the body of a line that says where it goes."""
     between = b',"method":"POST","url":%b,"body":' % msgspec.json.encode(endpoint)
     return LineFrame(before=b'{"custom_id":', between=between, after=b"}\n")
 
@@ -219,13 +256,14 @@ def encode_create(submission: PreparedSubmission, facts: ProviderFacts) -> bytes
     """Give the body of a create: input, endpoint, window, and our tag among the caller's metadata."""
     options = wire_options(submission.options)
     metadata = dict(options.pop("metadata", None) or {})
-    if submission.tag:
+    if submission.tag and facts.takes_metadata:
         metadata[TAG_KEY] = submission.tag
     expires_s = plan_output_expiry(facts, submission.options)
     body = {
         "input_file_id": submission.input_ref,
         "endpoint": submission.endpoint,
-        "completion_window": f"{facts.window_s // 3600}h",
+        **({"completion_window": f"{facts.window_s // 3600}h"} if facts.wire.has_window else {}),
+        **facts.wire.create_fields,
         **({"metadata": metadata} if metadata else {}),
         **({"output_expires_after": {"anchor": "created_at", "seconds": expires_s}} if expires_s else {}),
         **options,

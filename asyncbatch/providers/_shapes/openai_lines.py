@@ -3,6 +3,7 @@
 Source: openai/openai-openapi:openapi.yaml (BatchRequestOutput), and the behaviour noted in `docs/providers/openai.md`.
 """
 
+import re
 from collections.abc import Sequence
 
 import msgspec
@@ -136,11 +137,15 @@ def _fault(error: Fault | str | None) -> Fault:
     return Fault(message=error) if isinstance(error, str) else error or Fault()
 
 
+_HTTP = re.compile(r"[45][0-9]{2}", re.ASCII)
 _ENDS = {"batch_expired": ResultStatus.EXPIRED, "batch_cancelled": ResultStatus.CANCELLED}
 
 
 def _never_ran(request_id: str, fault: Fault, facts: ProviderFacts) -> ProviderResultRow:
     code = word(fault.code)
-    retryable = facts.classify_batch_error(code) is not ErrorClass.PERMANENT
-    error = RowError(code=code, message=word(fault.message), retryable=retryable)
+    status = int(code) if _HTTP.fullmatch(code) else None  # what others write beside the answer stands in it here
+    meaning = facts.classify_batch_error(code) if status is None else facts.classify(status)
+    error = RowError(
+        code=code, message=word(fault.message), retryable=meaning is not ErrorClass.PERMANENT, status=status
+    )
     return ProviderResultRow(request_id=request_id, status=_ENDS.get(code, ResultStatus.ERRORED), error=error)

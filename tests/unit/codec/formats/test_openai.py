@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from asyncbatch.catalog import load_catalog
 from asyncbatch.codec.formats import Wish, format_of
 from asyncbatch.codec.formats.openai import count_inputs, encode_usual
 from asyncbatch.codec.requests import Request, RowFault
@@ -20,6 +21,7 @@ from asyncbatch.exceptions import ConfigError
 from asyncbatch.providers._shapes.openai import encode_line
 
 CHAT = {"messages": [{"role": "user", "content": "Say hi"}]}
+FACTS = load_catalog().provider("openai")
 
 
 MODES = {"chat": BatchMode.CHAT, "completion": BatchMode.COMPLETION, "embedding": BatchMode.EMBEDDING}
@@ -33,7 +35,7 @@ def encode(body, *, url=None, kind="chat", wire_id="row-0001", endpoint="/v1/cha
             "format": f"openai.{kind}",
             "mode": MODES.get(kind, BatchMode.CUSTOM),
             "model": "gpt-4.1-mini",
-            "line": partial(encode_line, endpoint=endpoint),
+            "line": partial(encode_line, endpoint=endpoint, facts=FACTS),
         }
         | changes
     )

@@ -1,0 +1,71 @@
+"""How a provider deviates from the protocol of its family, fact by fact; what is left out is as the family's first one has it.
+
+What can be told from an answer by looking at it is no fact and stands nowhere: moments are read whichever way they are written,
+an empty id means none, and counts may be absent.
+"""
+
+from typing import Annotated, Literal, TypeAlias
+
+from msgspec import Meta, Struct, field
+
+from asyncbatch.catalog._typed import FieldError
+
+_Text: TypeAlias = Annotated[str, Meta(min_length=1)]
+_Seconds: TypeAlias = Annotated[int, Meta(ge=3600, le=366 * 86_400)]
+
+
+class Windows(Struct, frozen=True, kw_only=True):
+    """The times that a batch can be given, in seconds; asked for as `completion_window`, such as `36h` or `7d`.
+
+    Attributes:
+        least_s: The shortest.
+        most_s: The longest.
+        has_days: Whether a time may be written in days too.
+    """
+
+    least_s: _Seconds
+    most_s: _Seconds
+    has_days: bool = True
+    source: _Text | None = None
+
+    def __post_init__(self) -> None:
+        if self.most_s < self.least_s:
+            raise FieldError("most_s", f"expected {self.least_s} or more, which is least_s, got {self.most_s}")
+
+    def takes(self, seconds: int) -> bool:
+        """Whether a batch can be given such a time."""
+        return self.least_s <= seconds <= self.most_s
+
+    @property
+    def bounds(self) -> str:
+        """Say which times it takes, as they are asked for."""
+        shortest, longest = (f"{seconds // 3600}h" for seconds in (self.least_s, self.most_s))
+        return shortest if shortest == longest else f"{shortest} to {longest}"
+
+    @property
+    def is_one(self) -> bool:
+        """Whether there is no choice."""
+        return self.least_s == self.most_s
+
+
+class Wire(Struct, frozen=True, kw_only=True):
+    """Deviations from files and batches as OpenAI has them.
+
+    Attributes:
+        lines: `bare`: a line of the input has an id and a body, and neither method nor address.
+        upload_key: The word under which a file and a list of files stand in an answer; None: they are the answer.
+        pages: Whether lists come in pages; otherwise they come whole, and take no parameters.
+        has_window: Whether a create names the time it is to take.
+        has_reasons: Whether a batch that failed says why.
+        first_line: Which number the reason of a failure gives to the first line of an input.
+        create_fields: What every create says besides.
+    """
+
+    lines: Literal["whole", "bare"] = "whole"
+    upload_key: _Text | None = None
+    pages: bool = True
+    has_window: bool = True
+    has_reasons: bool = True
+    first_line: Literal[0, 1] = 1
+    create_fields: dict[str, bool] = field(default_factory=dict[str, bool])
+    source: _Text | None = None

@@ -1,0 +1,176 @@
+"""SiliconFlow: its samples, word for word as the service writes them, and what it does otherwise than OpenAI.
+
+Source: docs.siliconflow.cn/cn/api-reference/batch (upload-file, create-batch), docs.siliconflow.cn/cn/userguide/guides/batch;
+compared on 2026-11-22. Of the list of files, a batch that failed and an error only the shape is documented.
+"""
+
+import json
+
+import msgspec
+import pytest
+from aioresponses import aioresponses
+
+from asyncbatch import BatchMode, BatchStatus, ConfigError, ProviderPermanentError, ProviderTransientError
+from asyncbatch.catalog import load_catalog
+from asyncbatch.providers._shapes.openai import decode_file, decode_files, decode_status, encode_create
+from asyncbatch.providers.siliconflow_provider import SiliconFlowBatchProvider
+from asyncbatch.registry import BatchProviderRegistry
+from asyncbatch.testing.runtime import VirtualClock, virtual_runtime
+from tests.providers.world import JOB, world
+from tests.transport.wire import answer, serve
+
+FACTS = load_catalog().provider("siliconflow")
+BASE = "https://api.siliconflow.cn/v1"
+MODEL = "deepseek-ai/DeepSeek-V3"
+
+UPLOADED = (
+    b'{"code":20000,"message":"Ok","status":true,"data":{"id":"file-jkvytbjtow","object":"file","bytes":8509,'
+    b'"createdAt":1795300000,"filename":"requests.jsonl","purpose":"batch"}}'
+)
+CREATED = b"""{"id":"batch_rdyqgrcgjg","object":"batch","endpoint":"/v1/chat/completions","errors":null,
+"input_file_id":"file-jkvytbjtow","completion_window":"24h","status":"in_queue","output_file_id":null,"error_file_id":null,
+"created_at":1795300000,"in_progress_at":null,"expires_at":1795386400,"finalizing_at":null,"completed_at":null,"failed_at":null,
+"expired_at":null,"cancelling_at":null,"cancelled_at":null,"request_counts":null,"metadata":{"description":"nightly"}}"""
+FILE = UPLOADED[UPLOADED.index(b'{"id"') : -1]
+
+
+def batch(**changes):
+    return json.dumps({**json.loads(CREATED), **changes}).encode()
+
+
+# Files, in their envelope
+
+
+@pytest.mark.parametrize(
+    "body", [UPLOADED, FILE, FILE.replace(b"createdAt", b"created_at")], ids=["as", "bare", "plain"]
+)
+def test_a_file_stands_in_an_envelope_or_by_itself(body):
+    file = decode_file(body, FACTS)
+
+    assert (file.id, file.bytes, file.filename) == ("file-jkvytbjtow", 8509, "requests.jsonl")
+    assert (file.camel_created_at or file.created_at) == 1795300000
+
+
+def test_an_envelope_without_a_file_is_none():
+    with pytest.raises(msgspec.DecodeError):
+        decode_file(b'{"code":50000,"message":"busy","status":false,"data":null}', FACTS)
+
+
+async def test_the_size_in_the_envelope_tells_of_an_upload_that_was_cut():
+    deleted = answer(b'{"code":20000,"message":"Ok","status":true,"data":{"id":"file-jkvytbjtow","deleted":true}}')
+    runtime = virtual_runtime(VirtualClock(1795300000.0))
+    async with serve(answer(UPLOADED), deleted) as server, BatchProviderRegistry().open(runtime=runtime) as scope:
+        provider = scope.create("siliconflow", {"api_key": "sk-test", "base_url": server.url})
+        (submission,) = await provider.prepare_payloads(
+            batch_id=JOB, model=MODEL, mode=BatchMode.CHAT, requests=["hello"]
+        )
+        with pytest.raises(ProviderTransientError, match=r"8509 bytes of \d+ arrived") as caught:
+            await provider.upload(submission)
+
+    assert caught.value.code == "upload_cut"
+    assert [(asked.method, asked.path) for asked in server.asked] == [
+        ("POST", "/files"),
+        ("DELETE", "/files/file-jkvytbjtow"),
+    ]
+
+
+@pytest.mark.parametrize("wrap", [b'{"code":20000,"message":"Ok","status":true,"data":%b}', b"%b"], ids=["as", "bare"])
+def test_a_list_of_files_stands_in_an_envelope_or_by_itself(wrap):
+    page = decode_files(wrap % b'{"object":"list","data":[%b],"has_more":true}' % FILE, FACTS)
+
+    (file,) = page.files
+    assert (file.ref, file.name, file.size) == ("file-jkvytbjtow", "requests.jsonl", 8509)
+    assert (file.created_at, page.cursor) == (1795300000, "file-jkvytbjtow")
+
+
+# Batches
+
+
+def test_a_batch_that_was_just_created_waits_in_a_queue_and_counts_nothing():
+    status = decode_status(CREATED, FACTS)
+
+    assert (status.provider_batch_id, status.input_ref) == ("batch_rdyqgrcgjg", "file-jkvytbjtow")
+    assert (status.raw_status, status.status) == ("in_queue", BatchStatus.QUEUED)
+    assert FACTS.status["in_queue"] is BatchStatus.QUEUED
+    assert (status.progress.total, status.progress.done) == (0, 0)
+    assert (status.created_at, status.expires_at) == (1795300000, 1795386400)
+    assert status.metadata == {"description": "nightly"}
+
+
+def test_the_reasons_of_a_failed_batch_stand_in_an_array():
+    reasons = [{"code": "invalid_json_line", "message": "not JSON", "line": 3}, {"message": "and more"}]
+    failed = decode_status(batch(status="failed", failed_at=1795300050, errors=reasons), FACTS)
+
+    assert (failed.status, failed.error_message) == (BatchStatus.FAILED, "not JSON")
+    assert [(error.code, error.message, error.line) for error in failed.errors] == [
+        ("invalid_json_line", "not JSON", 3),
+        ("", "and more", None),
+    ]
+    assert decode_status(batch(errors=[]), FACTS).errors == ()
+
+
+def test_answers_are_kept_for_a_month():
+    status = decode_status(batch(status="completed", completed_at=1795301030, output_file_id="file-out1"), FACTS)
+
+    assert status.results_expire_at == 1795301030 + 30 * 86_400
+
+
+# Creates
+
+
+async def test_a_batch_may_be_given_two_weeks():
+    async with world("siliconflow") as here:
+        started = await here.start(["a"], options={"completion_window": "336h"})
+        status = await here.provider.poll_status(started.provider_batch_id)
+
+    assert (started.status, started.raw_status) == (BatchStatus.QUEUED, "in_queue")
+    assert status.expires_at - status.created_at == 336 * 3600
+
+
+@pytest.mark.parametrize("window", ["23h", "337h", "15d", "week"])
+async def test_a_window_that_is_too_short_or_too_long_is_refused_before_anything_is_sent(window):
+    async with world("siliconflow") as here:
+        with pytest.raises(ConfigError, match="completion_window is") as caught:
+            await here.start(["a"], options={"completion_window": window})
+        asked = here.emulator.history
+
+    assert "24h to 336h" in caught.value.hint
+    assert list(asked) == []
+
+
+async def test_a_model_for_all_rows_travels_in_the_create():
+    (submission,) = await SiliconFlowBatchProvider({"api_key": "sk-test"}).prepare_payloads(
+        batch_id=JOB, model=MODEL, mode=BatchMode.CHAT, requests=["a"], options={"replace": {"model": "Qwen/QwQ-32B"}}
+    )
+
+    assert json.loads(encode_create(submission, FACTS))["replace"] == {"model": "Qwen/QwQ-32B"}
+
+
+async def test_a_batch_has_five_thousand_rows_at_most():
+    async with world("siliconflow") as here:
+        submissions = await here.prepare(["a"] * 5001)
+
+    assert [submission.request_count for submission in submissions] == [5000, 1]
+
+
+# Errors
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind", "code", "says"),
+    [
+        (400, b'{"code":20012,"message":"no such model","data":""}', ProviderPermanentError, "20012", "no such model"),
+        (404, b'"404 page not found"', ProviderPermanentError, None, "404: 404 page not found"),
+        (429, b'"too many"', ProviderTransientError, None, "429: too many"),
+        (503, b'{"code":50505,"message":"overloaded","data":null}', ProviderTransientError, "50505", "overloaded"),
+        (504, b"null", ProviderTransientError, None, "504"),
+    ],
+)
+async def test_an_error_is_a_number_with_words_or_words_alone(status, body, kind, code, says):
+    with aioresponses() as server:
+        server.get(f"{BASE}/batches/batch_x", status=status, body=body)
+        async with SiliconFlowBatchProvider({"api_key": "sk-test"}) as provider:
+            with pytest.raises(kind, match=says) as caught:
+                await provider.poll_status("batch_x")
+
+    assert (caught.value.status, caught.value.code) == (status, code)
