@@ -51,12 +51,6 @@ def read(node: Node, kind: Any, path: str, mistakes: list[Mistake], *, secret: b
     if origin in (types.UnionType, typing.Union):
         inner = next(item for item in arguments if item is not types.NoneType)
         return None if node.value is None else read(node, inner, path, mistakes, secret=secret)
-    if origin is typing.Literal and node.value not in arguments:
-        known = [str(argument) for argument in arguments]
-        guess = nearest(node.value, known) if isinstance(node.value, str) else ""
-        return _wrong(
-            node, f"one of {', '.join(known)}", path, mistakes, secret=secret, end=guess if "mean" in guess else ""
-        )
     if origin is dict:
         return _read_mapping(node, arguments[1], path, mistakes, secret=secret)
     if origin is tuple:
@@ -136,6 +130,12 @@ def _read_word(node: Node, kind: type[Enum], path: str, mistakes: list[Mistake])
 
 
 def _read_leaf(node: Node, kind: Any, path: str, mistakes: list[Mistake], *, secret: bool) -> Any:
+    choices = typing.get_args(kind) if typing.get_origin(kind) is typing.Literal else ()
+    if choices and node.value not in choices:
+        known = [str(choice) for choice in choices]
+        guess = nearest(node.value, known) if isinstance(node.value, str) else ""
+        end = guess if "mean" in guess else ""
+        return _wrong(node, f"one of {', '.join(known)}", path, mistakes, secret=secret, end=end)
     try:
         return msgspec.convert(node.value, kind)
     except msgspec.ValidationError as error:

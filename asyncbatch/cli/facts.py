@@ -84,7 +84,8 @@ def show_provider(name: str, config: str | None, talk: Talk) -> int:
     table = _table("fact", "value")
     for key, value in shown.items():
         if value is not None:
-            _add(table, key.replace("_", " "), ", ".join(value) if isinstance(value, list) else value)
+            is_many = key in ("inputs", "answers_after")
+            _add(table, key.replace("_", " "), ", ".join(value) if is_many else value)
     talk.table(table)
     return Exit.OK
 
