@@ -224,6 +224,11 @@ class BaseBatchProvider(ProviderKit, ABC):
         """Whether `tag_of` tells which batches are ours."""
         return self.submit_safety() not in (SubmitSafety.INFERRED, SubmitSafety.NONE)
 
+    @property
+    def names_inputs(self) -> bool:
+        """Whether a batch of the list says, from its first moment, which file it is made of (`input_ref`)."""
+        return False
+
     def tag_of(self, status: ProviderStatus) -> str | None:
         """Give what stands in a batch's place for our tag; None where there is nothing, or no such place."""
         del status

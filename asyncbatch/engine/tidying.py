@@ -142,7 +142,7 @@ async def find_orphans(
     before = now - older_than_s if older_than_s > 0 else None
     if not provider.has_tags:
         notes.append(f"{name} keeps no mark with a batch, so nobody can tell which of them are ours")
-    else:
+    if provider.has_tags or provider.names_inputs:  # whose they are, or which files they are reading
         oldest = _oldest(provider, now)
         async for page in _pages(provider.list_statuses, name):
             survey.add_batches(page.statuses, provider.tag_of)

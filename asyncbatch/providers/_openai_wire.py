@@ -75,6 +75,10 @@ class OpenAICompatibleProvider(WireProvider):
     def has_tags(self) -> bool:
         return super().has_tags and self.facts.takes_metadata
 
+    @property
+    def names_inputs(self) -> bool:
+        return True
+
     def is_early(self, status: ProviderStatus) -> bool:
         return is_early(status)
 
