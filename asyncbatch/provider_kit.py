@@ -31,6 +31,7 @@ from asyncbatch.transport import Http, Sessions, Transport
 RejectHook: TypeAlias = Callable[[RowProblem], None]
 """Hears of each row that cannot be sent; called in a thread."""
 
+_SHOWN = 80
 _PLAIN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,254}")
 
 
@@ -145,7 +146,8 @@ class ProviderKit(OfThisProcess):
         """Put ids that came from a server into a path; one that could steer the path elsewhere is refused."""
         for value in ids:
             if not _PLAIN_ID.fullmatch(value):
-                message = f"{self.PROVIDER_NAME}: {value!r} is no id of a batch or file"
+                shown = "an address" if "://" in value else repr(value[:_SHOWN])  # a signed one is a key
+                message = f"{self.PROVIDER_NAME}: {shown} is no id of a batch or file"
                 raise ProviderPermanentError(message, provider=self.PROVIDER_NAME, code="bad_id")
         return template.format(*ids)  # of such characters none has to be quoted
 

@@ -59,6 +59,9 @@ HttpStatus: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=999)]
 GONE = frozenset({404, 410})
 """What is answered where something is not, or not any more."""
 
+ELSEWHERE = "answers_elsewhere"
+"""The code of answers that are there, and lie where they are not fetched."""
+
 SKEW_S = 300.0
 """The list is read back to this long before a create, and further where the provider's clock is known to be behind ours."""
 _PAGES = 10_000
@@ -324,11 +327,14 @@ class WireProvider(BaseBatchProvider):
         return ResultStream(partial(self.download, provider_batch_id), self.runtime)
 
     async def download_files(
-        self, places: Sequence[str], decode: Callable[[bytes], ProviderResultRow], decode_all: DecodeAll | None = None
+        self,
+        places: Sequence[str],
+        decode: Callable[[bytes], ProviderResultRow],
+        decode_all: DecodeAll | None = None,
+        lost: ProviderPermanentError | None = None,
     ) -> Downloaded:
         """Download files by their paths below the base URL; one that is gone takes no other with it. See `Downloaded`."""
         files: list[SpoolFile] = []
-        lost: ProviderPermanentError | None = None
         is_verified = True
         try:
             for place in places:

@@ -310,6 +310,11 @@ class ProviderFacts(Struct, frozen=True, kw_only=True):
         except (re.error, OverflowError) as error:  # OverflowError: a{99999999999}
             raise FieldError("request_id_pattern", f"no regular expression: {error}") from error
 
+    @property
+    def longest_s(self) -> int:
+        """The most seconds that a batch may be given."""
+        return self.window_s if self.windows is None else max(self.window_s, self.windows.most_s)
+
     def normalize_status(self, raw: str) -> BatchStatus:
         """Read the provider's word for where a batch stands. A word nobody knows is UNKNOWN, which is not terminal."""
         word = raw.strip().lower()

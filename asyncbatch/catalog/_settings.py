@@ -56,9 +56,10 @@ class ProviderSettings(Struct, frozen=True, kw_only=True):
         Raises:
             ConfigError: The variable for the address holds none.
         """
-        url = Secret(_first(env, [facts.base_url_env or ""]).rstrip("/"))
-        if url and not is_url(url):
+        given = Secret(_first(env, [facts.base_url_env or ""]))
+        if given and not is_url(given):
             raise ConfigError(f"variable {facts.base_url_env}: {NOT_A_URL}", code="config.invalid")
+        url = Secret(given.rstrip("/"))
         if url and not url.endswith(facts.base_url_env_path):
             url = Secret(url + facts.base_url_env_path)
         options = {name: env[option.env] for name, option in facts.options.items() if env.get(option.env)}

@@ -21,11 +21,13 @@ class Windows(Struct, frozen=True, kw_only=True):
         least_s: The shortest.
         most_s: The longest.
         has_days: Whether a time may be written in days too.
+        is_pair: Whether these two are all that there are, and nothing between them.
     """
 
     least_s: _Seconds
     most_s: _Seconds
     has_days: bool = True
+    is_pair: bool = False
     source: _Text | None = None
 
     def __post_init__(self) -> None:
@@ -34,13 +36,15 @@ class Windows(Struct, frozen=True, kw_only=True):
 
     def takes(self, seconds: int) -> bool:
         """Whether a batch can be given such a time."""
-        return self.least_s <= seconds <= self.most_s
+        is_end = seconds in (self.least_s, self.most_s)
+        return is_end or (not self.is_pair and self.least_s < seconds < self.most_s)
 
     @property
     def bounds(self) -> str:
         """Say which times it takes, as they are asked for."""
         shortest, longest = (f"{seconds // 3600}h" for seconds in (self.least_s, self.most_s))
-        return shortest if shortest == longest else f"{shortest} to {longest}"
+        between = " or " if self.is_pair else " to "
+        return shortest if shortest == longest else f"{shortest}{between}{longest}"
 
     @property
     def is_one(self) -> bool:
@@ -53,8 +57,11 @@ class Wire(Struct, frozen=True, kw_only=True):
 
     Attributes:
         lines: `bare`: a line of the input has an id and a body, and neither method nor address.
+        upload_path: Where files are sent.
+        upload_fields: What stands beside a file; `{name}` is its name.
         upload_key: The word under which a file and a list of files stand in an answer; None: they are the answer.
         pages: Whether lists come in pages; otherwise they come whole, and take no parameters.
+        create_key: The word under which a batch stands in the answer to its create; None: it is the answer.
         has_window: Whether a create names the time it is to take.
         has_reasons: Whether a batch that failed says why.
         first_line: Which number the reason of a failure gives to the first line of an input.
@@ -62,8 +69,11 @@ class Wire(Struct, frozen=True, kw_only=True):
     """
 
     lines: Literal["whole", "bare"] = "whole"
+    upload_path: _Text = "/files"
+    upload_fields: dict[str, str] = field(default_factory=lambda: {"purpose": "batch"})
     upload_key: _Text | None = None
     pages: bool = True
+    create_key: _Text | None = None
     has_window: bool = True
     has_reasons: bool = True
     first_line: Literal[0, 1] = 1

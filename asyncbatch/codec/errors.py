@@ -24,6 +24,7 @@ _SECRET = re.compile(
     r"\b(?:(?:(?:sk|pk|gsk|xai|key)[-_]|Bearer\s+(?=[^\s\d*]*[\d*]))[A-Za-z0-9_\-*.]{6,}|AIza[A-Za-z0-9_\-*.]{6,})"
 )
 _LONGEST_S = 1e9
+_NAME = re.compile(r"[a-z0-9_.]{1,64}", re.ASCII)
 _SECONDS = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)s")
 """A length of time as Google writes it in JSON."""
 
@@ -49,7 +50,7 @@ class ErrorReport(NamedTuple):
 def decode_error(body: bytes, secrets: tuple[str, ...] = ()) -> ErrorReport:
     """Read an error body; never raises. Secrets go first of all: once a message is cut, half of one is not recognised."""
     for secret in secrets:
-        body = body.replace(secret.encode(), b"[secret]")
+        body = re.sub(re.escape(secret.encode()), b"[secret]", body, flags=re.IGNORECASE)
     try:
         return _from_value(msgspec.json.decode(body))
     except (
@@ -74,8 +75,9 @@ def _from_object(value: dict[str, Any]) -> ErrorReport:
     if isinstance(error, dict):
         return _from_envelope(cast("dict[str, Any]", error))
     if isinstance(error, str):
-        words = value.get("message")  # beside which the error is its name
-        report = _report(error, None, words) if words else _report(value.get("code"), None, error)
+        words, code = value.get("message"), value.get("code")
+        is_name = bool(words) and not code and _NAME.fullmatch(error) is not None
+        report = _report(error, None, words) if is_name else _report(code, None, error)
         return report._replace(retry_after=_number(value.get("retry_after_seconds")))
     message = value.get("message") or value.get("Message") or value.get("detail")
     if message is not None:

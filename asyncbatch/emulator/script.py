@@ -6,7 +6,7 @@ from typing import Any
 
 from asyncbatch.emulator.effects import EndlessList, Lag, change_item
 from asyncbatch.emulator.faults import Call, Fault
-from asyncbatch.emulator.json_values import is_object
+from asyncbatch.emulator.json_values import is_array, is_object
 from asyncbatch.emulator.looks import Looks, find_value
 
 
@@ -70,6 +70,8 @@ class Script:
 
 def spoil_document(document: Any, armed: ArmedFault, now: float, looks: Looks) -> Any:
     """Give the JSON answer as the fault leaves it."""
+    if is_array(document):  # a list with nothing around it
+        return spoil_document({"data": document}, armed, now, looks)["data"]
     if not is_object(document):
         return document
     items, effect = looks.items_of(document), armed.fault.effect

@@ -81,9 +81,12 @@ class Collecting(Closing):
             await self._move(Ended(status=status.status))
         gone = await self._fetch(status)
         fill = outcomes.unanswered(status, self.provider.classify_error, is_verified=self.part.is_verified)
-        await self.close_ledger(
-            outcomes.in_round(fill, self.part.sent) if gone is None else outcomes.lost(status, gone)
-        )
+        # A batch that failed says why, whether or not the files are there that it names.
+        is_told = status.status is BatchStatus.FAILED and bool(status.errors)
+        if gone is not None and not is_told:
+            await self.close_ledger(outcomes.lost(status, gone))
+        else:
+            await self.close_ledger(outcomes.in_round(fill, self.part.sent))
         if await self.goes_on():
             return False
         await self.settle()

@@ -83,11 +83,16 @@ def indeterminate(why: str) -> Fill:
     return lambda _, request_id: _without_answer(request_id, ResultStatus.INDETERMINATE, "create_unknown", why)
 
 
+_THERE = frozenset({"answers_elsewhere", "bad_id"})
+"""Why answers are not read that are there, and paid for: to ask once more would be to pay once more."""
+
+
 def lost(status: ProviderStatus, error: ProviderError) -> Fill:
     """The batch is over, and its answers cannot be had any more."""
     message = f"the answers of batch {status.provider_batch_id} cannot be fetched: {error.message}"
+    is_retryable = error.code not in _THERE
     return lambda _, request_id: _without_answer(
-        request_id, ResultStatus.MISSING, error.code or "results_gone", message, retryable=True
+        request_id, ResultStatus.MISSING, error.code or "results_gone", message, retryable=is_retryable
     )
 
 

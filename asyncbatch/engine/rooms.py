@@ -302,7 +302,7 @@ class Rooms(msgspec.Struct, kw_only=True):
                 self.known = {whose: room for whose, room in self.known.items() if not room.is_idle}
                 self.tidy_at = max(_TIDY, 2 * len(self.known))
             facts = facts_of(provider)
-            window_s = facts.window_s if facts is not None else None
+            window_s = facts.longest_s if facts is not None else None
             self.known[payer] = Room(payer, self.journal, self.runtime, self.patience, window_s)
         return self.known[payer]
 

@@ -168,7 +168,7 @@ def _oldest(provider: BaseBatchProvider, now: float) -> float:
     kept = provider.facts.retention if provider.has_facts else None
     if kept is None or kept.input_s is None or kept.output_s is None:
         return float("-inf")
-    return now - max(kept.input_s, kept.output_s) - provider.facts.window_s - _SLACK_S
+    return now - max(kept.input_s, kept.output_s) - provider.facts.longest_s - _SLACK_S
 
 
 async def _pages(ask: Callable[..., Awaitable[Page]], name: str) -> AsyncIterator[Page]:

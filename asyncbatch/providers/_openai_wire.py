@@ -30,13 +30,15 @@ from asyncbatch.providers._shapes.openai import (
     encode_line,
     encode_upload,
     frame_of,
+    is_address,
     is_created,
     is_early,
     match_of,
     places_of,
+    unwrapped,
 )
 from asyncbatch.providers._shapes.openai_lines import decode_line, decode_lines
-from asyncbatch.wire_provider import GONE, WireProvider
+from asyncbatch.wire_provider import ELSEWHERE, GONE, WireProvider
 
 _TOO_LATE = frozenset({400, 409})
 """What the family answers to the cancel of a batch that is ending or over."""
@@ -86,8 +88,9 @@ class OpenAICompatibleProvider(WireProvider):
         """Upload the lines as a file, and compare the length that arrived."""
         spool, expires_s = self.input_of(submission), self.input_expiry_of(submission)
         name = encode_file_name(submission)
-        answer = await self.transport.upload("/files", spool, filename=name, fields=encode_upload(expires_s))
-        file = self.read(partial(decode_file, facts=self.facts), answer, "POST /files")
+        path, fields = self.facts.wire.upload_path, encode_upload(name, expires_s, self.facts)
+        answer = await self.transport.upload(path, spool, filename=name, fields=fields)
+        file = self.read(partial(decode_file, facts=self.facts), answer, f"POST {path}")
         if file.bytes is not None and file.bytes != spool.size:
             await self.delete_file(file.id)
             message = f"{self.PROVIDER_NAME}: {file.bytes} bytes of {spool.size} arrived"
@@ -99,9 +102,9 @@ class OpenAICompatibleProvider(WireProvider):
     async def create(self, submission: PreparedSubmission) -> ProviderSubmitResult:
         # OpenAI bills each accepted POST and takes no idempotency key: it is sent once and never again by itself.
         body = encode_create(submission, self.facts)
-        is_ours = partial(is_created, submission=submission)
-        status = decode_status(await self.transport.create("/batches", body, is_created=is_ours), self.facts)
-        return self.submit_result(status)
+        is_ours = partial(is_created, submission=submission, facts=self.facts)
+        answer = await self.transport.create("/batches", body, is_created=is_ours)
+        return self.submit_result(decode_status(unwrapped(answer, self.facts.wire.create_key), self.facts))
 
     async def poll_status(self, provider_batch_id: str) -> ProviderStatus:
         return await self._status(provider_batch_id, Profile.POLL)
@@ -140,7 +143,7 @@ class OpenAICompatibleProvider(WireProvider):
                 return 0
             raise
         self.check_ended(status)
-        return sum([await self.delete_file(file) for file in places_of(status)])
+        return sum([await self.delete_file(file) for file in places_of(status) if not is_address(file)])
 
     async def delete_file(self, ref: str) -> bool:
         return await self.delete_at(self.path("/files/{}", ref))
@@ -160,13 +163,21 @@ class OpenAICompatibleProvider(WireProvider):
     async def download(self, provider_batch_id: str) -> Downloaded:
         """Download every file the batch names, error file too, whatever its end."""
         status = await self.settled_status(partial(self._status, provider_batch_id, Profile.CONTROL))
-        places = [self.path("/files/{}/content", uri) for uri in status.result_uris]
+        near = [uri for uri in status.result_uris if not is_address(uri)]
+        places = [self.path("/files/{}/content", uri) for uri in near]
         kind, facts = self.facts.format_of(status.endpoint or ""), self.facts
         decode, decode_all = (
             partial(decode_line, format=kind, facts=facts),
             partial(decode_lines, format=kind, facts=facts),
         )
-        return await self.download_files(places, decode, decode_all)
+        lost = None if len(near) == len(status.result_uris) else self._elsewhere()
+        return await self.download_files(places, decode, decode_all, lost)
+
+    def _elsewhere(self) -> ProviderPermanentError:
+        """Say that answers lie where they are not fetched: an address that a server makes up may be anybody's."""
+        message = f"{self.PROVIDER_NAME} names a file of answers by an address of its own, which is not fetched"
+        hint = "the batch itself names it: fetch it by hand"
+        return ProviderPermanentError(message, provider=self.PROVIDER_NAME, code=ELSEWHERE, hint=hint)
 
     async def _status(self, provider_batch_id: str, profile: Profile) -> ProviderStatus:
         decode = partial(decode_status, facts=self.facts)

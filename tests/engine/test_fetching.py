@@ -161,3 +161,31 @@ class TestAFullDisk:
             await job.wait()
 
         assert job.status().outcomes == {}
+
+
+def naming(**fields):
+    return Fault(effect=faults.Rewrite(fields=fields), operation="poll", times=None)
+
+
+async def test_a_batch_that_failed_says_why_although_the_files_that_it_names_are_not_there(client, emulator):
+    doom = faults.Doom(code="invalid_json_line", message="Line 1 is no JSON.")
+    emulator.add(Fault(effect=doom, operation="create", method="POST"))
+    emulator.add(naming(output_file_id="file-gone", error_file_id="file-gone-too"))
+    job = await client.submit(["a"], model=CHAT)
+
+    (row,) = await job.results()
+
+    assert row.status is ResultStatus.ERRORED
+    assert "Line 1 is no JSON" in row.error.message
+    assert not row.error.retryable
+
+
+async def test_answers_that_lie_where_they_are_not_fetched_are_paid_for_once(client, emulator):
+    emulator.add(naming(output_file_id="https://files.example/out.jsonl?sig=SIGNED"))
+    job = await client.submit(["a"], model=CHAT, retry="transient", max_attempts=3)
+
+    (row,) = await job.results()
+
+    assert (row.status, row.error.code, row.error.retryable) == (ResultStatus.MISSING, "answers_elsewhere", False)
+    assert "SIGNED" not in row.error.message
+    assert len([record for record in emulator.history if record.kind == "create"]) == 1

@@ -403,8 +403,8 @@ async def test_an_expiry_of_answers_is_asked_for_in_the_services_words():
 
 
 def test_an_upload_asks_for_its_expiry_in_brackets():
-    assert encode_upload(None) == {"purpose": "batch"}
-    assert encode_upload(7200) == {
+    assert encode_upload("in.jsonl", None, FACTS) == {"purpose": "batch"}
+    assert encode_upload("in.jsonl", 7200, FACTS) == {
         "purpose": "batch",
         "expires_after[anchor]": "created_at",
         "expires_after[seconds]": "7200",
@@ -459,11 +459,11 @@ async def test_the_callers_metadata_cannot_take_the_place_of_our_tag():
 async def test_an_answer_to_a_create_is_ours_if_it_is_a_batch_of_our_input():
     submission = await submission_of()
 
-    assert is_created(CREATED, submission)
-    assert not is_created(batch(input_file_id="file-other"), submission)
-    assert not is_created(batch(object="file"), submission)
-    assert not is_created(batch(id=""), submission)
-    assert not is_created(b"", submission)
+    assert is_created(CREATED, submission, FACTS)
+    assert not is_created(batch(input_file_id="file-other"), submission, FACTS)
+    assert not is_created(batch(object="file"), submission, FACTS)
+    assert not is_created(batch(id=""), submission, FACTS)
+    assert not is_created(b"", submission, FACTS)
 
 
 @pytest.mark.parametrize(

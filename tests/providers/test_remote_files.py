@@ -373,7 +373,8 @@ async def test_what_the_journal_has_come_to_know_meanwhile_stays(name, way):
         sent = await here.provider.upload(await here.prepare_one(["b"]))
         here.pass_window()
         found = await orphans(here, older_than_s=0)
-        by_tag = Known(tags=frozenset({TAG}), inputs=frozenset({sent.input_ref}))
+        inputs = [sent.input_ref, (await here.provider.poll_status(batch.provider_batch_id)).input_ref]
+        by_tag = Known(tags=frozenset({TAG}), inputs=frozenset(filter(None, inputs)))
         by_name = Known(batches=frozenset({batch.provider_batch_id}), inputs=by_tag.inputs)
         by_job = Known(open_jobs=frozenset({JOB.hex[:8]}))
         deleted = [(await delete_orphans(here.provider, found, known)).deleted for known in (by_tag, by_name, by_job)]

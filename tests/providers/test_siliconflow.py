@@ -12,10 +12,12 @@ from aioresponses import aioresponses
 
 from asyncbatch import BatchMode, BatchStatus, ConfigError, ProviderPermanentError, ProviderTransientError
 from asyncbatch.catalog import load_catalog
+from asyncbatch.emulator import Fault, faults
 from asyncbatch.providers._shapes.openai import decode_file, decode_files, decode_status, encode_create
 from asyncbatch.providers.siliconflow_provider import SiliconFlowBatchProvider
 from asyncbatch.registry import BatchProviderRegistry
 from asyncbatch.testing.runtime import VirtualClock, virtual_runtime
+from tests.providers.contract import gather
 from tests.providers.world import JOB, world
 from tests.transport.wire import answer, serve
 
@@ -174,3 +176,48 @@ async def test_an_error_is_a_number_with_words_or_words_alone(status, body, kind
                 await provider.poll_status("batch_x")
 
     assert (caught.value.status, caught.value.code) == (status, code)
+
+
+ADDRESS = "https://files.example/answers.jsonl?sig=SIGNED"
+
+
+async def test_answers_at_an_address_are_not_fetched_and_the_others_are(caplog):
+    named = faults.Rewrite(fields={"error_file_id": ADDRESS})
+    async with world("siliconflow", faults=[Fault(effect=named, operation="poll", times=None)]) as here:
+        batch = await here.start(["a", "[[error:400]]"])
+        await here.end(batch.provider_batch_id)
+        rows = []
+        with pytest.raises(ProviderPermanentError, match="by an address of its own") as caught:
+            await gather(here.provider.fetch_results(batch.provider_batch_id), rows)
+        deleted = await here.provider.delete_artifacts(batch.provider_batch_id)
+
+    assert caught.value.code == "answers_elsewhere"
+    assert [row.request_id for row in rows] == ["0000000"]
+    assert deleted == 2
+    assert "SIGNED" not in f"{caught.value!r} {caught.value} {caplog.text}"
+
+
+@pytest.mark.parametrize(
+    "errors", [["the last message must be user"], [None], [7], {"code": "x", "message": "m"}, "m", [[]], {}]
+)
+def test_whatever_stands_for_a_reason_hides_no_end(errors):
+    body = json.dumps({**json.loads(CREATED), "status": "failed", "errors": errors})
+    status = decode_status(body.encode(), FACTS)
+
+    assert status.status is BatchStatus.FAILED
+    assert all(isinstance(item.message, str) for item in status.errors)
+
+
+@pytest.mark.parametrize("count", [False, "x", "", [], {"a": 1}, -1])
+def test_whatever_stands_beside_the_status_hides_no_batch(count):
+    body = json.dumps({**json.loads(CREATED), "completed": count, "failed": count, "total": count})
+
+    assert decode_status(body.encode(), FACTS).progress.total == 0
+
+
+def test_a_moment_that_is_none_hides_no_other():
+    body = json.dumps(
+        {**json.loads(CREATED), "completed_at": "0001-01-01T00:00:00Z", "failed_at": "2026-11-22T10:00:00Z"}
+    )
+
+    assert decode_status(body.encode(), FACTS).completed_at == 1795341600

@@ -936,3 +936,9 @@ def test_the_example_of_the_configuration_page_loads(tmp_path):
 
     assert catalog.settings("openai").api_key == "sk-1"
     assert catalog.provider("openai").supports("my-model", BatchMode.CHAT)
+
+
+@pytest.mark.parametrize("given", ["/", "///", "https:///v1"])
+def test_an_address_that_is_nothing_but_slashes_is_none_and_not_left_out(given):
+    with pytest.raises(ConfigError, match="variable OPENAI_BASE_URL: expected http"):
+        load_catalog().settings("openai").with_environment(OPENAI, {"OPENAI_BASE_URL": given})

@@ -54,7 +54,7 @@ class Protocol(Family):
 
     def routes(self) -> Sequence[Route]:
         return [
-            route("upload", web.post("/files", self._upload)),
+            route("upload", web.post(self.manners.upload_path, self._upload)),
             route("files", web.get("/files", self._list_files)),
             route("file", web.get("/files/{id}", self._show_file)),
             *self._ways_to_content(),
@@ -102,7 +102,7 @@ class Protocol(Family):
 
     def _stored(self, upload: Upload, path: Path, account: str) -> StoredFile:
         now = self.desk.clock.now()
-        default_s = self.desk.protocol("file_lifetime_s") if upload.purpose == "batch" else None
+        default_s = self.desk.protocol("file_lifetime_s") if upload.purpose.startswith("batch") else None
         lifetime_s = upload.lifetime_s or default_s
         return StoredFile(
             id=self.desk.store.new_id(self.manners.ids[0]),
@@ -194,7 +194,8 @@ class Protocol(Family):
         batch = self._stored_batch(order, request[ACCOUNT])
         await take_room(self.desk, batch, tells_tokens_late=True)
         self.desk.open(request, batch, input_file_id=order.input_file_id, metadata=order.metadata)
-        return json_reply(self._encoded(batch), status=self.manners.create_status)
+        shown, key = self._encoded(batch), self.manners.wraps_create
+        return json_reply({key: shown, "warning": None} if key else shown, status=self.manners.create_status)
 
     def _stored_batch(self, order: Order, account: str) -> StoredBatch:
         now = self.desk.clock.now()
@@ -206,7 +207,7 @@ class Protocol(Family):
         batch = StoredBatch(id=batch_id, account=account, order=order, course=course, input=file)
         if file is None or (file.expires_at is not None and file.expires_at <= course.valid_at):
             batch.refuse(_no_file(order.input_file_id))
-        elif file.purpose != "batch":
+        elif not file.purpose.startswith("batch"):
             message = f"The file has purpose '{file.purpose}', but a batch needs 'batch'."
             batch.refuse(Problem(code="invalid_request", message=message, param="file_id"))
         return batch
@@ -221,7 +222,8 @@ class Protocol(Family):
         batches = self.desk.store.batches_of(request[ACCOUNT])
         page, has_more = self._page(batches, request, "batches")
         await self.desk.work.settle(*page)
-        return json_reply(encode_page([self._encoded(batch) for batch in page], self.manners, has_more=has_more))
+        items = [self._encoded(batch) for batch in page]
+        return json_reply(items if self.manners.is_bare_list else encode_page(items, self.manners, has_more=has_more))
 
     async def _show_batch(self, request: web.Request) -> web.Response:
         batch = self._batch(request)

@@ -106,6 +106,9 @@ class Rows(RowKind):
         if self._rules.manners.row_errors == "code":
             refused = {"code": str(error.status), "message": error.message, "param": None, "type": None}
             return _line(row, mark, None, refused)
+        if self._rules.manners.row_errors == "word":
+            word = "batch_client_error" if error.status < 500 else "batch_server_error"
+            return {"id": f"br_{mark}", "custom_id": row.id, "error": {"code": word, "message": error.message}}
         kind = {429: "requests", 401: "authentication_error"}.get(error.status)
         kind = kind or ("server_error" if error.status >= 500 else "invalid_request_error")
         body = {"error": {"message": error.message, "type": kind, "param": error.param, "code": error.code}}

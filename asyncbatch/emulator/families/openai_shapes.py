@@ -44,6 +44,8 @@ def _refusal(error: RefusalError, manners: Manners) -> dict[str, Any]:
         case "message":
             wait = {"error": "too_many_requests", "retry_after_seconds": error.retry_after_s or 30}
             return {"message": error.message, **(wait if error.status == 429 else {})}
+        case "word":
+            return {"error": error.message, "request_id": error.request_id}
         case "openai":
             kind = "server_error" if error.status >= 500 else "invalid_request_error"
             kind = "requests" if error.status == 429 else kind
@@ -96,6 +98,8 @@ def encode_batch(batch: StoredBatch, words: Mapping[Phase, str], now: float, man
     document |= dict.fromkeys(manners.nulls)
     if manners.shape == "flat":
         document = _flat(document)
+    if manners.shape == "job":
+        document = _job(document, batch, counted=stand.rows_done)
     without = {name for name in document if name in manners.omits or (manners.omits_null and document[name] is None)}
     return {name: value for name, value in document.items() if name not in without}
 
@@ -122,6 +126,27 @@ def _flat(document: dict[str, Any]) -> dict[str, Any]:
         "updated_at": moments["created_at"],
     }
     return {**document, **moments, **counts, **own}
+
+
+def _job(document: dict[str, Any], batch: StoredBatch, *, counted: int) -> dict[str, Any]:
+    """Give an object that says how far it is in per cent, and has no counts."""
+    rows, over = batch.examined.rows if batch.examined else 0, document["completed_at"]
+    kept = ("id", "input_file_id", "status", "endpoint", "output_file_id", "error_file_id")
+    return {
+        **{name: document[name] for name in kept},
+        "user_id": "u_1",
+        "file_size_bytes": batch.input.size if batch.input else 0,
+        "job_deadline": _iso(document["expires_at"]),
+        "created_at": _iso(document["created_at"]),
+        "completed_at": _iso(over) if over is not None else None,
+        "progress": 100 * counted / rows if rows else 0,
+        "model_id": "",
+        "error": document["errors"] or None,
+    }
+
+
+def _iso(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).isoformat().replace("+00:00", "Z")
 
 
 def _whole_batch(

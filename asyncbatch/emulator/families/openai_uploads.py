@@ -34,7 +34,11 @@ async def read_upload(
 
 
 def _checked(body: Multipart, protocol: Mapping[str, Any], manners: Manners) -> Upload:
-    if not manners.takes_expiry and (unknown := next((name for name in body.fields if name != "purpose"), None)):
+    missing = next((name for name in manners.upload_fields if not body.fields.get(name)), None)
+    if missing is not None:
+        raise RefusalError(400, f"'{missing}' is a required property", param=missing, code="missing_required_parameter")
+    known = ("purpose", *manners.upload_fields)
+    if not manners.takes_expiry and (unknown := next((name for name in body.fields if name not in known), None)):
         raise RefusalError(400, f"Unknown parameter: '{unknown}'.", param=unknown, code="unknown_parameter")
     return Upload(
         purpose=_read_purpose(body.fields, body.filename, protocol["purposes"]),
@@ -51,7 +55,7 @@ def _read_purpose(fields: Mapping[str, str], filename: str, purposes: Sequence[s
         raise RefusalError(400, "'purpose' is a required property", param="purpose", code="missing_required_parameter")
     if purpose not in purposes:
         raise RefusalError(400, f"'{purpose}' is not one of {list(purposes)}", param="purpose", code="invalid_value")
-    if purpose == "batch" and not filename.endswith(".jsonl"):
+    if purpose.startswith("batch") and not filename.endswith(".jsonl"):
         raise RefusalError(400, f"Invalid file name '{filename}': a batch needs a .jsonl file.", param="file")
     return purpose
 

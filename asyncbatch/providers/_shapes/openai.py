@@ -5,7 +5,7 @@ openapi.yaml (Batch, OpenAIFile, BatchRequestOutput), and the behaviour noted in
 """
 
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -44,10 +44,6 @@ class Fault(msgspec.Struct, frozen=True, gc=False):
     param: Any = None
 
 
-class _Faults(msgspec.Struct, frozen=True):
-    data: list[Fault] | None = None
-
-
 class _Counts(msgspec.Struct, frozen=True):
     total: int | None = None
     completed: int | None = None
@@ -59,20 +55,22 @@ class _Batch(msgspec.Struct, frozen=True):
     status: str
     object: str | None = None
     endpoint: str | None = None
-    errors: _Faults | list[Fault] | str | None = None
+    errors: Any = None
+    error: Any = None  # as one text
     input_file_id: str | None = None
     output_file_id: str | None = None
     error_file_id: str | None = None
     created_at: Any = None  # moments: numbers, texts, or what is none
     expires_at: Any = None
+    job_deadline: Any = None
     completed_at: Any = None
     failed_at: Any = None
     expired_at: Any = None
     cancelled_at: Any = None
     request_counts: _Counts | None = None
-    total: int | None = None  # beside the status, where there are no counts of their own
-    completed: int | None = None
-    failed: int | None = None
+    total: Any = None  # beside the status, where there are no counts of their own
+    completed: Any = None
+    failed: Any = None
     metadata: dict[str, Any] | None = None
     usage: msgspec.Raw = _NULL
 
@@ -101,7 +99,7 @@ class _Files(msgspec.Struct, frozen=True):
 
 # Lenient where a provider of the family writes a number as a text.
 _BATCH = msgspec.json.Decoder(_Batch, strict=False)
-_PAGE = msgspec.json.Decoder(_Page, strict=False)
+_PAGE = msgspec.json.Decoder(_Page | list[_Batch], strict=False)
 _FILE = msgspec.json.Decoder(File, strict=False)
 _FILES = msgspec.json.Decoder(_Files, strict=False)
 _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -113,9 +111,10 @@ def decode_status(body: bytes | msgspec.Raw, facts: ProviderFacts) -> ProviderSt
 
 
 def _status_of(batch: _Batch, facts: ProviderFacts) -> ProviderStatus:
-    status, counts = facts.normalize_status(batch.status), batch.request_counts or batch
-    errors = _errors_of(batch.errors, facts.wire.first_line) if batch.errors else ()
-    ended = decode_time(batch.completed_at or batch.failed_at or batch.expired_at or batch.cancelled_at)
+    status, counts = facts.normalize_status(batch.status), batch.request_counts or _counts_beside(batch)
+    errors = _errors_of(batch.errors or batch.error, facts.wire.first_line)
+    ends = (batch.completed_at, batch.failed_at, batch.expired_at, batch.cancelled_at)
+    ended = next((at for at in map(decode_time, ends) if at is not None), None)
     return ProviderStatus(
         provider_batch_id=batch.id,
         status=status,
@@ -125,7 +124,7 @@ def _status_of(batch: _Batch, facts: ProviderFacts) -> ProviderStatus:
         errors=errors,
         created_at=decode_time(batch.created_at),
         completed_at=ended,
-        expires_at=decode_time(batch.expires_at),
+        expires_at=decode_time(batch.expires_at or batch.job_deadline),
         results_expire_at=ended + facts.retention.output_s if ended and facts.retention.output_s else None,
         # An empty id means the same as none.
         result_uris=without_empty((batch.output_file_id, batch.error_file_id)),
@@ -146,11 +145,30 @@ def _unsaid(status: BatchStatus, facts: ProviderFacts) -> str | None:
     )
 
 
-def _errors_of(given: _Faults | list[Fault] | str, first_line: int) -> tuple[BatchErrorItem, ...]:
-    if isinstance(given, str):
-        return (_error_item(Fault(message=given), first_line),)
-    faults = given.data or [] if isinstance(given, _Faults) else given
-    return tuple([_error_item(fault, first_line) for fault in faults])
+def _counts_beside(batch: _Batch) -> _Counts:
+    found = map(decode_count, (batch.total, batch.completed, batch.failed))
+    return _Counts(*found)
+
+
+def _errors_of(given: Any, first_line: int) -> tuple[BatchErrorItem, ...]:
+    """Read the reasons of a failure: an object with a list of them, a list, one object, or one text."""
+    if isinstance(given, dict):
+        inside = cast("dict[str, Any]", given)
+        given = inside.get("data") if "data" in inside else inside
+    faults = cast("list[Any]", given) if isinstance(given, list) else [given] if given else []
+    return tuple([_error_item(_as_fault(fault), first_line) for fault in faults if fault])
+
+
+def _as_fault(given: Any) -> Fault:
+    if not isinstance(given, dict):
+        return Fault(message=given if isinstance(given, str) else msgspec.json.encode(given).decode())
+    words = cast("dict[str, Any]", given)
+    return Fault(**{name: words.get(name) for name in Fault.__struct_fields__})
+
+
+def is_address(place: str) -> bool:
+    """Whether a place of answers is no id of a file but an address, as one of the family may give it."""
+    return "://" in place
 
 
 def decode_file(body: bytes, facts: ProviderFacts) -> File:
@@ -160,7 +178,11 @@ def decode_file(body: bytes, facts: ProviderFacts) -> File:
 
 def _unwrapped(body: bytes, facts: ProviderFacts) -> bytes | msgspec.Raw:
     """Give what an answer about files holds; it may be the answer itself, whatever the facts say."""
-    key = facts.wire.upload_key
+    return unwrapped(body, facts.wire.upload_key)
+
+
+def unwrapped(body: bytes, key: str | None) -> bytes | msgspec.Raw:
+    """Give the object that stands under a word in an answer, or the answer itself where there is none."""
     held = _MEMBERS.decode(body).get(key, _NULL) if key is not None else _NULL
     return held if bytes(held)[:1] == b"{" else body
 
@@ -168,7 +190,8 @@ def _unwrapped(body: bytes, facts: ProviderFacts) -> bytes | msgspec.Raw:
 def decode_files(body: bytes, facts: ProviderFacts) -> FilePage:
     """Read a page of the list of files, without those that are for other things."""
     page = _FILES.decode(_unwrapped(body, facts))
-    files = [_remote(file) for file in page.data if file.purpose in _PURPOSES]
+    purposes = (*_PURPOSES, facts.wire.upload_fields.get("purpose"))
+    files = [_remote(file) for file in page.data if file.purpose in purposes]
     last = page.last_id or (page.data[-1].id if page.data else None)
     return FilePage(files=tuple(files), cursor=last if page.has_more else None)
 
@@ -207,10 +230,10 @@ def _batch_usage(given: msgspec.Raw) -> UsageInfo | None:
     return usage if usage and usage.total_tokens else None  # zeros: nothing is known
 
 
-def is_created(body: bytes, submission: PreparedSubmission) -> bool:
+def is_created(body: bytes, submission: PreparedSubmission, facts: ProviderFacts) -> bool:
     """Whether an answer to a create is a batch with an id, and made of our input where it says of which."""
     try:
-        batch = _BATCH.decode(body)
+        batch = _BATCH.decode(unwrapped(body, facts.wire.create_key))
     except UNREADABLE:
         return False
     return bool(batch.id) and batch.object in (None, "batch") and batch.input_file_id in (None, submission.input_ref)
@@ -219,6 +242,8 @@ def is_created(body: bytes, submission: PreparedSubmission) -> bool:
 def decode_page(body: bytes, facts: ProviderFacts) -> StatusPage:
     """Read a page of the list."""
     page = _PAGE.decode(body)
+    if isinstance(page, list):
+        return StatusPage(statuses=tuple([_status_of(batch, facts) for batch in page]))
     statuses = tuple([_status_of(batch, facts) for batch in page.data])
     last = page.last_id or (statuses[-1].provider_batch_id if statuses else None)
     return StatusPage(statuses=statuses, cursor=last if page.has_more else None)
@@ -245,11 +270,12 @@ def line_frame(endpoint: str) -> LineFrame:
     return LineFrame(before=b'{"custom_id":', between=between, after=b"}\n")
 
 
-def encode_upload(expires_s: int | None) -> dict[str, str]:
+def encode_upload(name: str, expires_s: int | None, facts: ProviderFacts) -> dict[str, str]:
     """Give the fields that stand beside the file."""
+    fields = {key: text.replace("{name}", name) for key, text in facts.wire.upload_fields.items()}
     if expires_s is None:
-        return {"purpose": "batch"}
-    return {"purpose": "batch", "expires_after[anchor]": "created_at", "expires_after[seconds]": str(expires_s)}
+        return fields
+    return {**fields, "expires_after[anchor]": "created_at", "expires_after[seconds]": str(expires_s)}
 
 
 def encode_create(submission: PreparedSubmission, facts: ProviderFacts) -> bytes:

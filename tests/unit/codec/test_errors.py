@@ -261,3 +261,41 @@ def test_a_batch_of_which_nothing_is_wrong_stays_as_it_is():
 
     assert clear(status, ("b1",)) is status
     assert clear(silent, ("b1",)) == silent
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "message"),
+    [
+        (b'{"error":"too_many_requests","message":"slow down"}', "too_many_requests", "slow down"),
+        (
+            b'{"error":"Too Many Requests","code":"insufficient_quota","message":"pay"}',
+            "insufficient_quota",
+            "Too Many Requests",
+        ),
+        (
+            b'{"error":"Incorrect API key provided: sk-other-ABCDEFGH1234","message":"no"}',
+            None,
+            "Incorrect API key provided: [secret]",
+        ),
+    ],
+)
+def test_an_error_that_is_a_word_beside_a_message_is_its_code_and_a_sentence_is_not(body, code, message):
+    found = decode_error(body)
+
+    assert (found.code, found.message.rstrip(".")) == (code, message)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "wait"), [("30", 30.0), ("0", 0.0), ("-1", None), ("true", None), ("1e12", None), ("[]", None)]
+)
+def test_a_wait_may_stand_beside_the_error(seconds, wait):
+    body = f'{{"error":"too_many_requests","message":"m","retry_after_seconds":{seconds}}}'.encode()
+
+    assert decode_error(body).retry_after == wait
+
+
+def test_a_secret_in_other_letters_goes_before_anything_is_cut():
+    key = "0123456789ABCDEFGHIJKLMNOPQRSTUVWX.yz"
+    found = decode_error(b'{"message":"%b"}' % (b"x" * 480 + key.lower().encode()), (key,))
+
+    assert key[:10].lower() not in found.message
