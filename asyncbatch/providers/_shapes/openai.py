@@ -241,7 +241,7 @@ def is_created(body: bytes, submission: PreparedSubmission, facts: ProviderFacts
 
 def decode_page(body: bytes, facts: ProviderFacts) -> StatusPage:
     """Read a page of the list."""
-    page = _PAGE.decode(body)
+    page: _Page | list[_Batch] = _PAGE.decode(body)
     if isinstance(page, list):
         return StatusPage(statuses=tuple([_status_of(batch, facts) for batch in page]))
     statuses = tuple([_status_of(batch, facts) for batch in page.data])
