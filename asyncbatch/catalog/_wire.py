@@ -61,6 +61,8 @@ class Wire(Struct, frozen=True, kw_only=True):
         upload_fields: What stands beside a file; `{name}` is its name.
         upload_key: The word under which a file and a list of files stand in an answer; None: they are the answer.
         pages: Whether lists come in pages; otherwise they come whole, and take no parameters.
+        is_bare_list: Whether the list of batches is an array, and nothing around it. Elsewhere an array is no list: whoever
+            answers so may be anybody, and a batch that is not on it would be taken for none.
         create_key: The word under which a batch stands in the answer to its create; None: it is the answer.
         has_window: Whether a create names the time it is to take.
         has_reasons: Whether a batch that failed says why.
@@ -73,6 +75,7 @@ class Wire(Struct, frozen=True, kw_only=True):
     upload_fields: dict[str, str] = field(default_factory=lambda: {"purpose": "batch"})
     upload_key: _Text | None = None
     pages: bool = True
+    is_bare_list: bool = False
     create_key: _Text | None = None
     has_window: bool = True
     has_reasons: bool = True

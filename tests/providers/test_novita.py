@@ -155,3 +155,13 @@ async def test_an_upload_is_kept_for_fifteen_days():
             sent = await provider.upload(submission)
 
     assert (sent.input_ref, sent.input_expires_at) == ("file_d41d8cd98f", AT + 15 * 86_400)
+
+
+async def test_a_time_that_would_be_ignored_is_refused_before_anything_is_sent():
+    async with world("novita") as here:
+        with pytest.raises(ConfigError, match="cannot be told how long") as caught:
+            await here.prepare(["a"], options={"completion_window": "24h"})
+        history = here.emulator.history
+
+    assert "48 hours" in caught.value.hint
+    assert history == []

@@ -471,12 +471,18 @@ async def test_an_id_that_could_steer_the_address_is_refused_before_anything_is_
     assert server.asked == []
 
 
-@pytest.mark.parametrize("steering", ["../../v1/models", "file/../x", "file%2e", "http://127.0.0.1/x"])
-async def test_a_file_id_of_the_server_that_could_steer_is_refused(steering):
+@pytest.mark.parametrize(
+    ("steering", "words"),
+    [
+        *((word, "is no id") for word in ("../../v1/models", "file/../x", "file%2e")),
+        *((word, "by an address of its own") for word in ("http://127.0.0.1/x", "file:///etc/passwd")),
+    ],
+)
+async def test_a_file_id_of_the_server_that_could_steer_is_refused(steering, words):
     counts = {"total": 1, "completed": 1, "failed": 0}
     batch = {"id": "batch_1", "status": "completed", "output_file_id": steering, "request_counts": counts}
     async with serve(answer(json.dumps(batch).encode())) as server, here(server.url) as client:
-        with pytest.raises(ProviderPermanentError, match="is no id"):
+        with pytest.raises(ProviderPermanentError, match=words):
             await client.provider.fetch_results("batch_1")
 
     assert server.count("GET") == 1

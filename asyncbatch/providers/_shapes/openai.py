@@ -99,7 +99,8 @@ class _Files(msgspec.Struct, frozen=True):
 
 # Lenient where a provider of the family writes a number as a text.
 _BATCH = msgspec.json.Decoder(_Batch, strict=False)
-_PAGE = msgspec.json.Decoder(_Page | list[_Batch], strict=False)
+_PAGE = msgspec.json.Decoder(_Page, strict=False)
+_BARE_LIST = msgspec.json.Decoder(list[_Batch], strict=False)
 _FILE = msgspec.json.Decoder(File, strict=False)
 _FILES = msgspec.json.Decoder(_Files, strict=False)
 _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -241,9 +242,9 @@ def is_created(body: bytes, submission: PreparedSubmission, facts: ProviderFacts
 
 def decode_page(body: bytes, facts: ProviderFacts) -> StatusPage:
     """Read a page of the list."""
-    page: _Page | list[_Batch] = _PAGE.decode(body)
-    if isinstance(page, list):
-        return StatusPage(statuses=tuple([_status_of(batch, facts) for batch in page]))
+    if facts.wire.is_bare_list:
+        return StatusPage(statuses=tuple([_status_of(batch, facts) for batch in _BARE_LIST.decode(body)]))
+    page = _PAGE.decode(body)
     statuses = tuple([_status_of(batch, facts) for batch in page.data])
     last = page.last_id or (statuses[-1].provider_batch_id if statuses else None)
     return StatusPage(statuses=statuses, cursor=last if page.has_more else None)
