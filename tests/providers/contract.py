@@ -903,7 +903,7 @@ async def test_the_search_ends_where_older_batches_cannot_be_ours(name, way):
     assert len(here.calls("list")) == 1
 
 
-@every_provider
+@pytest.mark.parametrize("name", [name for name in NAMES if not manners_of(name).get("is_bare_list")])
 async def test_a_list_that_names_itself_as_its_next_page_is_not_walked_for_ever(name):
     async with world(name, faults=[faults.endless_list()]) as here:
         submission = await here.prepare_one(["a"])
