@@ -167,6 +167,9 @@ class StorageError(AsyncBatchError):
 
 _REFUSED_KEY = frozenset({401, 403})
 
+ELSEWHERE, BAD_ID = "answers_elsewhere", "bad_id"
+"""Codes of answers that are there and are not read: they lie at an address, or under a name that no path may hold."""
+
 
 class ProviderError(AsyncBatchError):
     """Something went wrong between us and a provider.

@@ -18,7 +18,7 @@ import msgspec
 from asyncbatch.accounts import Account, resolve_account, settings_from_config
 from asyncbatch.catalog import Catalog, ProviderFacts, ProviderSettings, load_catalog
 from asyncbatch.dto import PreparedSubmission
-from asyncbatch.exceptions import ConfigError, ProviderPermanentError, RowProblem
+from asyncbatch.exceptions import BAD_ID, ConfigError, ProviderPermanentError, RowProblem
 from asyncbatch.intake import Intake, IntakeRules, take_in
 from asyncbatch.planning.retry import Retry
 from asyncbatch.pulling import Requests
@@ -32,6 +32,7 @@ RejectHook: TypeAlias = Callable[[RowProblem], None]
 """Hears of each row that cannot be sent; called in a thread."""
 
 _SHOWN = 80
+"""Letters of a name that is none."""
 _PLAIN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,254}")
 
 
@@ -148,7 +149,7 @@ class ProviderKit(OfThisProcess):
             if not _PLAIN_ID.fullmatch(value):
                 shown = "an address" if "://" in value else repr(value[:_SHOWN])  # a signed one is a key
                 message = f"{self.PROVIDER_NAME}: {shown} is no id of a batch or file"
-                raise ProviderPermanentError(message, provider=self.PROVIDER_NAME, code="bad_id")
+                raise ProviderPermanentError(message, provider=self.PROVIDER_NAME, code=BAD_ID)
         return template.format(*ids)  # of such characters none has to be quoted
 
     def new_file(self) -> SpoolFile:

@@ -59,9 +59,6 @@ HttpStatus: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=999)]
 GONE = frozenset({404, 410})
 """What is answered where something is not, or not any more."""
 
-ELSEWHERE = "answers_elsewhere"
-"""The code of answers that are there, and lie where they are not fetched."""
-
 SKEW_S = 300.0
 """The list is read back to this long before a create, and further where the provider's clock is known to be behind ours."""
 _PAGES = 10_000
@@ -333,7 +330,14 @@ class WireProvider(BaseBatchProvider):
         decode_all: DecodeAll | None = None,
         lost: ProviderPermanentError | None = None,
     ) -> Downloaded:
-        """Download files by their paths below the base URL; one that is gone takes no other with it. See `Downloaded`."""
+        """Download files by their paths below the base URL; one that is gone takes no other with it. See `Downloaded`.
+
+        Args:
+            places: The paths.
+            decode: Reads a line.
+            decode_all: Reads many.
+            lost: Why some answers cannot be had, where that is known before anything is asked for.
+        """
         files: list[SpoolFile] = []
         is_verified = True
         try:

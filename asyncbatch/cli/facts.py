@@ -28,6 +28,7 @@ _FIELDS = (
     "window_hours",
     "least_window_hours",
     "most_window_hours",
+    "windows",
     "discount",
     "submit_safety",
     "inline_submit_safety",
@@ -38,6 +39,9 @@ _FIELDS = (
     "checked",
     "docs",
 )
+
+_MANY = ("modes", "inputs", "answers_after", "cannot")
+"""What is a list of words."""
 
 
 def show_providers(config: str | None, talk: Talk) -> int:
@@ -74,18 +78,20 @@ def show_providers(config: str | None, talk: Talk) -> int:
 
 def show_provider(name: str, config: str | None, talk: Talk) -> int:
     """Show all that is known about one provider."""
-    catalog, _ = _asked_for(name, config, talk)
-    catalog.provider(name)  # says so where nobody knows it
+    if name in batch_provider_registry.available():
+        catalog = _whole(load_config(config), talk)
+    else:
+        catalog, _ = _asked_for(name, config, talk)
+        catalog.provider(name)  # says so where nobody knows it
     row = _provider_row(catalog, name)
     if talk.form != "text":
         talk.document("providers", providers=[row])
         return Exit.OK
-    shown = row | {"cannot": "\n".join(row["cannot"]), "modes": ", ".join(row["modes"])}
     table = _table("fact", "value")
-    for key, value in shown.items():
+    for key, value in row.items():
         if value is not None:
-            is_many = key in ("inputs", "answers_after")
-            _add(table, key.replace("_", " "), ", ".join(value) if is_many else value)
+            between = "\n" if key == "cannot" else ", "
+            _add(table, key.replace("_", " "), between.join(value) if key in _MANY else value)
     talk.table(table)
     return Exit.OK
 
@@ -94,8 +100,8 @@ def _hours(row: dict[str, Any]) -> str:
     """Give the window, and which others can be asked for."""
     if row["window_hours"] is None:
         return ""
-    usual, least, most = (row[key] for key in ("window_hours", "least_window_hours", "most_window_hours"))
-    return f"{usual:g}" if least == most else f"{usual:g} ({least:g} to {most:g})"
+    usual, is_one = f"{row['window_hours']:g}", row["least_window_hours"] == row["most_window_hours"]
+    return usual if is_one else f"{usual} ({row['windows']})"
 
 
 def _provider_row(catalog: Catalog, name: str) -> dict[str, Any]:
@@ -116,6 +122,7 @@ def _provider_row(catalog: Catalog, name: str) -> dict[str, Any]:
         facts.window_s / 3600,
         facts.windows and facts.windows.least_s / 3600,
         facts.windows and facts.windows.most_s / 3600,
+        facts.windows and facts.windows.bounds,
         facts.discount,
         facts.submit_safety.value,
         (facts.inline_submit_safety or facts.submit_safety).value,

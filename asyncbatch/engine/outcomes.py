@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from asyncbatch.dto import BatchErrorItem, ProviderResultRow, ProviderStatus, RowError
 from asyncbatch.engine.places import index_of
 from asyncbatch.enums import BatchStatus, ErrorClass, ResultStatus
-from asyncbatch.exceptions import ProviderError, ProviderTransientError, RowProblem
+from asyncbatch.exceptions import BAD_ID, ELSEWHERE, ProviderError, ProviderTransientError, RowProblem
 
 Fill = Callable[[int, str], ProviderResultRow]
 """Gives the row of a position and its request id."""
@@ -83,14 +83,10 @@ def indeterminate(why: str) -> Fill:
     return lambda _, request_id: _without_answer(request_id, ResultStatus.INDETERMINATE, "create_unknown", why)
 
 
-_THERE = frozenset({"answers_elsewhere", "bad_id"})
-"""Why answers are not read that are there, and paid for: to ask once more would be to pay once more."""
-
-
 def lost(status: ProviderStatus, error: ProviderError) -> Fill:
     """The batch is over, and its answers cannot be had any more."""
     message = f"the answers of batch {status.provider_batch_id} cannot be fetched: {error.message}"
-    is_retryable = error.code not in _THERE
+    is_retryable = error.code not in (ELSEWHERE, BAD_ID)  # to send them again would be to pay for them again
     return lambda _, request_id: _without_answer(
         request_id, ResultStatus.MISSING, error.code or "results_gone", message, retryable=is_retryable
     )

@@ -19,7 +19,7 @@ from asyncbatch.dto import (
     ProviderSubmitResult,
     StatusPage,
 )
-from asyncbatch.exceptions import ConfigError, ProviderPermanentError, ProviderTransientError
+from asyncbatch.exceptions import ELSEWHERE, ConfigError, ProviderPermanentError, ProviderTransientError
 from asyncbatch.planning.marks import encode_file_name
 from asyncbatch.providers._shapes.openai import (
     decode_file,
@@ -38,7 +38,7 @@ from asyncbatch.providers._shapes.openai import (
     unwrapped,
 )
 from asyncbatch.providers._shapes.openai_lines import decode_line, decode_lines
-from asyncbatch.wire_provider import ELSEWHERE, GONE, WireProvider
+from asyncbatch.wire_provider import GONE, WireProvider
 
 _TOO_LATE = frozenset({400, 409})
 """What the family answers to the cancel of a batch that is ending or over."""

@@ -194,9 +194,8 @@ class Sessions(LoopBound):
         self._turns: WeakValueDictionary[tuple[Profile, str], Turns] = WeakValueDictionary()
 
     async def open(self, runtime: Runtime | None = None) -> None:
-        offload = (
-            runtime or Runtime()
-        ).offload  # certificates lie in files, and hundreds take tens of milliseconds to read
+        # Certificates lie in files, and hundreds take tens of milliseconds to read.
+        offload = (runtime or Runtime()).offload
         if self.http.env_proxies:
             self._proxies = Proxies.of_environment()
         self._context = await offload(named_context, self.http.ca_file, self.http.ssl_context)

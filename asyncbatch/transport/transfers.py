@@ -195,9 +195,8 @@ class Pouring:
 def _frame(headers: Mapping[str, str]) -> Frame:
     coding = headers.get("Content-Encoding", "identity").strip().lower() or "identity"
     if coding != "identity" and coding not in KNOWN:
-        shown = (
-            repr(coding) if len(coding) <= _SHOWN else f"of {len(coding)} letters"
-        )  # the half of a key is not seen to be one
+        # Never a part of it: it may be our key, and the half of one is not seen to be one.
+        shown = repr(coding) if len(coding) <= _SHOWN else f"of {len(coding)} letters"
         raise RefusedAnswerError(f"the file came in the coding {shown} though identity was asked for")
     declared = headers.get("Content-Length", "")
     return Frame(

@@ -270,3 +270,20 @@ def test_the_variable_of_an_sdk_that_adds_the_path_itself_leads_to_the_same_plac
         monkeypatch.setenv("GROQ_BASE_URL", given)
         (row,) = cli("providers", "groq", "--json").document["providers"]
         assert row["base_url"] == "https://proxy.example/openai/v1"
+
+
+@pytest.mark.usefixtures("stranger")
+def test_a_provider_without_facts_is_shown_by_its_name(cli):
+    done = cli("providers", "stranger")
+    (row,) = cli("providers", "stranger", "--json").document["providers"]
+
+    assert done.code == 0
+    assert "stranger" in done.out
+    assert {key for key, value in row.items() if value is not None} == {"name"}
+
+
+def test_which_windows_there_are_is_told_as_they_are_asked_for(cli):
+    (pair,) = cli("providers", "doubleword", "--json").document["providers"]
+
+    assert pair["windows"] == "1h or 24h"
+    assert "24 (12h to 168h)" in cli("providers").out

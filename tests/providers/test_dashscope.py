@@ -14,7 +14,6 @@ from asyncbatch import (
     BatchMode,
     BatchPoller,
     BatchStatus,
-    ConfigError,
     ProviderPermanentError,
     ResultStatus,
 )
@@ -72,26 +71,6 @@ def test_an_answer_is_known_by_a_uuid_and_its_message_may_have_no_role():
 
 
 # Windows, and a polite distance
-
-
-@pytest.mark.parametrize(("window", "days"), [("24h", 1), ("336h", 14), ("14d", 14)])
-async def test_a_batch_may_be_given_up_to_two_weeks(window, days):
-    async with world("dashscope") as here:
-        batch = await here.start(["a"], options={"completion_window": window})
-        status = await here.provider.poll_status(batch.provider_batch_id)
-
-    assert status.expires_at - status.created_at == days * DAY_S
-
-
-@pytest.mark.parametrize("window", ["23h", "337h", "15d", "1.5d", "20160m"])
-async def test_a_window_that_it_would_refuse_is_refused_before_anything_is_sent(window):
-    async with world("dashscope") as here:
-        with pytest.raises(ConfigError, match="completion_window") as caught:
-            await here.prepare(["a"], options={"completion_window": window})
-        history = here.emulator.history
-
-    assert "24h to 336h" in caught.value.hint
-    assert history == []
 
 
 async def test_a_batch_is_asked_about_no_oftener_than_once_a_minute():

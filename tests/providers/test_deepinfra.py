@@ -9,7 +9,7 @@ import json
 import pytest
 from aioresponses import CallbackResult, aioresponses
 
-from asyncbatch import BatchMode, BatchStatus, ConfigError, ProviderPermanentError, ResultStatus
+from asyncbatch import BatchMode, BatchStatus, ProviderPermanentError, ResultStatus
 from asyncbatch.catalog import load_catalog
 from asyncbatch.providers._shapes.openai import decode_status, encode_create
 from asyncbatch.providers._shapes.openai_lines import decode_line
@@ -141,11 +141,6 @@ async def test_answers_can_be_given_an_end():
     body = json.loads(encode_create(await submission_of(options={"output_expires_s": 7200}), FACTS))
 
     assert body["output_expires_after"] == {"anchor": "created_at", "seconds": 7200}
-
-
-async def test_a_window_other_than_a_day_is_refused_here_and_not_by_a_422():
-    with pytest.raises(ConfigError, match="completion_window is '48h'"):
-        await submission_of(options={"completion_window": "48h"})
 
 
 # Errors, and keys

@@ -10,7 +10,6 @@ from aioresponses import aioresponses
 from asyncbatch import (
     BatchMode,
     BatchStatus,
-    ConfigError,
     InvalidRequestsError,
     ProviderPermanentError,
     ProviderTransientError,
@@ -104,14 +103,6 @@ async def test_a_create_is_answered_201_and_a_batch_may_be_given_an_hour_or_a_da
 
     assert (answered, batch.status) == ([201], BatchStatus.VALIDATING)
     assert status.expires_at - status.created_at == hours * 3600
-
-
-@pytest.mark.parametrize("window", ["30m", "25h", "7d", "12h", "1d"])
-async def test_a_window_that_it_would_refuse_is_refused_before_anything_is_sent(window):
-    with pytest.raises(ConfigError, match="completion_window") as caught:
-        await prepared(options={"completion_window": window})
-
-    assert "1h or 24h" in caught.value.hint
 
 
 async def test_an_id_has_64_characters_at_most():

@@ -7,13 +7,13 @@ types, and console.groq.com/docs/batch; compared on 2026-11-22.
 import pytest
 from aioresponses import aioresponses
 
-from asyncbatch import BatchStatus, ConfigError, ProviderPermanentError, ResultStatus, UsageInfo
+from asyncbatch import BatchStatus, ProviderPermanentError, ResultStatus, UsageInfo
 from asyncbatch.catalog import load_catalog
 from asyncbatch.emulator import faults
 from asyncbatch.providers._shapes.openai import decode_files, decode_page, decode_status
 from asyncbatch.providers._shapes.openai_lines import decode_line
 from asyncbatch.providers.groq_provider import GroqBatchProvider
-from tests.providers.world import DAY_S, world
+from tests.providers.world import world
 
 FACTS = load_catalog().provider("groq")
 BASE = "https://api.groq.com/openai/v1"
@@ -103,26 +103,6 @@ async def test_lists_are_asked_for_without_parameters():
     assert (len(batches.statuses), len(files.files)) == (1, 1)
 
 
-@pytest.mark.parametrize(("window", "days"), [("24h", 1), ("36h", 1.5), ("7d", 7), ("168h", 7)])
-async def test_a_batch_may_be_given_up_to_a_week(window, days):
-    async with world("groq") as here:
-        batch = await here.start(["a"], options={"completion_window": window})
-        status = await here.provider.poll_status(batch.provider_batch_id)
-
-    assert status.expires_at - status.created_at == days * DAY_S
-
-
-@pytest.mark.parametrize("window", ["23h", "169h", "8d", "1w", "24", 86_400])
-async def test_a_window_that_it_would_refuse_is_refused_before_anything_is_sent(window):
-    async with world("groq") as here:
-        with pytest.raises(ConfigError, match="completion_window") as caught:
-            await here.prepare(["a"], options={"completion_window": window})
-        history = here.emulator.history
-
-    assert (caught.value.code, history) == ("config.value", [])
-    assert "24h to 168h" in caught.value.hint
-
-
 # What it refuses
 
 
@@ -134,6 +114,7 @@ async def test_a_plan_without_batches_is_no_reason_to_try_again():
         tries = here.calls("upload")
 
     assert (caught.value.status, caught.value.code) == (403, "not_available_for_plan")
+    assert (caught.value.is_auth, caught.value.hint) == (False, None), "the key is in order"
     assert (tries, here.clock.slept_s) == ([403], [])
 
 

@@ -9,11 +9,11 @@ import json
 import pytest
 from aioresponses import aioresponses
 
-from asyncbatch import BatchStatus, ConfigError, ProviderPermanentError
+from asyncbatch import BatchStatus, ProviderPermanentError
 from asyncbatch.catalog import load_catalog
 from asyncbatch.providers._shapes.openai import decode_page, decode_status
 from asyncbatch.providers.moonshot_provider import MoonshotBatchProvider
-from tests.providers.world import DAY_S, world
+from tests.providers.world import world
 
 FACTS = load_catalog().provider("moonshot")
 BASE = "https://api.moonshot.ai/v1"
@@ -58,29 +58,6 @@ async def test_a_batch_that_the_service_fails_says_as_much_to_whoever_waits_for_
 
     assert (status.status, status.errors, rows) == (BatchStatus.FAILED, (), [])
     assert "its input may be unfit" in status.error_message
-
-
-# Windows
-
-
-@pytest.mark.parametrize(("window", "days"), [("12h", 0.5), ("1d", 1), ("3d", 3), ("7d", 7)])
-async def test_a_batch_may_be_given_half_a_day_to_a_week(window, days):
-    async with world("moonshot") as here:
-        started = await here.start(["a"], options={"completion_window": window})
-        status = await here.provider.poll_status(started.provider_batch_id)
-
-    assert status.expires_at - status.created_at == days * DAY_S
-
-
-@pytest.mark.parametrize("window", ["11h", "169h", "8d"])
-async def test_a_window_that_it_would_refuse_is_refused_before_anything_is_sent(window):
-    async with world("moonshot") as here:
-        with pytest.raises(ConfigError, match="completion_window") as caught:
-            await here.prepare(["a"], options={"completion_window": window})
-        history = here.emulator.history
-
-    assert "12h to 168h" in caught.value.hint
-    assert history == []
 
 
 # A list that does not name its ends

@@ -8,7 +8,7 @@ import json
 
 import pytest
 
-from asyncbatch import BatchMode, BatchStatus, ConfigError
+from asyncbatch import BatchMode, BatchStatus
 from asyncbatch.catalog import load_catalog
 from asyncbatch.providers._shapes.openai import decode_status, encode_create
 from asyncbatch.providers.nebius_provider import NebiusBatchProvider
@@ -69,17 +69,6 @@ def test_a_batch_may_have_five_million_rows_and_ten_gigabytes_and_five_hundred_m
 
     assert (limits.requests.value, limits.file_bytes.value) == (5_000_000, 10_000_000_000)
     assert limits.open_batches.value == 500
-
-
-@pytest.mark.parametrize("window", ["1h", "25h", "48h", "7d", "24", 86_400])
-async def test_a_window_other_than_a_day_is_refused_before_anything_is_sent(window):
-    async with world("nebius") as here:
-        with pytest.raises(ConfigError, match="completion_window is") as caught:
-            await here.start(["a"], options={"completion_window": window})
-        asked = here.emulator.history
-
-    assert "it can be 24h" in caught.value.hint
-    assert list(asked) == []
 
 
 async def test_settings_for_every_row_travel_in_the_create_as_they_are():

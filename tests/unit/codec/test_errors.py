@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asyncbatch import BatchErrorItem, BatchStatus, ProviderStatus
-from asyncbatch.codec.errors import ErrorReport, clear, decode_error, redact
+from asyncbatch.codec.errors import ErrorReport, clear, decode_error, redact, without
 
 # Shapes from OpenAI's fact sheet (2026-11) and, below them, from services that speak otherwise.
 OWN_SHAPES = [
@@ -299,3 +299,23 @@ def test_a_secret_in_other_letters_goes_before_anything_is_cut():
     found = decode_error(b'{"message":"%b"}' % (b"x" * 480 + key.lower().encode()), (key,))
 
     assert key[:10].lower() not in found.message
+
+
+def test_a_status_that_quotes_a_secret_is_cleared_and_ids_stay_as_they_are():
+    key = "K-of-No-Known-Shape"
+    status = ProviderStatus(
+        provider_batch_id=f"b-{key}",
+        status=BatchStatus.UNKNOWN,
+        raw_status=f"waits for {key.lower()}",
+        result_uris=(key,),
+    )
+    found = clear(status, (key,))
+
+    assert found.raw_status == "waits for [secret]"
+    assert (found.provider_batch_id, found.result_uris) == (status.provider_batch_id, status.result_uris)
+
+
+@pytest.mark.parametrize("text", ["K-of-No", "k-of-no", "K-OF-NO"])
+def test_a_secret_is_taken_out_in_letters_of_any_size_and_is_no_pattern(text):
+    assert without(f"see {text}.", ("K-of-No",)) == "see [secret]."
+    assert without("see KxofxNo", ("K.of.No",)) == "see KxofxNo"

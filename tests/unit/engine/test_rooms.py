@@ -11,7 +11,7 @@ from asyncbatch.engine.ledger import Ledger
 from asyncbatch.engine.line import Waiter
 from asyncbatch.engine.occupancy import LOOKED_S, Held, Occupancy
 from asyncbatch.engine.part import Part
-from asyncbatch.engine.rooms import Room
+from asyncbatch.engine.rooms import Room, Rooms
 from asyncbatch.enums import BatchMode, BatchStatus
 from asyncbatch.journal import (
     Accepted,
@@ -27,6 +27,7 @@ from asyncbatch.journal.sqlite import SqliteJournal
 from asyncbatch.planning.limits import Limits
 from asyncbatch.planning.retry import Patience
 from asyncbatch.planning.room import Load, Most
+from asyncbatch.providers.dashscope_provider import DashScopeBatchProvider
 from asyncbatch.runtime import Signal
 from asyncbatch.spool import SpoolSpace
 from asyncbatch.testing.runtime import VirtualClock, virtual_runtime
@@ -66,6 +67,17 @@ async def test_a_batch_whose_end_nobody_saw_is_not_open_for_ever(journal, clock,
 
     assert occupancy.opened().batches == occupancy.opened("gpt-4.1-mini").batches == batches
     assert occupancy.is_elsewhere is bool(batches)
+
+
+@pytest.mark.parametrize(("days", "batches"), [(13, 1), (27.9, 1), (28.1, 0)])
+async def test_a_batch_counts_for_twice_the_longest_window_that_it_can_have_been_given(journal, clock, days, batches):
+    provider = DashScopeBatchProvider({"api_key": "k"})
+    rooms = Rooms(journal=journal, runtime=virtual_runtime(clock), patience=Patience(), limits_of=lambda *_: Limits())
+    occupancy = rooms.of(job(), provider)._open
+    clock.advance(days * WINDOW_S)
+    await occupancy.look()
+
+    assert occupancy.opened().batches == batches
 
 
 async def test_what_this_process_drives_is_counted_once_and_by_its_own_knowledge(journal, clock):
