@@ -94,3 +94,18 @@ async def test_errors_have_the_shape_of_the_service(emulator, name, shape):
         status, answer = await api.call("GET", "/batches/batch_nobody")
 
     assert (status, set(answer)) == (404, shape)
+
+
+@pytest.mark.parametrize(("name", "line"), [("deepinfra", 1), ("nebius", 2)])
+async def test_a_failed_batch_names_the_line_at_fault_as_the_service_counts(emulator, time, name, line):
+    model = "meta-llama/Llama-3.3-70B-Instruct"
+    rows = encode_lines([chat_row("a", model=model), {**chat_row("b", model=model), "method": "GET"}])
+    async with service(emulator, name) as api:
+        _, file = await api.try_upload(rows)
+        order = {"input_file_id": file["id"], "endpoint": CHAT, "completion_window": "24h"}
+        _, batch = await api.call("POST", "/batches", json=order)
+        time.now += 60
+        failed = await api.get(f"/batches/{batch['id']}")
+
+    assert failed["status"] == "failed"
+    assert failed["errors"]["data"][0]["line"] == line

@@ -190,3 +190,11 @@ async def test_the_key_comes_from_either_variable_and_the_first_goes_before(name
             await provider.poll_status("batch_68f0aa11bb22")
 
     assert seen == [f"Bearer value-of-{key}"]
+
+
+@pytest.mark.parametrize(("told", "line"), [(0, 1), (6, 7), (None, None)])
+def test_the_reasons_of_a_failed_batch_count_lines_from_nought_and_ours_from_one(told, line):
+    errors = {"object": "list", "data": [{"code": "invalid_json", "message": "no JSON", "line": told, "param": None}]}
+    status = decode_status(json.dumps({"id": "b", "status": "failed", "errors": errors}).encode(), FACTS)
+
+    assert (status.errors[0].code, status.errors[0].line) == ("invalid_json", line)
