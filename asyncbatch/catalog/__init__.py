@@ -18,7 +18,6 @@ from asyncbatch.catalog._facts import (
     Credentials,
     EndpointFacts,
     ErrorRule,
-    Expiry,
     Limit,
     Limits,
     ModelFacts,
@@ -26,12 +25,12 @@ from asyncbatch.catalog._facts import (
     Polling,
     Price,
     ProviderFacts,
-    Retention,
     is_url,
 )
 from asyncbatch.catalog._like import LIKE, WHOLE, base_for, note_without_address
 from asyncbatch.catalog._origins import Origin, describe
 from asyncbatch.catalog._read import fail, lower_status, overlay, read_facts, unknown_model_hint
+from asyncbatch.catalog._retention import Expiry, Retention
 from asyncbatch.catalog._settings import (
     ProviderSettings,
     check_settings,

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from asyncbatch.catalog._facts import Count, ModelFacts, Price, ProviderFacts, Text
-from asyncbatch.catalog._typed import read
+from asyncbatch.catalog._facts import ModelFacts, Price, ProviderFacts
+from asyncbatch.catalog._typed import Count, Text, read
 from asyncbatch.catalog._yaml import Mistake, Node, join, leaves, merge
 from asyncbatch.enums import BatchMode
 from asyncbatch.exceptions import ConfigError

@@ -10,11 +10,14 @@ import types
 import typing
 from collections.abc import Iterable, Mapping
 from enum import Enum
-from typing import Any, Final, NamedTuple
+from typing import Annotated, Any, Final, NamedTuple, TypeAlias
 
 import msgspec
 
 from asyncbatch.catalog._yaml import Mistake, Node, join
+
+Text: TypeAlias = Annotated[str, msgspec.Meta(min_length=1)]
+Count: TypeAlias = Annotated[int, msgspec.Meta(ge=1)]
 
 _KINDS: Mapping[type, str] = {dict: "a mapping", list: "a list", type(None): "nothing"}
 

@@ -1,13 +1,11 @@
 """What is known about a provider's webhooks: how they are signed, and where what they say stands in them."""
 
-from typing import Annotated, TypeAlias
+from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from asyncbatch.catalog._typed import FieldError
+from asyncbatch.catalog._typed import FieldError, Text
 from asyncbatch.enums import BatchStatus
-
-_Text: TypeAlias = Annotated[str, Meta(min_length=1)]
 
 
 class TokenFacts(Struct, frozen=True, kw_only=True):
@@ -20,9 +18,9 @@ class TokenFacts(Struct, frozen=True, kw_only=True):
     """
 
     keys: Annotated[str, Meta(pattern=r"^/[!-~]+$")]
-    audience_env: _Text
-    url: _Text
-    source: _Text | None = None
+    audience_env: Text
+    url: Text
+    source: Text | None = None
 
     def __post_init__(self) -> None:
         if not all(self.url.split(".")):
@@ -40,12 +38,12 @@ class WebhookFacts(Struct, frozen=True, kw_only=True):
         tokens: How those of a single batch are vouched for, where a create may ask for some.
     """
 
-    env: _Text
-    event: _Text = "type"
-    batch_id: _Text
+    env: Text
+    event: Text = "type"
+    batch_id: Text
     events: dict[str, BatchStatus]
     tokens: TokenFacts | None = None
-    source: _Text | None = None
+    source: Text | None = None
 
     def __post_init__(self) -> None:
         for key in ("event", "batch_id"):

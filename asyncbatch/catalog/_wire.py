@@ -8,9 +8,8 @@ from typing import Annotated, Literal, TypeAlias
 
 from msgspec import Meta, Struct, field
 
-from asyncbatch.catalog._typed import FieldError
+from asyncbatch.catalog._typed import FieldError, Text
 
-_Text: TypeAlias = Annotated[str, Meta(min_length=1)]
 _Seconds: TypeAlias = Annotated[int, Meta(ge=3600, le=366 * 86_400)]
 
 
@@ -28,7 +27,7 @@ class Windows(Struct, frozen=True, kw_only=True):
     most_s: _Seconds
     has_days: bool = True
     is_pair: bool = False
-    source: _Text | None = None
+    source: Text | None = None
 
     def __post_init__(self) -> None:
         if self.most_s < self.least_s:
@@ -71,14 +70,14 @@ class Wire(Struct, frozen=True, kw_only=True):
     """
 
     lines: Literal["whole", "bare"] = "whole"
-    upload_path: _Text = "/files"
+    upload_path: Text = "/files"
     upload_fields: dict[str, str] = field(default_factory=lambda: {"purpose": "batch"})
-    upload_key: _Text | None = None
+    upload_key: Text | None = None
     pages: bool = True
     is_bare_list: bool = False
-    create_key: _Text | None = None
+    create_key: Text | None = None
     has_window: bool = True
     has_reasons: bool = True
     first_line: Literal[0, 1] = 1
     create_fields: dict[str, bool] = field(default_factory=dict[str, bool])
-    source: _Text | None = None
+    source: Text | None = None
