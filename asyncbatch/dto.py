@@ -2,8 +2,8 @@
 
 Absent and null differ. Bodies that we only carry stay raw bytes and are decoded when asked for.
 
-There are as many rows as requests, so what they are made of (`gc=False`) is freed when nobody holds it and never walked by the
-garbage collector: who put a row into its own metadata would keep it for good.
+There are as many rows as requests, and as many statuses as batches, so what they are made of (`gc=False`) is freed when nobody
+holds it and never walked by the garbage collector: who put a row into its own metadata would keep it for good.
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -148,7 +148,7 @@ _MOST_COUNTED = 10**12
 """What a service counts beyond it is nonsense, with which nobody can reckon in 64 bits."""
 
 
-class Progress(msgspec.Struct, frozen=True, kw_only=True):
+class Progress(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Counts for display: providers report them late and in jumps, and some set them back."""
 
     total: int = 0
@@ -156,17 +156,17 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     failed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("total", "completed", "failed"):
-            count = getattr(self, name)
-            if not 0 <= count <= _MOST_COUNTED:
-                msgspec.structs.force_setattr(self, name, min(max(count, 0), _MOST_COUNTED))
+        if 0 <= self.total <= _MOST_COUNTED >= self.completed >= 0 <= self.failed <= _MOST_COUNTED:
+            return
+        for name in self.__struct_fields__:
+            msgspec.structs.force_setattr(self, name, min(max(getattr(self, name), 0), _MOST_COUNTED))
 
     @property
     def done(self) -> int:
         return self.completed + self.failed
 
 
-class BatchErrorItem(msgspec.Struct, frozen=True, kw_only=True):
+class BatchErrorItem(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One reason why a whole batch failed.
 
     Attributes:
@@ -182,7 +182,7 @@ class BatchErrorItem(msgspec.Struct, frozen=True, kw_only=True):
     param: str | None = None
 
 
-class ProviderStatus(msgspec.Struct, frozen=True, kw_only=True):
+class ProviderStatus(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Where a batch stands.
 
     Attributes:

@@ -8,9 +8,8 @@ What is decided stands in `planning`, how it is done in `watching`.
 
 from collections import deque
 from collections.abc import AsyncIterator, Iterable
-from functools import partial
 from types import TracebackType
-from typing import Generic, Self, TypeVar
+from typing import Generic, Self, TypeVar, cast
 
 import msgspec
 
@@ -92,10 +91,15 @@ class BatchPoller(LoopBound):
         Raises:
             ScopeError: The poller is not open, or on another event loop.
         """
+        handle = self._begin(provider, provider_batch_id)
+        self._hire(provider)
+        return handle
+
+    def _begin(self, provider: BaseBatchProvider, provider_batch_id: str) -> BatchHandle:
+        """Put a batch on the agenda of its account; somebody has to be there who asks."""
         self.check("open it first: `async with BatchPoller() as poller`")
         if not self.is_open:
             raise ScopeError("the poller has stopped, and watches nothing any more", code="poller.closed")
-        assert self._owner is not None
         handle = BatchHandle(provider, provider_batch_id)
         self._forget_done()
         lane = self._lanes.get(provider)
@@ -103,10 +107,14 @@ class BatchPoller(LoopBound):
             lane = self._lanes[provider] = SweepingLane(provider, self._runtime, self._policy, self.feed)
         self._handles[handle] = None
         lane.watch(handle)
-        if lane.has_room:
+        return handle
+
+    def _hire(self, provider: BaseBatchProvider) -> None:
+        """Let an account have as many workers as have something to do."""
+        lane = self._lanes.get(provider)
+        while lane is not None and self._owner is not None and self.is_open and lane.has_room:
             lane.workers += 1
             self._owner.spawn(lane.work, name=f"asyncbatch poll {provider.PROVIDER_NAME}")
-        return handle
 
     async def watch_many(self, provider: BaseBatchProvider, provider_batch_ids: Iterable[str]) -> list[BatchHandle]:
         """Watch many batches from now on, with turns for others on the event loop: ten thousand would hold it for a while.
@@ -117,10 +125,13 @@ class BatchPoller(LoopBound):
             ScopeError: The poller is not open, or on another event loop.
         """
         handles: list[BatchHandle] = []
-        for provider_batch_id in provider_batch_ids:
-            handles.append(self.watch(provider, provider_batch_id))
-            if len(handles) % _TURN == 0:
-                await checkpoint()
+        try:
+            for provider_batch_id in provider_batch_ids:
+                handles.append(self._begin(provider, provider_batch_id))
+                if len(handles) % _TURN == 0:
+                    await checkpoint()
+        finally:  # not before: whoever begins with a few of them, asks about the others one by one
+            self._hire(provider)
         return handles
 
     def wake(self, provider_batch_id: str) -> bool:
@@ -201,11 +212,12 @@ class AsCompleted(AsyncIterator[Handle], Generic[Handle]):
         self._left = len(waiting)
         self._ready: deque[Handle] = deque()
         self._arrived = Signal()
+        listeners = (self._take,)
         for handle in waiting:
-            handle.on_done(partial(self._take, handle))
+            handle.on_end(listeners)
 
-    def _take(self, handle: Handle) -> None:
-        self._ready.append(handle)
+    def _take(self, handle: BatchHandle) -> None:
+        self._ready.append(cast("Handle", handle))
         self._arrived.notify()
 
     async def __anext__(self) -> Handle:

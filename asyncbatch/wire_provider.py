@@ -25,7 +25,7 @@ from asyncbatch.base_provider import (
     ResultStream,
     WireIds,
 )
-from asyncbatch.codec.errors import clear, redact
+from asyncbatch.codec.errors import clear, clear_all, redact
 from asyncbatch.codec.models_list import decode_models
 from asyncbatch.codec.options import INPUT_EXPIRES, check_expiry, check_metadata, check_webhook, plan_input_expiry
 from asyncbatch.codec.rows import RowEncoder, RowRules
@@ -410,8 +410,7 @@ class WireProvider(BaseBatchProvider):
         if isinstance(found, ProviderStatus):
             return cast("T", clear(found, secrets))
         if isinstance(found, StatusPage):
-            statuses = tuple(clear(status, secrets) for status in found.statuses)
-            return cast("T", msgspec.structs.replace(found, statuses=statuses))
+            return cast("T", msgspec.structs.replace(found, statuses=clear_all(found.statuses, secrets)))
         return found
 
     def foreign_answer(self, what: str, error: Exception) -> ProviderTransientError:

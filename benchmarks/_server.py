@@ -278,7 +278,8 @@ class Connection(asyncio.BufferedProtocol):
             self._files.forget(path.rsplit(b"/", 1)[1])
             return b'{"id":"x","object":"file","deleted":true}'
         if path == b"/v1/batches":
-            return self._lists.page(_KEY.search(self._head)[1], query)
+            key = _KEY.search(self._head)[1]
+            return self._lists.page(key, query) if key.startswith(b"sweep.") else None
         for prefix in _SHAPES:
             if path.startswith(prefix):
                 return self._batch(prefix, path.removeprefix(prefix))

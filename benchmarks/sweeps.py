@@ -31,8 +31,9 @@ async def pages(place: Place):
 async def poller(place: Place):
     from asyncbatch import BatchPoller
 
-    # Longer than a walk takes: who is read by one is not due again before its end.
-    policy = polling(first_s=3.0, factor=1, max_s=3.0, concurrency=IN_FLIGHT)
+    # Longer than a walk takes: who is read by one is not due again before its end. Not much longer, for the clock that looks
+    # for stalls a thousand times a second is on the bill too.
+    policy = polling(first_s=1.0, factor=1, max_s=1.0, concurrency=IN_FLIGHT)
     count = place.case.count // WALKS
     async with our_provider(place, key=key_of(place)) as provider, BatchPoller(policy) as watching:
         handles = await watching.watch_many(provider, (f"batch_{place.nonce}_{number}" for number in range(count)))

@@ -273,6 +273,9 @@ class ProviderFacts(Struct, frozen=True, kw_only=True):
 
     def normalize_status(self, raw: str) -> BatchStatus:
         """Read the provider's word for where a batch stands. A word nobody knows is UNKNOWN, which is not terminal."""
+        found = self.status.get(raw)  # as nearly every one of them is written
+        if found is not None:
+            return found
         word = raw.strip().lower()
         if word in self.status:
             return self.status[word]

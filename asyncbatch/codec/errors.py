@@ -6,6 +6,7 @@ nothing. Shapes seen: `{"error": {…}}`, with Anthropic's or Google's `details`
 """
 
 import re
+from collections.abc import Sequence
 from typing import Any, NamedTuple, cast
 
 import msgspec
@@ -149,9 +150,25 @@ def clear(status: ProviderStatus, secrets: tuple[str, ...]) -> ProviderStatus:
 
     Ids and addresses stay as they are, whatever is in them: a batch under another name would be lost.
     """
-    is_quoting = any(secret.casefold() in status.raw_status.casefold() for secret in secrets)
-    if not status.errors and not status.error_message and not is_quoting:
-        return status
+    (found,) = clear_all((status,), secrets)
+    return found
+
+
+def clear_all(statuses: Sequence[ProviderStatus], secrets: tuple[str, ...]) -> tuple[ProviderStatus, ...]:
+    """Do so with those of a page, of which most say the same word and nothing besides."""
+    words = {status.raw_status for status in statuses}
+    quoting = {word for word in words if any(secret.casefold() in word.casefold() for secret in secrets)}
+    return tuple(
+        [
+            _cleared(status, secrets, is_quoting=status.raw_status in quoting)
+            if status.errors or status.error_message or status.raw_status in quoting
+            else status
+            for status in statuses
+        ]
+    )
+
+
+def _cleared(status: ProviderStatus, secrets: tuple[str, ...], *, is_quoting: bool) -> ProviderStatus:
     errors = tuple(
         structs.replace(item, code=redact(item.code, secrets), message=redact(item.message, secrets))
         for item in status.errors

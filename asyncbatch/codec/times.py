@@ -22,6 +22,8 @@ def decode_time(value: Any) -> float | None:
     A moment without a zone is UTC, and a day alone means its beginning. Nothing before 1970 is a moment of a batch: services
     write 0, or the year 1, where they mean none.
     """
+    if value is None:  # of the moments of a batch, most have not come
+        return None
     if isinstance(value, str):
         text = value.strip()
         return _from_number(float(text)) if _NUMBER.fullmatch(text) else _from_iso(text)

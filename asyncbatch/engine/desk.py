@@ -22,9 +22,12 @@ from asyncbatch.exceptions import AsyncBatchError, ClientClosedError, ConfigErro
 from asyncbatch.journal import CANCEL, TELL, TIDY, WAKE, Allow, JobRecord, SubmissionState
 from asyncbatch.planning.rounds import RetryRows, Wanted
 from asyncbatch.planning.tidying import Cleanup, Tidied, check_cleanup
-from asyncbatch.runtime import Owner, finish, to_its_end, working_for
+from asyncbatch.runtime import Owner, checkpoint, finish, to_its_end, working_for
 
 _log = logging.getLogger("asyncbatch.client")
+
+_TURN = 32
+"""Parts of a job that begin before others on the event loop get their turn: each does its first steps at once."""
 
 
 class Desk:
@@ -308,12 +311,19 @@ class Desk:
                 del self.runs[run.record.job_id]
 
     def _drive(self, run: JobRun) -> None:
-        for index, drive in enumerate(run.drives()):
-            name = f"asyncbatch job {run.record.job_id[:8]} part {index}"
-            self._busy[run.record.job_id] += 1
-            self._owner.spawn(partial(self._driven, run, drive), name=name)
+        name, drives = f"asyncbatch job {run.record.job_id[:8]}", list(run.drives())
+        self._busy[run.record.job_id] += len(drives)
+        if drives:
+            self._owner.spawn(partial(self._start, run, drives, name), name=name)
         if not run.parts:  # every request was refused: nothing is driven, and the job is anybody's
-            self._owner.spawn(partial(self._let_go, run), name=f"asyncbatch job {run.record.job_id[:8]}")
+            self._owner.spawn(partial(self._let_go, run), name=name)
+
+    async def _start(self, run: JobRun, drives: Sequence[Callable[[], Awaitable[None]]], name: str) -> None:
+        """Let each part have its task; of a thousand that begin at once the event loop would be held."""
+        for index, drive in enumerate(drives, 1):
+            self._owner.spawn(partial(self._driven, run, drive), name=f"{name} part {index - 1}")
+            if index % _TURN == 0:
+                await checkpoint()
 
     async def _driven(self, run: JobRun, drive: Callable[[], Awaitable[None]]) -> None:
         """Take a part to its end; a job that is settled is anybody's."""

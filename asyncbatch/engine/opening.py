@@ -18,12 +18,14 @@ from asyncbatch.engine.tools import Tools
 from asyncbatch.exceptions import JournalError
 from asyncbatch.journal import JobRecord, SubmissionRecord, SubmissionState
 from asyncbatch.planning.rounds import RetryRows
-from asyncbatch.runtime import to_its_end
+from asyncbatch.runtime import checkpoint, to_its_end
 
 _log = logging.getLogger("asyncbatch.engine")
 
 FOLLOWED_S = 1.0
 """How often a job of another process is looked at."""
+_TURN = 128
+"""Parts of a job that are made before others on the event loop get their turn."""
 
 
 async def new_run(
@@ -40,10 +42,12 @@ async def new_run(
     place = await tools.journal.make_place(record.job_id)
     if place is not None:
         submissions = await to_its_end(partial(runtime.offload, keep, place, submissions, refused, space))
-    parts = [
-        Part(item, submission_record(index, item, place), Ledger(item.request_count, space.new(is_one_of_many=True)))
-        for index, item in enumerate(submissions)
-    ]
+    parts = list[Part]()
+    for index, item in enumerate(submissions):
+        ledger = Ledger(item.request_count, space.new(is_one_of_many=True))
+        parts.append(Part(item, submission_record(index, item, place), ledger))
+        if len(parts) % _TURN == 0:
+            await checkpoint()
     return JobRun(record, provider, parts, refused, tools, retry)
 
 

@@ -18,7 +18,7 @@ _WEIGHT = 0.2
 """Of the newest duration in the average, once there are a few."""
 
 
-class Sight(msgspec.Struct, frozen=True, kw_only=True):
+class Sight(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A batch's count of requests that are done, and when it was read, Unix seconds."""
 
     done: int

@@ -41,7 +41,7 @@ class Polling(msgspec.Struct, frozen=True, kw_only=True):
     coalesce_s: float = 30.0
 
 
-class PollState(msgspec.Struct, frozen=True, kw_only=True):
+class PollState(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What the watch of one batch remembers between two questions; `sight` is where its counts were first seen to move."""
 
     polls: int = 0

@@ -1,6 +1,6 @@
 """An account, which is one provider object: its batches, when each is due, and how fast it may be asked."""
 
-from functools import partial
+from collections.abc import Iterator
 from math import inf
 
 import anyio
@@ -36,7 +36,8 @@ class Account:
         self._policy = policy
         self._feed = feed
         self._agenda = Agenda()
-        self._by_id: dict[str, list[Watch]] = {}
+        self._by_id: dict[str, Watch] = {}
+        self._waker = self._wake  # one for all of them
         self._changed = anyio.Event()
         self._pace = pacing.Pace(at=runtime.now())
         self._breaker = breaking.CLOSED
@@ -55,16 +56,16 @@ class Account:
         now = self._runtime.now()
         watch = Watch(handle, floor_s, now)
         self.live += 1
-        self._by_id.setdefault(watch.batch_id, []).append(watch)
-        handle.on_wake(partial(self._wake, watch))
+        watch.twin = self._by_id.get(watch.batch_id)
+        self._by_id[watch.batch_id] = watch
+        handle.watched_as(watch, self._waker)
         self._later(watch, now, first_wait(self._policy, self._runtime.random(), floor_s=floor_s))
 
     def wake(self, batch_id: str) -> bool:
         """Bring the next question about a batch forward; False if it is not watched here."""
-        found = self._by_id.get(batch_id, ())
-        for watch in found:
+        for watch in self._watches_of(batch_id):
             self._wake(watch)
-        return bool(found)
+        return batch_id in self._by_id
 
     def statistics(self) -> AccountStatistics:
         """Give how it fares."""
@@ -83,7 +84,8 @@ class Account:
 
     def _later(self, watch: Watch, now: float, delay_s: float, least_s: float = 0.0) -> None:
         watch.soonest = now + least_s
-        self._put(watch, now + (least_s if watch.is_woken else delay_s))
+        if self._agenda.put(watch, now + (least_s if watch.is_woken else delay_s)):
+            self._changed.set()
         watch.is_woken = False
 
     def _put(self, watch: Watch, due: float) -> None:
@@ -99,6 +101,25 @@ class Account:
         due = when_woken(watch.due, watch.soonest, self._runtime.now())
         if due < watch.due:
             self._put(watch, due)
+
+    def _watches_of(self, batch_id: str) -> Iterator[Watch]:
+        """Give whoever watches a batch; each may leave before the next one is asked for."""
+        watch = self._by_id.get(batch_id)
+        while watch is not None:
+            following = watch.twin
+            yield watch
+            watch = following
+
+    def _leave(self, watch: Watch) -> None:
+        """Take a watch out of those of its batch."""
+        first = self._by_id[watch.batch_id]
+        if first is not watch:
+            before = next(other for other in self._watches_of(watch.batch_id) if other.twin is watch)
+            before.twin = watch.twin
+        elif watch.twin is not None:
+            self._by_id[watch.batch_id] = watch.twin
+        else:
+            del self._by_id[watch.batch_id]
 
     def _stamp(self) -> int:
         """Give the next number of what happens to this account, in order."""

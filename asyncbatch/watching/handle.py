@@ -17,7 +17,7 @@ from asyncbatch.secrecy import OfThisProcess
 _log = logging.getLogger("asyncbatch.poller")
 
 
-def _no_one() -> None:
+def _no_one(_: object) -> None:
     """Whoever watches a batch is told once there is somebody."""
 
 
@@ -32,6 +32,12 @@ class BatchHandle(OfThisProcess):
         job_id: The job that it belongs to, where a client watches it.
     """
 
+    # Whoever watches ten thousand pays for each object that the garbage collector has to look at: it holds the event loop.
+    __slots__ = (
+        "_done", "_error", "_is_done", "_on_end", "_on_reading", "_trouble", "_wake", "_watch", "is_overdue", "job_id", "last",
+        "provider", "provider_batch_id",
+    )  # fmt: skip
+
     def __init__(self, provider: BaseBatchProvider, provider_batch_id: str) -> None:
         self.provider = provider
         self.provider_batch_id = provider_batch_id
@@ -42,9 +48,10 @@ class BatchHandle(OfThisProcess):
         self._error: BaseException | None = None
         self._is_done = False
         self._done: anyio.Event | None = None  # made for who waits: of ten thousand handles most are never awaited
-        self._callbacks: list[Callable[[], None]] = []
-        self._on_reading: list[Callable[[], None]] = []
-        self._on_wake: Callable[[], None] = _no_one
+        self._on_end: tuple[Callable[[BatchHandle], None], ...] = ()
+        self._on_reading: tuple[Callable[[], None], ...] = ()
+        self._wake: Callable[[Any], None] = _no_one
+        self._watch: object = None
 
     def __repr__(self) -> str:
         return f"<BatchHandle {self.provider.PROVIDER_NAME}/{self.provider_batch_id} {self.status.value}>"
@@ -98,14 +105,19 @@ class BatchHandle(OfThisProcess):
 
     def on_done(self, callback: Callable[[], None]) -> None:
         """Call back, on the event loop, when watching is over; at once if it is already."""
-        if self.is_done:
-            callback()
+        self.on_end((lambda _: callback(),))
+
+    def on_end(self, listeners: "tuple[Callable[[BatchHandle], None], ...]") -> None:
+        """Call each with this handle when watching is over; at once if it is already. Many handles may share the tuple."""
+        if self._is_done:
+            for listener in listeners:
+                listener(self)
         else:
-            self._callbacks.append(callback)
+            self._on_end = (*self._on_end, *listeners) if self._on_end else listeners
 
     def on_reading(self, callback: Callable[[], None]) -> None:
         """Call back, on the event loop, after each reading of the batch's status, and when it cannot be read any more."""
-        self._on_reading.append(callback)
+        self._on_reading = (*self._on_reading, callback)
 
     def wake(self) -> bool:
         """Ask about the batch now, or as soon as its provider lets us; False if watching is over.
@@ -113,12 +125,12 @@ class BatchHandle(OfThisProcess):
         However often it is woken before that, it is asked about once.
         """
         if not self.is_done:
-            self._on_wake()
+            self._wake(self._watch)
         return not self.is_done
 
-    def on_wake(self, callback: Callable[[], None]) -> None:
+    def watched_as(self, watch: "Watch", wake: "Callable[[Watch], None]") -> None:
         """Say who asks about it; called by the poller."""
-        self._on_wake = callback
+        self._watch, self._wake = watch, wake
 
     def read(self, status: ProviderStatus) -> None:
         """Take a reading; called by the poller."""
@@ -143,13 +155,13 @@ class BatchHandle(OfThisProcess):
         self._error, self._is_done = error, True
         if self._done is not None:
             self._done.set()
-        callbacks, self._callbacks = self._callbacks, []
-        for callback in callbacks:
-            self._call(callback)
+        listeners, self._on_end = self._on_end, ()
+        for listener in listeners:
+            self._call(listener, self)
 
-    def _call(self, callback: Callable[[], None]) -> None:
+    def _call(self, callback: Callable[..., None], *given: object) -> None:
         try:
-            callback()
+            callback(*given)
         except Exception:  # noqa: BLE001 a listener's fault is not the batch's: it is logged, and the watch goes on
             _log.exception("%r: a callback failed; the watch goes on", self)
 
@@ -162,7 +174,8 @@ class Watch:
         due: When it is asked about next; None while it is.
         soonest: Before when its provider does not want to be asked.
         entry: The number of its place on the agenda; others of it there mean nothing any more.
-        stamp: The number of the last answer about it, or of what woke it: what was asked for before that is older.
+        twin: The next one that watches the same batch.
+        stamp: The number of the last answer to a question about it, or of what woke it: a page asked for before that is older.
         is_woken: Whether it was woken while it was asked about: the answer may be older than what woke it.
         is_urgent: Whether somebody said that it is worth asking about it.
         misses: How often in a row a walk through the list did not find it.
@@ -171,7 +184,7 @@ class Watch:
 
     __slots__ = (
         "due", "entry", "floor_s", "handle", "is_fault_logged", "is_unknown_logged", "is_urgent", "is_woken", "misses", "since",
-        "skips", "soonest", "stamp", "state",
+        "skips", "soonest", "stamp", "state", "twin",
     )  # fmt: skip
 
     def __init__(self, handle: BatchHandle, floor_s: float, since: float) -> None:
@@ -182,6 +195,7 @@ class Watch:
         self.due: float | None = None
         self.soonest = 0.0
         self.entry = -1
+        self.twin: Watch | None = None
         self.stamp = 0
         self.is_woken = False
         self.is_urgent = False

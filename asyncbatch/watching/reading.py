@@ -30,7 +30,7 @@ class Reading(Account):
             watch.is_unknown_logged = True
             _log.warning("%r has the status %r, which we do not know; asking on", handle, status.raw_status)
         is_over = status.status.is_terminal
-        if not is_over:
+        if not is_over and (status.expires_at is None or now > status.expires_at):
             self._look_at_the_window(watch, status, now)
         handle.read(status)
         if self._feed.is_read:
@@ -112,10 +112,7 @@ class Reading(Account):
 
     def _end(self, watch: Watch, error: BaseException | None) -> None:
         self.live -= 1
-        same = self._by_id[watch.batch_id]
-        same.remove(watch)
-        if not same:
-            del self._by_id[watch.batch_id]
+        self._leave(watch)
         if error is not None:  # or nobody of the account would be asked any more, where it was the one that finds out
             self._breaker = breaking.unanswered(self._breaker)
         self._changed.set()

@@ -38,6 +38,8 @@ _log = logging.getLogger("asyncbatch.poller")
 _LOOK_AGAIN_S = 1.0
 """A walk that was not worth it is weighed anew after so long, and longer where many are due: it costs a step for each."""
 _WEIGHING_S = 0.001
+_GROWN = 2
+"""So many times the batches of the last weighing are worth another one, however short ago that was."""
 _TURN = 50
 """Readings after which others on the event loop get their turn."""
 _THROTTLED = 429
@@ -54,13 +56,16 @@ class SweepingLane(Lane):
         super().__init__(provider, runtime, policy, feed)
         self._list = ListKnown() if policy.sweeps and provider.has_list else NO_LIST
         self._look_at = 0.0
+        self._weighed = 0
         self._sought: dict[Watch, float] | None = None
         self._joined: dict[Watch, float] = {}
 
     async def _swept(self, now: float) -> bool:
-        is_early = now < max(self._look_at, self._list.rest_until)
+        is_grown = self.live > _GROWN * self._weighed  # by batches that the last walk did not look for
+        is_early = now < max(self._look_at, self._list.rest_until) and not is_grown
         if is_early or self._sought is not None or self._breaker.opened:
             return False
+        self._weighed = self.live
         due = [watch for watch in self._agenda.until(now + self._policy.coalesce_s) if not watch.skips]
         created = [watch.created_at for watch in due]
         back_to = None if None in created else min((at for at in created if at is not None), default=None)
@@ -92,8 +97,7 @@ class SweepingLane(Lane):
         """Walk, and put whoever was not found back on the agenda."""
         self.counts.sweeps += 1
         self._sought = {watch: watch.due or 0.0 for watch in due}
-        for watch in due:
-            self._agenda.remove(watch)
+        self._agenda.remove_all(due)
         try:
             walk = await self._walk(self._sought, walk)
         except _UnfitListError as error:
@@ -155,9 +159,11 @@ class SweepingLane(Lane):
         self, statuses: Iterable[ProviderStatus], sought: dict[Watch, float], stamp: int, u: float
     ) -> None:
         """Take the readings of a page: whoever is on it need not be asked about, due or not."""
-        is_whole, by_id, now = self.provider.is_list_whole, self._by_id, self._runtime.now()
+        is_whole, now = self.provider.is_list_whole, self._runtime.now()
         for place, status in enumerate(statuses, 1):
-            for watch in tuple(by_id.get(status.provider_batch_id, ())):
+            following = self._by_id.get(status.provider_batch_id)
+            while (watch := following) is not None:
+                following = watch.twin
                 is_asked = watch.due is None and watch not in sought and watch not in self._joined
                 if is_asked or watch.stamp > stamp:
                     continue
@@ -173,8 +179,8 @@ class SweepingLane(Lane):
 
     def _found(self, watch: Watch, status: ProviderStatus, now: float, u: float) -> None:
         self.counts.found_on_lists += 1
-        self._agenda.remove(watch)
-        watch.stamp = self._stamp()
+        if watch.due is not None:
+            self._agenda.remove(watch)
         # One number for all: who was found together comes due together, and is found together the next time.
         self._after_status(watch, status, now, u)
 

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
+import anyio
+
 from asyncbatch.dto import Progress, ProviderStatus, StatusPage
 from asyncbatch.enums import BatchStatus
 from asyncbatch.exceptions import ProviderPermanentError
@@ -27,6 +29,7 @@ class ListedProvider(ScriptedProvider):
         self._sorted: list[str] = []
         self.spoil: Callable[[StatusPage], Any] | None = None
         self.singly: dict[str, Any] = {}
+        self.first_page = anyio.Event()
 
     def fill(
         self, count: int, *, prefix: str = "b", age_s: float = 0.0, lasts_s: float = HOUR_S, step_s: float = 1.0
@@ -82,6 +85,7 @@ class ListedProvider(ScriptedProvider):
         statuses = tuple(self.status_of(name) for name in shown[start:end])
         page = StatusPage(statuses=statuses, cursor=str(end) if end < len(shown) else None)
         await self.runtime.sleep(0)
+        self.first_page.set()
         return page if self.spoil is None else await self.spoil(page)
 
     def _shown(self, now: float) -> list[str]:

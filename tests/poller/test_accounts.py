@@ -341,6 +341,27 @@ async def test_a_batch_past_its_promised_end_is_told_once_and_watched_on(runtime
     assert counted.overdue == 0
 
 
+async def test_a_batch_whose_service_names_no_end_is_overdue_by_its_providers_own_window(runtime, clock):
+    began = clock.now()
+
+    async def step():
+        status = DONE if clock.now() > began + 20_000 else RUNNING
+        return ProviderStatus(provider_batch_id="b", status=status, created_at=began)
+
+    class Windowed(ScriptedProvider):
+        window_s = 1000.0
+
+    provider = Windowed(lives={"b": [step]}, runtime=runtime)
+    seen = []
+    async with BatchPoller(runtime=runtime) as poller:
+        handle = poller.watch(provider, "b")
+        handle.on_reading(lambda: seen.append((clock.now(), handle.is_overdue)))
+        await handle
+
+    assert {is_overdue for _, is_overdue in seen} == {False, True}
+    assert [is_overdue for at, is_overdue in seen] == [at > began + 1900 for at, _ in seen]
+
+
 async def test_a_batch_that_cannot_be_read_is_overdue_by_its_providers_own_window():
     broken = faults.refuse(503, operation="poll", times=None, for_s=60 * 3600)
     async with world("openai", faults=[broken], pace={"row_s": 70 * 3600, "run_cap_s": None}) as its:

@@ -652,6 +652,18 @@ async def test_whoever_asks_to_be_called_back_is_and_at_once_when_it_is_over(pol
     assert ends == ["waited", "late"]
 
 
+async def test_all_who_wait_for_a_batch_hear_of_its_end_in_whichever_way_they_wait(poller, provider_of):
+    provider, told = provider_of(b=[RUNNING, DONE], c=[DONE]), []
+    handles = [poller.watch(provider, name) for name in "bc"]
+    first, second = poller.as_completed(handles), poller.as_completed(handles[:1])
+    handles[0].on_done(lambda: told.append("called back"))
+
+    assert {handle.provider_batch_id async for handle in first} == {"b", "c"}
+    assert [handle.provider_batch_id async for handle in second] == ["b"]
+    assert [handle async for handle in poller.as_completed(handles)] == handles, "also when both are over already"
+    assert told == ["called back"]
+
+
 async def test_a_poller_that_lives_for_long_keeps_only_what_it_watches(poller, provider_of):
     for _ in range(3000):
         await poller.watch(provider_of(b=[DONE]), "b")

@@ -20,6 +20,8 @@ from asyncbatch import (
 from asyncbatch.emulator import faults
 from asyncbatch.testing.runtime import VirtualClock, virtual_runtime
 from asyncbatch.watching import sweep
+from asyncbatch.watching.events import Feed
+from asyncbatch.watching.handle import BatchHandle
 from tests.poller.listed import HOUR_S, ListedProvider
 from tests.poller.scripted import ScriptedProvider
 from tests.providers.world import world
@@ -65,6 +67,61 @@ def whole(poller):
 
 
 # Worth it
+
+
+async def test_who_watches_many_begins_with_a_walk_for_all_of_them(runtime, provider):
+    watched = []
+
+    async def look(page):
+        watched.append(poller.statistics().watched)
+        return page
+
+    provider.spoil = look
+    async with BatchPoller(Polling(requests_per_s=math.inf), runtime=runtime) as poller:
+        handles = await poller.watch_many(provider, provider.fill(10_000, lasts_s=1.0))
+        await provider.first_page.wait()
+
+        assert provider.asked == [], "nobody is asked about while the others are still being counted"
+        assert len(await all_of(poller, handles)) == 10_000
+
+    assert watched[0] == 10_000
+
+
+async def test_who_leaves_off_while_it_adds_many_has_those_watched_that_it_came_to(runtime, provider):
+    names, began = provider.fill(2000, lasts_s=1.0), []
+
+    async with BatchPoller(runtime=runtime) as poller:
+        with anyio.CancelScope() as scope:
+            await poller.watch_many(provider, (_cancel_at(700, scope, began, name) for name in names))
+        assert scope.cancelled_caught
+        while poller.statistics().watched:
+            await runtime.sleep(1.0)
+
+    assert 700 <= len(began) < 2000
+    assert poller.statistics().found_on_lists + len(provider.asked) >= len(began)
+
+
+def _cancel_at(number, scope, began, name):
+    began.append(name)
+    if len(began) == number:
+        scope.cancel()
+    return name
+
+
+async def test_batches_that_come_after_a_walk_are_worth_another_one_once_they_are_as_many(runtime, clock, provider):
+    policy = Polling(first_s=600.0, requests_per_s=math.inf)
+    first, later = provider.fill(100), provider.fill(150, prefix="later")
+    async with BatchPoller(policy, runtime=runtime) as poller:
+        await poller.watch_many(provider, first)
+        await provider.first_page.wait()
+        sweeps = poller.statistics().sweeps
+        assert sweeps == 1
+        for name in later:
+            poller.watch(provider, name)
+        while poller.statistics().sweeps == sweeps:
+            await runtime.sleep(1.0)
+
+        assert clock.now() - provider.pages[0] < 300.0, "not only after the wait of those that were found"
 
 
 async def test_many_batches_are_read_from_the_list_and_few_are_asked_about(poller, provider):
@@ -247,6 +304,25 @@ async def test_two_who_watch_the_same_batch_both_hear_of_it_from_one_list(poller
 
     assert len(ended) == 100
     assert {handle.status for handle in ended} == {DONE}
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+async def test_of_three_who_watch_the_same_batch_each_may_leave_first(runtime, provider, place):
+    lane = sweep.SweepingLane(provider, runtime, Polling(), Feed())
+    handles = [BatchHandle(provider, "b0") for _ in range(3)]
+    for handle in handles:
+        lane.watch(handle)
+    (leaving,) = [watch for watch in lane._watches_of("b0") if watch.handle is handles[place]]
+    lane._end(leaving, None)
+    left = [handle for handle in handles if handle is not handles[place]]
+
+    assert {watch.handle for watch in lane._watches_of("b0")} == set(left)
+    assert lane.wake("b0")
+    assert all(watch.is_urgent for watch in lane._watches_of("b0"))
+    for watch in [*lane._watches_of("b0")]:
+        lane._end(watch, None)
+    assert not lane.wake("b0")
+    assert lane.live == 0
 
 
 async def test_a_batch_that_cannot_be_read_keeps_nobody_from_the_list(poller, provider):

@@ -84,10 +84,10 @@ def tells_twice(patch: Any) -> None:
     finish = BatchHandle.finish
 
     def twice(self: Any, error: Any = None) -> None:
-        callbacks = list(self._callbacks)
+        listeners = self._on_end
         finish(self, error)
-        for callback in callbacks:
-            callback()
+        for listener in listeners:
+            listener(self)
 
     patch.setattr(BatchHandle, "finish", twice)
 

@@ -134,6 +134,19 @@ def test_progress_counts_what_is_done():
     assert ProviderStatus(provider_batch_id="b", status=BatchStatus.QUEUED).progress.done == 0
 
 
+@pytest.mark.parametrize("name", ["total", "completed", "failed"])
+@pytest.mark.parametrize(("told", "kept"), [(-1, 0), (0, 0), (10**12, 10**12), (10**12 + 1, 10**12), (2**70, 10**12)])
+def test_counts_that_are_nonsense_are_set_to_what_can_be_reckoned_with(name, told, kept):
+    assert getattr(Progress(**{name: told}), name) == kept
+
+
+def test_statuses_are_not_walked_by_the_garbage_collector_either():
+    status = ProviderStatus(provider_batch_id="b", status=BatchStatus.QUEUED, metadata={"key": []})
+
+    assert not gc.is_tracked(status)
+    assert not gc.is_tracked(status.progress)
+
+
 def test_rows_are_not_walked_by_the_garbage_collector():
     error = RowError(code="c")
     row = ProviderResultRow(request_id="a", status=ResultStatus.ERRORED, error=error, metadata={"key": []})

@@ -33,6 +33,7 @@ TAG_KEY = "asyncbatch_tag"
 _PURPOSES = ("batch", "batch_output", "batch_error", None)
 """Of the files that batches read and write; members of the family may have no word for it."""
 _NULL = msgspec.Raw(b"null")
+_NO_ENDS = (None, None, None, None)
 
 
 class Fault(msgspec.Struct, frozen=True, gc=False):
@@ -44,13 +45,13 @@ class Fault(msgspec.Struct, frozen=True, gc=False):
     param: Any = None
 
 
-class _Counts(msgspec.Struct, frozen=True):
+class _Counts(msgspec.Struct, frozen=True, gc=False):
     total: int | None = None
     completed: int | None = None
     failed: int | None = None
 
 
-class _Batch(msgspec.Struct, frozen=True):
+class _Batch(msgspec.Struct, frozen=True, gc=False):
     id: str
     status: str
     object: str | None = None
@@ -115,7 +116,7 @@ def _status_of(batch: _Batch, facts: ProviderFacts) -> ProviderStatus:
     status, counts = facts.normalize_status(batch.status), batch.request_counts or _counts_beside(batch)
     errors = _errors_of(batch.errors or batch.error, facts.wire.first_line)
     ends = (batch.completed_at, batch.failed_at, batch.expired_at, batch.cancelled_at)
-    ended = next((at for at in map(decode_time, ends) if at is not None), None)
+    ended = None if ends == _NO_ENDS else next((at for at in map(decode_time, ends) if at is not None), None)
     return ProviderStatus(
         provider_batch_id=batch.id,
         status=status,
@@ -153,10 +154,12 @@ def _counts_beside(batch: _Batch) -> _Counts:
 
 def _errors_of(given: Any, first_line: int) -> tuple[BatchErrorItem, ...]:
     """Read the reasons of a failure: an object with a list of them, a list, one object, or one text."""
+    if not given:
+        return ()
     if isinstance(given, dict):
         inside = cast("dict[str, Any]", given)
         given = inside.get("data") if "data" in inside else inside
-    faults = cast("list[Any]", given) if isinstance(given, list) else [given] if given else []
+    faults = cast("list[Any]", given) if isinstance(given, list) else [given]
     return tuple([_error_item(_as_fault(fault), first_line) for fault in faults if fault])
 
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asyncbatch import BatchErrorItem, BatchStatus, ProviderStatus
-from asyncbatch.codec.errors import ErrorReport, clear, decode_error, redact, without
+from asyncbatch.codec.errors import ErrorReport, clear, clear_all, decode_error, redact, without
 
 # Shapes from OpenAI's fact sheet (2026-11) and, below them, from services that speak otherwise.
 OWN_SHAPES = [
@@ -313,6 +313,23 @@ def test_a_status_that_quotes_a_secret_is_cleared_and_ids_stay_as_they_are():
 
     assert found.raw_status == "waits for [secret]"
     assert (found.provider_batch_id, found.result_uris) == (status.provider_batch_id, status.result_uris)
+
+
+def test_of_a_page_only_those_are_changed_that_say_something_with_a_secret_in_it():
+    key = "K-of-No-Known-Shape"
+    words = ["in_progress", f"waits for {key}", "in_progress", f"waits for {key}"]
+    page = [
+        ProviderStatus(provider_batch_id=f"b{n}", status=BatchStatus.UNKNOWN, raw_status=w) for n, w in enumerate(words)
+    ]
+    quoting = ProviderStatus(
+        provider_batch_id="b4", status=BatchStatus.FAILED, raw_status="failed", error_message=f"no {key}"
+    )
+    found = clear_all([*page, quoting], (key,))
+
+    assert [status.raw_status for status in found] == ["in_progress", "waits for [secret]"] * 2 + ["failed"]
+    assert found[4].error_message == "no [secret]"
+    assert found[0] is page[0]
+    assert found[2] is page[2]
 
 
 @pytest.mark.parametrize("text", ["K-of-No", "k-of-no", "K-OF-NO"])
