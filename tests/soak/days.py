@@ -247,10 +247,10 @@ def lived(plan: Plan) -> Days:
 
 
 def month() -> Plan:
-    """Ten thousand batches for thirty days; with longer waits, for it is a hundred million questions otherwise."""
+    """Ten thousand batches for thirty days; with longer waits, which make it an hour or two in place of a night."""
     naps = tuple((24.0 * day + 9.3, 8.0) for day in range(2, 30, 5))
     outages = tuple(24.0 * day + 17.5 for day in range(30))
-    polling = Polling(max_s=1800.0)
+    polling = Polling(first_s=120.0, max_s=7200.0)
     return Plan(batches=10_000, accounts=16, hours=30 * 24, polling=polling, stretch=4.0, naps=naps, outages=outages)
 
 
