@@ -7,8 +7,9 @@ import hashlib
 import os
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from inspect import isawaitable
-from typing import Any, TypeAlias, cast
+from typing import Any, NamedTuple, TypeAlias, cast
 from urllib.parse import urlsplit
 
 import msgspec
@@ -16,10 +17,15 @@ import msgspec
 from asyncbatch.catalog import ProviderFacts, ProviderSettings, WebhookFacts, is_url
 from asyncbatch.exceptions import ConfigError, MissingCredentialsError
 from asyncbatch.planning.webhooks import is_secret
-from asyncbatch.secrecy import Hidden, Secret, hide, mask
+from asyncbatch.secrecy import Hidden, OfThisProcess, Secret, hide, mask
 from asyncbatch.transport import Origin
 from asyncbatch.transport.addresses import is_loopback
+from asyncbatch.transport.tokens import Source, Tokens, TokenSource, found_by_itself
 
+_SOURCES = ("api_key", "credential")
+_DEFAULT = "default"
+_BEARER = ("authorization", "Bearer ")
+_ONE = "leave one of them out"
 _SWITCHES = {"allow_unknown_model": bool, "allow_http": bool}
 _KNOWN = ("api_key", "base_url", "headers", *_SWITCHES)
 _PRINTABLE = re.compile(r"[\x21-\x7e]+(?: [\x21-\x7e]+)*")
@@ -64,6 +70,7 @@ def settings_from_config(config: object, facts: ProviderFacts) -> ProviderSettin
         message = f"{facts.name}: config is {type(config).__name__}, not a mapping"
         raise ConfigError(message, code="config.type", hint='config={"api_key": …}')
     config = given = Hidden(cast("Mapping[str, Any]", config or {}))
+    source, owner = _taken_out(given, facts)
     for key in given:
         if key not in (*_KNOWN, *facts.options):
             known = ", ".join((*_KNOWN, *facts.options))
@@ -81,8 +88,46 @@ def settings_from_config(config: object, facts: ProviderFacts) -> ProviderSettin
         base_url=(given.get("base_url") or "").rstrip("/") or None,
         headers=dict(cast("Mapping[str, str]", headers)),
         options={name: given[name] for name in facts.options if given.get(name)},
-        **{name: bool(given.get(name)) for name in _SWITCHES},
+        source=source,
+        owner=owner,
+        allow_unknown_model=bool(given.get("allow_unknown_model")),
+        allow_http=bool(given.get("allow_http")),
     )
+
+
+class Owned(OfThisProcess):
+    """What gives tokens, and the account that it is of: an account is known by its name where its key changes by the hour."""
+
+    __slots__ = ("given", "owner")
+
+    def __init__(self, given: Any, owner: str) -> None:
+        self.given = given
+        self.owner = owner
+
+
+def _taken_out(given: Hidden, facts: ProviderFacts) -> tuple[TokenSource | None, str]:
+    """Take what gives tokens out of a config: an async function in the key's place, or a credential object."""
+    owner, found = "", list[tuple[str, TokenSource]]()
+    for name in _SOURCES:
+        value = given.get(name)
+        if isinstance(value, Owned):
+            value, owner = value.given, value.owner
+        if name == "api_key" and callable(value):
+            found.append((name, Source(cast("TokenSource", value))))
+        elif name == "credential" and value is not None and callable(getattr(value, "get_token", None)):
+            scope = facts.credentials.token_scope
+            if scope is None:
+                hint = "an async function in the place of api_key may give tokens"
+                message = f"{facts.name} does not know what to ask a credential for"
+                raise ConfigError(message, code="config.credential", hint=hint)
+            found.append((name, Source(partial(value.get_token, scope))))
+        elif name in given:
+            given[name] = value
+            continue
+        given.pop(name, None)
+    if len(found) > 1 or (found and any(given.get(name) for name in _SOURCES)):
+        raise ConfigError(f"{facts.name}: config has api_key and credential", code="config.credential", hint=_ONE)
+    return (found[0][1] if found else None), owner
 
 
 def resolve_account(
@@ -95,11 +140,69 @@ def resolve_account(
     """Put an account together: an argument comes over the environment, that over the file, that over the facts.
 
     Raises:
-        MissingCredentialsError: There is no key; the message names the variable to set.
+        MissingCredentialsError: There is no key, or no option without which no call can be made; the message names the variable
+            to set.
         ConfigError: The key or the address cannot be one.
     """
     found = file.with_environment(facts, Hidden(os.environ if env is None else env))
-    key = Secret(argument.api_key or found.api_key or "")
+    options = _options(facts, found, argument)
+    paid = _pay(facts, found, argument, options)
+    _check_needed(facts, options)
+    base_url = facts.base_url_for(_checked_url(facts, Secret(argument.base_url or found.base_url or "")), options)
+    _check_encrypted(facts, base_url, is_allowed=argument.allow_http or found.allow_http)
+    chosen = [(option, options[name]) for name, option in facts.options.items() if name in options]
+    carried = {option.header: value for option, value in chosen if option.header}
+    params = {option.query: value for option, value in chosen if option.query}
+    headers = {**facts.headers, **carried}
+    # Headers of a user are treated as secrets too: a gateway's token travels in one.
+    secret_headers = Hidden({**found.headers, **argument.headers, **paid.headers})
+    _check_headers(facts, Hidden({**headers, **secret_headers}))
+    origin = Origin(
+        base_url=base_url, headers=headers, secret_headers=secret_headers, params=params, tokens=paid.tokens
+    )
+    digest = hashlib.sha256(f"{base_url}\n{paid.name}\n{sorted(options.items())}".encode()).hexdigest()
+    return Account(origin=origin, fingerprint=digest[:16], options=options)
+
+
+class _Paid(NamedTuple):
+    """What an account pays with: a header that is the same for ever, or what gives one; and the name of that."""
+
+    name: str
+    headers: Mapping[str, str] = Hidden()
+    tokens: Tokens | None = None
+
+
+def _pay(
+    facts: ProviderFacts, found: ProviderSettings, argument: ProviderSettings, options: Mapping[str, str]
+) -> _Paid:
+    credentials = facts.credentials
+    before = f"{credentials.scheme} " if credentials.scheme else ""
+    bearer = credentials.token_scope is not None or bool(credentials.token_env)
+    carrier = _BEARER if bearer else (credentials.header, before)
+    source = argument.source
+    if source is None and not argument.api_key and options.get("credential") and credentials.token_class:
+        source = _by_itself(facts, options["credential"])
+    if source is not None:
+        header, before = carrier
+        tokens = Tokens(source, provider=facts.name, header=header, before=before)
+        return _Paid(f"tokens of {argument.owner}", tokens=tokens)
+    if found.token and not argument.api_key:
+        header, before = carrier
+        return _Paid("tokens of ", Hidden({header: f"{before}{_checked_key(facts, Secret(found.token))}"}))
+    key = _checked_key(facts, Secret(argument.api_key or found.api_key or ""))
+    return _Paid(key, Hidden({credentials.header: f"{before}{key}"}))
+
+
+def _by_itself(facts: ProviderFacts, named: str) -> TokenSource:
+    """Give a source for the credentials that the provider's own package looks for by itself."""
+    if named != _DEFAULT:
+        hint = f'it is "{_DEFAULT}", or in Python an object with get_token'
+        raise ConfigError(f"{facts.name}: credential is {named!r}", code="config.credential", hint=hint)
+    assert facts.credentials.token_class is not None
+    return partial(found_by_itself, facts.name, facts.credentials.token_class, facts.credentials.token_scope)
+
+
+def _checked_key(facts: ProviderFacts, key: Secret) -> Secret:
     if not key:
         variable = facts.credentials.env[0] if facts.credentials.env else "api_key"
         raise MissingCredentialsError(
@@ -112,25 +215,35 @@ def resolve_account(
         raise ConfigError(
             f"the API key for {facts.name} ({mask(key)}) is no header value", code="auth.malformed", hint=hint
         )
-    base_url = _checked_url(facts, Secret(argument.base_url or found.base_url or facts.base_url))
-    _check_encrypted(facts, base_url, is_allowed=argument.allow_http or found.allow_http)
-    credentials = facts.credentials
-    scheme = f"{credentials.scheme} " if credentials.scheme else ""
+    return key
+
+
+def options_of(
+    facts: ProviderFacts, file: ProviderSettings, argument: ProviderSettings, *, env: Mapping[str, str] | None = None
+) -> Mapping[str, str]:
+    """Give an account's further settings, defaults included, which are known without its key."""
+    return _options(facts, file.with_environment(facts, Hidden(os.environ if env is None else env)), argument)
+
+
+def _options(facts: ProviderFacts, found: ProviderSettings, argument: ProviderSettings) -> dict[str, str]:
     defaults = {name: option.default for name, option in facts.options.items() if option.default}
-    options = {**defaults, **found.options, **argument.options}
-    carried = {
-        option.header: options[name] for name, option in facts.options.items() if option.header and name in options
-    }
-    headers = {**facts.headers, **carried}
-    # Headers of a user are treated as secrets too: a gateway's token travels in one.
-    secret_headers = Hidden({**found.headers, **argument.headers, credentials.header: f"{scheme}{key}"})
-    _check_headers(facts, Hidden({**headers, **secret_headers}))
-    origin = Origin(base_url=base_url, headers=headers, secret_headers=secret_headers)
-    digest = hashlib.sha256(f"{base_url}\n{key}\n{sorted(options.items())}".encode()).hexdigest()
-    return Account(origin=origin, fingerprint=digest[:16], options=options)
+    return {**defaults, **found.options, **argument.options}
 
 
-def _checked_url(facts: ProviderFacts, url: str) -> str:
+def _check_needed(facts: ProviderFacts, options: Mapping[str, str]) -> None:
+    for name, option in facts.options.items():
+        if option.is_needed and not options.get(name):
+            message = f"there is no {name} for {facts.name}: {option.env} is not set"
+            hint = f'export {option.env}=…, or pass config={{"{name}": …}}'
+            raise MissingCredentialsError(message, code="auth.missing", hint=hint)
+
+
+def _checked_url(facts: ProviderFacts, given: str) -> str:
+    url = given or facts.base_url
+    if url is None:
+        message = f"there is no address for {facts.name}: {facts.base_url_env} is not set"
+        hint = f'export {facts.base_url_env}=https://…, or pass config={{"base_url": "https://…{facts.base_url_env_path}"}}'
+        raise ConfigError(message, code="config.no_base_url", hint=hint)
     if not is_url(url) or not url.isprintable() or " " in url:
         shown = mask(url) if "@" in url or "?" in url else url  # a password, or a key in a query
         hint = "it looks like https://host/v1, without user, query or fragment"
@@ -180,7 +293,9 @@ async def credentials_of(accounts: Accounts | None, account: str | None, provide
         found = config = None  # which a traceback would show
         raise ConfigError(message, code="account.type", hint="they are a key, or a mapping with an api_key")
     given = cast("Mapping[str, Any]", config or {})
-    if not given.get("api_key"):
+    sources = {name: given[name] for name in _SOURCES if given.get(name) and not isinstance(given[name], str)}
+    given = Hidden({**given, **{name: Owned(source, account) for name, source in sources.items()}})
+    if not any(given.get(name) for name in _SOURCES):
         # The environment's key is somebody else's: it never pays for an account that has none.
         message = f"account {account!r} has no API key for {provider}"
         raise MissingCredentialsError(message, code="auth.missing", hint="give it one in accounts=")
@@ -256,7 +371,7 @@ def webhook_audiences(
 def public_origin(facts: ProviderFacts, file: ProviderSettings, *, env: Mapping[str, str] | None = None) -> Origin:
     """Give where a provider's public things stand: its address, as the file or the environment has it, and no key."""
     found = file.with_environment(facts, Hidden(os.environ if env is None else env))
-    base_url = _checked_url(facts, Secret(found.base_url or facts.base_url))
+    base_url = _checked_url(facts, Secret(found.base_url or ""))
     _check_encrypted(facts, base_url, is_allowed=found.allow_http)
     return Origin(base_url=base_url)
 

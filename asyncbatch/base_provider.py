@@ -55,7 +55,8 @@ class BaseBatchProvider(ProviderKit, ABC):
 
     Args:
         config: `api_key`, `base_url`, `headers`, `allow_unknown_model`, `allow_http`, and the provider's own options, such as
-            `organization`. What is absent comes from the environment, then from the catalog.
+            `organization`. What is absent comes from the environment, then from the catalog. `api_key` may be an async
+            function that gives a token.
         catalog: Facts other than the built-in ones; see `load_catalog`.
         session: An aiohttp session of the application's, used when the provider is entered on its own.
         http: How bytes move, when the provider is entered on its own.
@@ -125,7 +126,11 @@ class BaseBatchProvider(ProviderKit, ABC):
 
     @abstractmethod
     async def cancel(self, provider_batch_id: str) -> ProviderStatus:
-        """Ask for the end of a batch. The truth comes from polling; answers that exist are kept."""
+        """Ask for the end of a batch. The truth comes from polling; answers that exist are kept.
+
+        Raises:
+            ProviderPermanentError: With code `cancel.unsupported`: this provider cannot, and asking again is of no use.
+        """
 
     # What has a default.
 

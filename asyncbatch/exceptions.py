@@ -170,6 +170,9 @@ _REFUSED_KEY = frozenset({401, 403})
 ELSEWHERE, BAD_ID = "answers_elsewhere", "bad_id"
 """Codes of answers that are there and are not read: they lie at an address, or under a name that no path may hold."""
 
+UNCANCELLABLE = "cancel.unsupported"
+"""The code of a cancel at a provider that cannot: asking again is of no use, and the batch comes to its own end."""
+
 
 class ProviderError(AsyncBatchError):
     """Something went wrong between us and a provider.

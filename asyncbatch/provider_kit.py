@@ -15,7 +15,7 @@ from uuid import UUID
 import aiohttp
 import msgspec
 
-from asyncbatch.accounts import Account, resolve_account, settings_from_config
+from asyncbatch.accounts import Account, options_of, resolve_account, settings_from_config
 from asyncbatch.catalog import Catalog, ProviderFacts, ProviderSettings, load_catalog
 from asyncbatch.dto import PreparedSubmission
 from asyncbatch.exceptions import BAD_ID, ConfigError, ProviderPermanentError, RowProblem
@@ -113,8 +113,17 @@ class ProviderKit(OfThisProcess):
         """Whose key pays; raises `MissingCredentialsError` where there is none."""
         argument = self._argument
         given = [name for name in ("api_key", "base_url") if getattr(argument, name)]
+        given += ["api_key"] if argument.source is not None else []
         file = self.catalog.settings(self.PROVIDER_NAME, given=[*given, *argument.options])
         return resolve_account(self.facts, file, argument)
+
+    @cached_property
+    def account_options(self) -> Mapping[str, str]:
+        """The account's further settings, which are known without its key."""
+        argument = self._argument
+        given = ("api_key", "base_url", "headers", *argument.options)
+        file = self.catalog.settings(self.PROVIDER_NAME, given=given)
+        return options_of(self.facts, file, argument)
 
     @cached_property
     def transport(self) -> Transport:

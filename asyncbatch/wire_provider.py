@@ -63,6 +63,7 @@ SKEW_S = 300.0
 """The list is read back to this long before a create, and further where the provider's clock is known to be behind ours."""
 _PAGES = 10_000
 _MODEL_PAGES = 100
+_AN_ADDRESS = "an address of its own"
 _SHOWN = 80
 
 
@@ -329,21 +330,24 @@ class WireProvider(BaseBatchProvider):
         decode: Callable[[bytes], ProviderResultRow],
         decode_all: DecodeAll | None = None,
         lost: ProviderPermanentError | None = None,
+        *,
+        headers: Mapping[str, str] | None = None,
     ) -> Downloaded:
         """Download files by their paths below the base URL; one that is gone takes no other with it. See `Downloaded`.
 
         Args:
-            places: The paths.
+            places: The paths, or whatever else `download_into` knows.
             decode: Reads a line.
             decode_all: Reads many.
             lost: Why some answers cannot be had, where that is known before anything is asked for.
+            headers: Of each download.
         """
         files: list[SpoolFile] = []
         is_verified = True
         try:
             for place in places:
                 try:
-                    is_verified &= await self._download_file(place, files)
+                    is_verified &= await self._download_file(place, files, headers)
                 except ProviderPermanentError as error:
                     if error.is_auth:  # a key may be mended, and then every file is there
                         raise
@@ -353,18 +357,23 @@ class WireProvider(BaseBatchProvider):
             raise
         return Downloaded(files=tuple(files), decode=decode, decode_all=decode_all, lost=lost, is_verified=is_verified)
 
-    async def _download_file(self, place: str, files: list[SpoolFile]) -> bool:
+    async def _download_file(self, place: str, files: list[SpoolFile], headers: Mapping[str, str] | None) -> bool:
         """Add a file to those that are there; gives whether it proved itself whole."""
         file = self.new_file()
         try:
-            is_verified = await self.transport.download(place, file)
+            is_verified = await self.download_into(place, file, headers)
         except BaseException:
             await finish(file.discard)
             raise
         files.append(file)
         if not is_verified and file.size:
-            _log.warning("%s: nothing proves that GET %s came whole; it came twice alike", self.PROVIDER_NAME, place)
+            shown = _AN_ADDRESS if "://" in place else place  # which may be signed, and open to whoever reads it
+            _log.warning("%s: nothing proves that GET %s came whole; it came twice alike", self.PROVIDER_NAME, shown)
         return is_verified or not file.size
+
+    async def download_into(self, place: str, file: SpoolFile, headers: Mapping[str, str] | None) -> bool:
+        """Fetch one of the files of `download_files`; gives whether it proved itself whole. By default a place is a path."""
+        return await self.transport.download(place, file, headers=headers)
 
     async def settled_status(self, ask: Callable[[], Any]) -> ProviderStatus:
         """Give the status once its answers are named: a completed batch may show them some seconds late.

@@ -37,7 +37,9 @@ SERVICES = (
         "ZAI_",
         "ZHIPUAI_",
     ),
+    "AZURE_OPENAI_",
     *("MOONSHOT_", "DOUBLEWORD_", "NEBIUS_", "PARASAIL_", "SILICONFLOW_", "DEEPINFRA_", "NOVITA_", "TOGETHER_"),
+    "XAI_",
 )
 
 # A test must not find the developer's keys, endpoints or proxies; what it needs it sets.

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from asyncbatch.answers import ToolCall, UsageInfo
-from asyncbatch.answers._tolerant import Tokens, read, read_member, read_members
+from asyncbatch.answers._tolerant import Tokens, read, read_each, read_member, read_members
 
 
 class _Function(msgspec.Struct, frozen=True, gc=False):
@@ -58,12 +58,14 @@ class _Item(msgspec.Struct, frozen=True, gc=False):
 
 
 class _Response(msgspec.Struct, frozen=True, gc=False):
-    output: list[_Item] | None = None
+    output: list[msgspec.Raw] | None = None
 
 
 class _Details(msgspec.Struct, frozen=True, gc=False):
     cached_tokens: Tokens | None = None
     cache_write_tokens: Tokens | None = None
+    cache_read_input_tokens: Tokens | None = None  # as Perplexity spells the two
+    cache_creation_input_tokens: Tokens | None = None
     reasoning_tokens: Tokens | None = None
 
 
@@ -87,6 +89,7 @@ _NO_DETAILS = _Details()
 _CHAT = msgspec.json.Decoder(_Chat)
 _EMBEDDINGS = msgspec.json.Decoder(_Embeddings)
 _RESPONSE = msgspec.json.Decoder(_Response)
+_ITEM = msgspec.json.Decoder(_Item)
 _MEMBER = b'"usage"'
 _USED = msgspec.json.Decoder(_Used, strict=False)  # others with this shape write numbers as strings
 
@@ -102,8 +105,9 @@ def _joined(parts: list[dict[str, Any]]) -> str | None:
 
 
 def _items(body: bytes) -> list[_Item]:
+    """Give what an answer consists of; of the things that tools have left there, some are unlike any message."""
     response = read(_RESPONSE, body)
-    return (response.output or []) if response else []
+    return read_each(_ITEM, response.output if response else None)
 
 
 def text(kind: str, body: bytes) -> str | None:
@@ -178,7 +182,7 @@ def _usage(found: _Usage) -> UsageInfo:
         prompt_tokens=prompt,
         completion_tokens=completion,
         total_tokens=found.total_tokens if found.total_tokens is not None else prompt + completion,
-        cache_creation_input_tokens=cached.cache_write_tokens or 0,
-        cache_read_input_tokens=cached.cached_tokens or 0,
+        cache_creation_input_tokens=cached.cache_write_tokens or cached.cache_creation_input_tokens or 0,
+        cache_read_input_tokens=cached.cached_tokens or cached.cache_read_input_tokens or 0,
         reasoning_tokens=thought.reasoning_tokens or 0,
     )

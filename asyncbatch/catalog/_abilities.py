@@ -9,6 +9,7 @@ def cannot_of(facts: ProviderFacts) -> tuple[str, ...]:
     kept, windows = facts.retention, facts.windows
     has_file = InputMode.FILE in facts.inputs
     missing = {
+        "cancel a batch": not facts.cancels,
         "keep metadata with a batch": not facts.takes_metadata,
         "take requests in a file": not has_file,
         "take requests in the create": InputMode.INLINE not in facts.inputs,

@@ -46,6 +46,8 @@ class Limits(Struct, frozen=True, kw_only=True):
     requests: Limit | None = None
     file_bytes: Limit | None = None
     line_bytes: Limit | None = None
+    upload_bytes: Limit | None = None
+    """Of a file that is sent with the API's own call, where a larger one goes to an address of a storage service."""
     inline_requests: Limit | None = None
     """Requests in the body of a create, where fewer fit into it than into a file."""
     inline_bytes: Limit | None = None
@@ -118,30 +120,54 @@ class ErrorRule(Struct, frozen=True, kw_only=True):
     error_class: ErrorClass = field(name="class")
     auth: bool | None = None
     """Whether the key is at fault, whatever the status says; None: the status says it."""
+    says: Text | None = None
+    """What its message has in it, in letters of any size: for services whose codes do not tell one fault from another."""
 
-    def fits(self, status: int, code: str | None, kind: str | None) -> bool:
+    def fits(self, status: int, code: str | None, kind: str | None, message: str = "") -> bool:
         """Whether an answer is of this kind."""
         same_status = not self.status or status in self.status
-        return same_status and self.code in (None, code) and self.type in (None, kind)
+        same_words = self.says is None or self.says.casefold() in message.casefold()
+        return same_status and same_words and self.code in (None, code) and self.type in (None, kind)
 
 
 class Credentials(Struct, frozen=True, kw_only=True):
-    """Where the key comes from and how it travels; an empty scheme sends the key alone."""
+    """Where the key comes from and how it travels; an empty scheme sends the key alone.
+
+    Attributes:
+        token_env: Variables with a token in the key's place, which travels as a bearer token and goes before a key.
+        token_scope: What a credential object is asked for; None: none is taken.
+        token_class: The class of credentials, as `module:Class`, that looks for one by itself.
+    """
 
     env: tuple[Text, ...]
     header: Text
     scheme: str = ""
+    token_env: tuple[Text, ...] = ()
+    token_scope: Text | None = None
+    token_class: Text | None = None
 
 
 class Option(Struct, frozen=True, kw_only=True):
     """A further setting of an account: the variable it is read from, and the header that carries it, if one does.
 
-    One without a header is read by the provider itself, such as the version in a path.
+    One without a header is read by the provider itself, such as the version in a path. Without one that is needed no call can
+    be made.
+
+    Attributes:
+        query: The parameter that carries it in the query of every call.
+        env_path: What is below the address of `base_url_env` where it is set, in place of `base_url_env_path`.
+        endpoint_cut: What paths of endpoints do not begin with on the wire where it is set, such as `/v1`.
+        usual: Values that change neither of the two.
     """
 
     env: Text
     header: Text | None = None
     default: Text | None = None
+    query: Text | None = None
+    env_path: Text | None = None
+    endpoint_cut: Text | None = None
+    usual: tuple[Text, ...] = ()
+    is_needed: bool = False
 
 
 class InlineUpTo(Struct, frozen=True, kw_only=True):
@@ -196,6 +222,7 @@ class ProviderFacts(Struct, frozen=True, kw_only=True):
 
     Attributes:
         checked: The day on which the facts were last compared with their sources.
+        base_url: Where it is; None where each account has an address of its own.
         base_url_env: The variable that names another address.
         base_url_env_path: What is below that address, where the official SDK reads the variable and adds this itself.
         sources: For each section whose entries name no source themselves: where it is documented.
@@ -213,6 +240,7 @@ class ProviderFacts(Struct, frozen=True, kw_only=True):
         inline_up_to: What travels inline by itself although files are the rule.
         inline_submit_safety: The safety of a create that carries its requests, where it differs.
         takes_metadata: Whether a batch keeps words of the caller's.
+        cancels: Whether a batch that runs can be cancelled.
         answers_after: The ends after which there are answers.
         models_list: Where it lists its models; None where it does not.
         webhooks: How it tells of the end of a batch; None where it is only asked.
@@ -224,7 +252,7 @@ class ProviderFacts(Struct, frozen=True, kw_only=True):
     title: Text
     checked: Date
     docs: Text
-    base_url: Text
+    base_url: Text | None
     base_url_env: Text | None = None
     base_url_env_path: str = ""
     credentials: Credentials
@@ -233,6 +261,7 @@ class ProviderFacts(Struct, frozen=True, kw_only=True):
     inputs: tuple[InputMode, ...] = (InputMode.FILE,)
     inline_up_to: InlineUpTo | None = None
     takes_metadata: bool = True
+    cancels: bool = True
     answers_after: tuple[BatchStatus, ...] = (BatchStatus.COMPLETED, BatchStatus.CANCELLED, BatchStatus.EXPIRED)
     discount: Annotated[float, Meta(ge=0, lt=1)] | None = None
     sureness: Text | None = None
@@ -257,7 +286,9 @@ class ProviderFacts(Struct, frozen=True, kw_only=True):
     sources: dict[str, str] = field(default_factory=dict[str, str])
 
     def __post_init__(self) -> None:
-        if not is_url(self.base_url):
+        if self.base_url is None and self.base_url_env is None:
+            raise FieldError("base_url", f"{NOT_A_URL}; or null, with base_url_env")
+        if self.base_url is not None and not is_url(self.base_url):
             raise FieldError("base_url", NOT_A_URL)
         if not self.inputs:
             raise FieldError("inputs", "expected file, inline or both, got an empty list")
@@ -270,6 +301,32 @@ class ProviderFacts(Struct, frozen=True, kw_only=True):
     def longest_s(self) -> int:
         """The most seconds that a batch may be given."""
         return self.window_s if self.windows is None else max(self.window_s, self.windows.most_s)
+
+    def below(self, address: str) -> str:
+        """Give an address as `base_url_env` holds it with what is below it, unless that is there already."""
+        paths = (self.base_url_env_path, *(option.env_path for option in self.options.values()))
+        bare = next((address.removesuffix(path) for path in paths if path and address.endswith(path)), address)
+        return bare + self.base_url_env_path
+
+    def base_url_for(self, base_url: str, options: Mapping[str, str]) -> str:
+        """Give the address for an account with these options: one of them may stand for another path below it."""
+        usual = self.base_url_env_path
+        path = next((option.env_path for option in self._set(options) if option.env_path), usual)
+        return base_url.removesuffix(usual) + path if base_url.endswith(usual) else base_url
+
+    def endpoint_cut(self, options: Mapping[str, str]) -> str:
+        """Give what paths of endpoints do not begin with as an account with these options sends them."""
+        return next((option.endpoint_cut for option in self._set(options) if option.endpoint_cut), "")
+
+    def endpoint_from_wire(self, endpoint: str | None) -> str | None:
+        """Give the path of the endpoint that a batch names, perhaps without what it begins with."""
+        cuts = [option.endpoint_cut for option in self.options.values() if option.endpoint_cut]
+        paths = (item.path for item in self.endpoints for cut in cuts if item.path == f"{cut}{endpoint}")
+        return next(paths, endpoint)
+
+    def _set(self, options: Mapping[str, str]) -> list[Option]:
+        found = ((option, options.get(name)) for name, option in self.options.items())
+        return [option for option, value in found if value and value not in option.usual]
 
     def normalize_status(self, raw: str) -> BatchStatus:
         """Read the provider's word for where a batch stands. A word nobody knows is UNKNOWN, which is not terminal."""
@@ -331,23 +388,24 @@ class ProviderFacts(Struct, frozen=True, kw_only=True):
         """Name the format of an endpoint's answers, "" for an endpoint that is not listed."""
         return next((item.format for item in self.endpoints if item.path == endpoint), "")
 
-    def classify(self, status: int, code: str | None = None, kind: str | None = None) -> ErrorClass:
+    def classify(self, status: int, code: str | None = None, kind: str | None = None, message: str = "") -> ErrorClass:
         """Say what an HTTP answer means for the call: by the table, else by the status alone.
 
         Args:
             status: The HTTP status.
             code: The provider's error code.
             kind: What the provider calls the error's type.
+            message: What it says in words.
         """
         for rule in self.errors:
-            if rule.fits(status, code, kind):
+            if rule.fits(status, code, kind, message):
                 return rule.error_class
         again = status in _REPEATABLE or (status >= 500 and status not in _NEVER_SERVED)
         return ErrorClass.TRANSIENT if again else ErrorClass.PERMANENT
 
-    def is_auth_error(self, status: int, code: str | None = None, kind: str | None = None) -> bool:
+    def is_auth_error(self, status: int, code: str | None = None, kind: str | None = None, message: str = "") -> bool:
         """Say whether an HTTP answer means that the key is refused."""
-        told = (rule.auth for rule in self.errors if rule.auth is not None and rule.fits(status, code, kind))
+        told = (rule.auth for rule in self.errors if rule.auth is not None and rule.fits(status, code, kind, message))
         return next(told, status in _REFUSED_KEY)
 
     def max_tokens_of(self, model: str) -> int | None:

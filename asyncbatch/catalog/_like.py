@@ -16,14 +16,17 @@ WHOLE = ("endpoints",)
 """Elsewhere a user adds to these; of a gateway nothing else is known than what its section says."""
 
 _OF_THE_PROTOCOL = (
-    "checked", "status", "inputs", "inline_up_to", "inline_submit_safety", "takes_metadata", "answers_after", "window_s",
-    "request_id_pattern", "headers", "errors", "batch_errors", "endpoints", "models_list", "wire",
+    "checked", "status", "inputs", "inline_up_to", "inline_submit_safety", "takes_metadata", "cancels", "answers_after",
+    "window_s", "request_id_pattern", "headers", "errors", "batch_errors", "endpoints", "models_list", "wire",
 )  # fmt: skip
 _LIMITS = (
-    "requests", "file_bytes", "line_bytes", "inline_requests", "inline_bytes", "embedding_inputs", "inputs_per_request",
-    "metadata_pairs", "metadata_key_chars", "metadata_value_chars", "list_page",
+    "requests", "file_bytes", "line_bytes", "upload_bytes", "inline_requests", "inline_bytes", "embedding_inputs",
+    "inputs_per_request", "metadata_pairs", "metadata_key_chars", "metadata_value_chars", "list_page",
 )  # fmt: skip
 """What a request or a batch may be; how much an account may ask for is each service's own business."""
+
+_OF_THE_SERVICE = ("token_env", "token_scope", "token_class")
+"""Where the other service's tokens come from, which are for nobody else."""
 
 # Whether a create that arrives late fails without its input is known of services that were tried, and of no other.
 _UNTRIED = {SubmitSafety.TAGGED_FENCED.name: SubmitSafety.TAGGED.name}
@@ -52,7 +55,9 @@ def base_for(name: str, base: Node, section: Node) -> Node:
     safety = facts["submit_safety"]
     parts = {
         "submit_safety": Node(_UNTRIED.get(str(safety.value), safety.value), safety.place),
-        "credentials": _with(facts["credentials"], "env", Node(f"{_variable(name)}_API_KEY", at)),
+        "credentials": _with(
+            _without(facts["credentials"], _OF_THE_SERVICE), "env", Node(f"{_variable(name)}_API_KEY", at)
+        ),
         "limits": _some(facts["limits"], _LIMITS),
         "polling": _some(facts["polling"], ("min_interval_s",)),
         "options": _needed(facts.get("options"), at),
@@ -87,6 +92,10 @@ def _with(facts: Node, key: str, value: Node) -> Node:
     return Node({**_entries(facts), key: value}, facts.place)
 
 
+def _without(facts: Node, keys: tuple[str, ...]) -> Node:
+    return Node({key: node for key, node in _entries(facts).items() if key not in keys}, facts.place)
+
+
 def _some(facts: Node, keys: tuple[str, ...]) -> Node:
     return Node({key: node for key, node in _entries(facts).items() if key in keys}, facts.place)
 
@@ -94,7 +103,7 @@ def _some(facts: Node, keys: tuple[str, ...]) -> Node:
 def _needed(options: Node | None, at: Place) -> Node:
     """Give the options without which the protocol does not go; the others are of the other service's accounts."""
     found = _entries(options) if options is not None else {}
-    return Node({key: node for key, node in found.items() if "default" in _entries(node)}, at)
+    return Node({key: node for key, node in found.items() if {"default", "is_needed"} & _entries(node).keys()}, at)
 
 
 def _any_model(endpoints: Node, at: Place) -> Node:

@@ -21,10 +21,12 @@ def describe(
     facts: ProviderFacts, tree: Node, settings: Mapping[str, Node], env: Mapping[str, str]
 ) -> Iterator[Origin]:
     """Walk over the settings first, then the facts, in the order of their files."""
-    variables = {"api_key": facts.credentials.env, "base_url": (facts.base_url_env,) if facts.base_url_env else ()}
+    keys = (*facts.credentials.token_env, *facts.credentials.env)
+    variables = {"api_key": keys, "base_url": (facts.base_url_env,) if facts.base_url_env else ()}
     variables |= {name: (option.env,) for name, option in facts.options.items()}
     told = {name: _setting(name, names, settings, env) for name, names in variables.items()}
-    yield from (origin for name, origin in told.items() if origin.value or name == "api_key")
+    needed = ("api_key", "base_url") if facts.base_url is None else ("api_key",)
+    yield from (origin for name, origin in told.items() if origin.value or name in needed)
     if "headers" in settings:
         for where, node in leaves(settings["headers"], "headers"):
             yield Origin(where, _shown("headers", str(node.value)), str(node.place))
@@ -32,7 +34,9 @@ def describe(
         if name in settings:
             yield Origin(name, str(settings[name].value), str(settings[name].place))
     for where, node in _flat(tree):
-        if not where.startswith("sources.") and (where != "base_url" or not told["base_url"].value):
+        if not where.startswith("sources.") and (
+            where != "base_url" or not (told["base_url"].value or "base_url" in needed)
+        ):
             yield Origin(where, _inline(node), str(node.place))
 
 

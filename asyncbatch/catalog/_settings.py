@@ -36,6 +36,9 @@ class ProviderSettings(Struct, frozen=True, kw_only=True):
         options: The provider's further settings of an account, such as `organization` and `project`.
         allow_unknown_model: Send models that no pattern of the catalog fits.
         allow_http: Send the key over plain http to another machine too.
+        token: A token in the key's place, from a variable.
+        source: What gives tokens in the key's place, from the caller.
+        owner: The account that the source is of.
     """
 
     api_key: str | None = None
@@ -44,10 +47,15 @@ class ProviderSettings(Struct, frozen=True, kw_only=True):
     options: dict[str, str] = field(default_factory=dict[str, str])
     allow_unknown_model: bool = False
     allow_http: bool = False
+    token: str | None = None
+    source: Any = None
+    owner: str = ""
 
     def __post_init__(self) -> None:
         if self.api_key is not None:
             force_setattr(self, "api_key", Secret(self.api_key))
+        if self.token is not None:
+            force_setattr(self, "token", Secret(self.token))
         force_setattr(self, "headers", Hidden(self.headers))
 
     def with_environment(self, facts: ProviderFacts, env: Mapping[str, str]) -> "ProviderSettings":
@@ -59,9 +67,7 @@ class ProviderSettings(Struct, frozen=True, kw_only=True):
         given = Secret(_first(env, [facts.base_url_env or ""]))
         if given and not is_url(given):
             raise ConfigError(f"variable {facts.base_url_env}: {NOT_A_URL}", code="config.invalid")
-        url = Secret(given.rstrip("/"))
-        if url and not url.endswith(facts.base_url_env_path):
-            url = Secret(url + facts.base_url_env_path)
+        url = Secret(given and facts.below(given.rstrip("/")))
         options = {name: env[option.env] for name, option in facts.options.items() if env.get(option.env)}
         return ProviderSettings(
             api_key=_first(env, facts.credentials.env) or self.api_key,
@@ -70,6 +76,7 @@ class ProviderSettings(Struct, frozen=True, kw_only=True):
             options={**self.options, **options},
             allow_unknown_model=self.allow_unknown_model,
             allow_http=self.allow_http,
+            token=_first(env, facts.credentials.token_env) or None,
         )
 
     def __repr__(self) -> str:
@@ -91,7 +98,8 @@ def _first(env: Mapping[str, str], names: Iterable[str]) -> str:
 
 def overridden(facts: ProviderFacts, env: Mapping[str, str]) -> set[str]:
     """Name the settings that the provider's own variables have."""
-    variables = {"api_key": facts.credentials.env, "base_url": (facts.base_url_env or "",)}
+    keys = (*facts.credentials.token_env, *facts.credentials.env)
+    variables = {"api_key": keys, "base_url": (facts.base_url_env or "",)}
     variables |= {name: (option.env,) for name, option in facts.options.items()}
     return {key for key, names in variables.items() if any(env.get(name) for name in names)}
 
@@ -145,8 +153,13 @@ def read_settings(settings: Mapping[str, Node], path: str, env: Mapping[str, str
         base_url=url and url.rstrip("/"),
         headers={name[8:]: texts.pop(name) for name in list(texts) if name.startswith("headers.")},
         options=dict(texts),
-        **{name: name in settings and settings[name].value is True for name in SWITCHES},
+        allow_unknown_model=_is_on(settings, "allow_unknown_model"),
+        allow_http=_is_on(settings, "allow_http"),
     )
+
+
+def _is_on(settings: Mapping[str, Node], name: str) -> bool:
+    return name in settings and settings[name].value is True
 
 
 def _fill(text: str, env: Mapping[str, str], at: Mistake, mistakes: list[Mistake]) -> str:

@@ -11,6 +11,7 @@ from msgspec import Meta, Struct, field
 from asyncbatch.catalog._typed import FieldError, Text
 
 _Seconds: TypeAlias = Annotated[int, Meta(ge=3600, le=366 * 86_400)]
+_Header: TypeAlias = Annotated[str, Meta(pattern=r"^[A-Za-z0-9-]{1,64}$")]
 
 
 class Windows(Struct, frozen=True, kw_only=True):
@@ -67,6 +68,13 @@ class Wire(Struct, frozen=True, kw_only=True):
         has_reasons: Whether a batch that failed says why.
         first_line: Which number the reason of a failure gives to the first line of an input.
         create_fields: What every create says besides.
+        ready_states: What a file says of itself once a batch can be made of it, where it is looked through first; it is asked
+            about until then.
+        lost_states: What one says of which none will ever be made.
+        expiry: How a form says when a file may go: `expires_after[seconds]`, or `expires_after.seconds`.
+        idempotency_header: The header in which a create carries its tag as a key, where a repeat under the same key is no
+            second batch. It is sent besides everything else: a lost create is looked for all the same.
+        content_accept: What the download of a file says that it takes.
     """
 
     lines: Literal["whole", "bare"] = "whole"
@@ -80,4 +88,9 @@ class Wire(Struct, frozen=True, kw_only=True):
     has_reasons: bool = True
     first_line: Literal[0, 1] = 1
     create_fields: dict[str, bool] = field(default_factory=dict[str, bool])
+    ready_states: tuple[Text, ...] = ()
+    lost_states: tuple[Text, ...] = ()
+    expiry: Literal["brackets", "dots"] = "brackets"
+    idempotency_header: _Header | None = None
+    content_accept: Text | None = None
     source: Text | None = None

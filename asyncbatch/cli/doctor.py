@@ -132,7 +132,7 @@ def _trouble(provider: BaseBatchProvider, what: str, error: ProviderError) -> Fi
     address = provider.account.origin.base_url
     if error.code == "unsupported":
         return Finding(what, "note", error.message)
-    if error.status == 403:
+    if error.status == 403 and not _is_about_the_key(provider, error):
         hint = "a key may be allowed to create batches and not to list them; a lost create cannot be looked for with it then"
         return Finding(what, "note", f"the key may not list {what}: {error.message}", hint)
     if error.is_auth:
@@ -144,6 +144,12 @@ def _trouble(provider: BaseBatchProvider, what: str, error: ProviderError) -> Fi
     if error.status == 429:
         return Finding(what, "note", f"the account is throttled just now: {error.message}", error.hint)
     return Finding(what, "wrong", error.message, error.hint)
+
+
+def _is_about_the_key(provider: BaseBatchProvider, error: ProviderError) -> bool:
+    """Whether the provider says by a word of its own that the key is no key; a 403 alone may mean what it may not do."""
+    rules = provider.facts.errors
+    return any(rule.auth and rule.fits(error.status or 0, error.code, None) for rule in rules)
 
 
 async def _models(provider: BaseBatchProvider, model: str) -> Finding:

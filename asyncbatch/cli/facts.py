@@ -21,6 +21,7 @@ _FIELDS = (
     "base_url",
     "key_variable",
     "has_key",
+    "needs",
     "modes",
     "inputs",
     "max_requests",
@@ -40,7 +41,7 @@ _FIELDS = (
     "docs",
 )
 
-_MANY = ("modes", "inputs", "answers_after", "cannot")
+_MANY = ("needs", "modes", "inputs", "answers_after", "cannot")
 """What is a list of words."""
 
 
@@ -89,7 +90,7 @@ def show_provider(name: str, config: str | None, talk: Talk) -> int:
         return Exit.OK
     table = _table("fact", "value")
     for key, value in row.items():
-        if value is not None:
+        if value is not None and value != []:
             between = "\n" if key == "cannot" else ", "
             _add(table, key.replace("_", " "), between.join(value) if key in _MANY else value)
     talk.table(table)
@@ -114,7 +115,8 @@ def _provider_row(catalog: Catalog, name: str) -> dict[str, Any]:
         facts.title,
         (settings and settings.base_url) or facts.base_url,
         variables[0] if variables else None,
-        bool(settings and settings.api_key),
+        bool(settings and (settings.api_key or settings.token)),
+        [option.env for option in facts.options.values() if option.is_needed],
         list(dict.fromkeys([*(item.mode.value for item in facts.endpoints), BatchMode.CUSTOM.value])),
         [item.value for item in facts.inputs],
         _value(limits.requests or limits.inline_requests),

@@ -35,7 +35,7 @@ def address_of(catalog: Catalog, name: str) -> str:
         return ""
     facts = catalog.provider(name)
     settings = catalog.settings(name, given=("api_key",)).with_environment(facts, os.environ)
-    return settings.base_url or facts.base_url
+    return settings.base_url or facts.base_url or ""
 
 
 class Known(msgspec.Struct, frozen=True, kw_only=True):

@@ -172,14 +172,18 @@ class Service:
         app = web.Application()
         app.router.add_get("/", self._index)
         app.router.add_get("/history", self._show_history)
-        for family in self.families.values():
+        for family, mount in self._mounts():
             table = RouteTable()
             guard = make_guard(family, table, lambda: self.script)
             mounted = web.Application(middlewares=[guard], client_max_size=JSON_BYTES)
             for item in family.routes():
                 table.register(item, mounted.router)
-            app.add_subapp(family.desk.dialect.mount, mounted)
+            app.add_subapp(mount, mounted)
         return app
+
+    def _mounts(self) -> list[tuple[Family, str]]:
+        families = self.families.values()
+        return [(family, mount) for family in families for mount in family.desk.dialect.mounts]
 
     async def _index(self, request: web.Request) -> web.Response:
         origin = f"{request.scheme}://{request.host}"

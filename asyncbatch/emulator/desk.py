@@ -34,6 +34,7 @@ class RefusalError(Exception):
 
     Attributes:
         request_id: The answer's; set before the family gets to see the error.
+        path: What was asked for; set with it.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class RefusalError(Exception):
         self.param = param
         self.retry_after_s = retry_after_s
         self.request_id = ""
+        self.path = ""
 
 
 class ProblemError(Exception):

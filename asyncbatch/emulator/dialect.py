@@ -47,6 +47,7 @@ class Dialect(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     Attributes:
         family: The module below `families` that speaks the protocol.
         prefix: What stands between the dialect's name and the paths, as in `/openai/v1`.
+        older_prefix: The same for an older version of the protocol, which is served as well.
         environment: What an SDK reads to find the service; filled in are `{base_url}`, `{root}` without the prefix, `{key}`.
         status: The service's word for each phase. Phases that the service does not tell apart have the same word.
         pace: A phase that the service does not have takes 0 seconds.
@@ -63,11 +64,22 @@ class Dialect(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     pace: Pace
     limits: Limits
     protocol: dict[str, Any]
+    older_prefix: str | None = None
 
     @property
     def mount(self) -> str:
         """The path that all paths of the dialect begin with."""
         return f"/{self.name}{self.prefix}"
+
+    @property
+    def mounts(self) -> tuple[str, ...]:
+        """The same, and that of the older version where there is one; the longest first."""
+        found = {self.mount, *([f"/{self.name}{self.older_prefix}"] if self.older_prefix is not None else [])}
+        return tuple(sorted(found, key=len, reverse=True))
+
+    def below(self, path: str) -> str:
+        """Give the path below the base URL, whichever it is."""
+        return path.removeprefix(next((mount for mount in self.mounts if path.startswith(f"{mount}/")), ""))
 
 
 _Record = TypeVar("_Record", Pace, Limits)

@@ -15,7 +15,7 @@ from asyncbatch.emulator.elsewhere import Elsewhere
 from asyncbatch.emulator.life import Stand, plan_itinerary, rows_done
 from asyncbatch.emulator.looks import Looks
 from asyncbatch.emulator.results import Sheet, read_asks, write_files
-from asyncbatch.emulator.routes import Route
+from asyncbatch.emulator.routes import Operation, Route
 from asyncbatch.emulator.rows import RowKind, RowLimits, examine_rows
 from asyncbatch.emulator.store import Examined, Problem, StoredBatch, StoredFile, Written
 
@@ -27,14 +27,19 @@ class Family(Looks, ABC):
 
     Attributes:
         has_error_file: Whether rows that failed or were not run lie in a file of their own.
+        names_results: Whether a batch names where its results lie, which are files of lines then. Else they are pages of JSON,
+            asked for by the batch's name, and stay for as long as it does.
         keeps_partial_results: Whether a batch that expired or was cancelled has results of the rows that were run.
+        holds_answers: Whether a batch has its answers in itself, and there is no other place to fetch them from.
         has_retry_header: Whether a refusal says in `Retry-After` how long to wait; otherwise only its body does.
         file_kinds: The classes that its files have.
         order_kind: The type of `StoredBatch.order`.
     """
 
     has_error_file = True
+    names_results = True
     keeps_partial_results = True
+    holds_answers = False
     has_retry_header = True
     file_kinds: tuple[type[StoredFile], ...] = (StoredFile,)
     order_kind: Any = Any
@@ -46,6 +51,10 @@ class Family(Looks, ABC):
     @abstractmethod
     def routes(self) -> Sequence[Route]:
         """Give the paths below the dialect's base URL, each with what it is for."""
+
+    async def operation_of(self, request: web.Request, route: Route) -> Operation:  # noqa: ARG002  a path mostly has one use
+        """Say what a call is for; a family that has to look into its body for that reads all of it, and it is small."""
+        return route.operation
 
     # Who calls, and what refusals and headers look like
 
@@ -65,6 +74,13 @@ class Family(Looks, ABC):
     def refuse_problem(self, problem: Problem) -> RefusalError:
         """Say what a create gets whose input `Desk.check` found unfit."""
         return RefusalError(400, problem.message, code=problem.code, param=problem.param)
+
+    def check_call(self, request: web.Request) -> None:
+        """Refuse what no call of the service may be like, whatever it is for; by itself, there is nothing of that kind."""
+
+    def dressed(self, request: web.Request, response: web.StreamResponse) -> web.StreamResponse:  # noqa: ARG002
+        """Give an answer as the path that was asked has it; by itself, every path has it alike."""
+        return response
 
     def new_request_id(self) -> str:
         return f"req_{uuid.uuid4().hex}"

@@ -39,7 +39,7 @@ def make_guard(family: Family, table: RouteTable, script: Callable[[], Script]) 
     async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
         key, route = family.read_key(request), table.find(request)
         request[ACCOUNT] = fingerprint(key) if key else ""
-        request[OPERATION] = route.operation if route else "other"
+        request[OPERATION] = await family.operation_of(request, route) if route else "other"
         request[_REQUEST_ID] = family.new_request_id()
         is_welcome = bool(key) or (route is not None and not route.needs_key)
         ghost = desk.ghosts.find(request)
@@ -63,7 +63,7 @@ def make_guard(family: Family, table: RouteTable, script: Callable[[], Script]) 
 
 
 def _call(desk: Desk, request: web.Request) -> Call:
-    path = request.path.removeprefix(desk.dialect.mount)
+    path = desk.dialect.below(request.path)
     return Call(dialect=desk.dialect.name, operation=request[OPERATION], method=request.method, path=path)
 
 
@@ -77,7 +77,8 @@ async def _answer(
         if not is_welcome:
             raise family.refuse_key(request)
         _take_turn(family.desk, request)
-        return await handler(request)
+        family.check_call(request)
+        return family.dressed(request, await handler(request))
     except RefusalError as error:
         return _refusal(family, request, error)
     except ProblemError as error:
@@ -105,7 +106,7 @@ def _refusal(family: Family, request: web.Request, error: RefusalError) -> web.R
 
 
 def _encoded(family: Family, request: web.Request, error: RefusalError) -> bytes:
-    error.request_id = request[_REQUEST_ID]
+    error.request_id, error.path = request[_REQUEST_ID], request.path
     return family.encode_error(error)
 
 
@@ -172,7 +173,7 @@ async def _take_aside(
     path = family.desk.store.new_path()
     try:
         async with kept(path):
-            await Arrival(path, None).take(request.content)
+            await Arrival(path, None).take_all(request)
     except ConnectionError:  # it has not come whole
         return _Dropped()
     ghost = family.desk.ghosts.send(request, path, effect.after_s, struck)

@@ -4,7 +4,7 @@ So whatever comes after, validation, answers, history, does not know the differe
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
@@ -36,8 +36,12 @@ class Inline(NamedTuple):
     rows: StoredFile | None
 
 
-async def read_inline(request: web.Request, desk: Desk, keys: KeyPath) -> Inline:
+async def read_inline(
+    request: web.Request, desk: Desk, keys: KeyPath, check: Callable[[Sequence[str]], None] | None = None
+) -> Inline:
     """Read a body of up to `limits.inline_bytes`, and make a file of the array that lies at `keys`.
+
+    A service that reads as the body comes looks at the order of its fields: `check` is called with their names, and refuses.
 
     Raises:
         RefusalError: The body is too large (413; it is not read to its end), or no JSON object, or what lies there is no
@@ -50,7 +54,7 @@ async def read_inline(request: web.Request, desk: Desk, keys: KeyPath) -> Inline
     async with kept(body), kept(rows):
         arrival = Arrival(body, most, "body of the request")
         await arrival.take(request.content)
-        order, is_inline, size, sha256 = await anyio.to_thread.run_sync(_split, body, rows, keys)
+        order, is_inline, size, sha256 = await anyio.to_thread.run_sync(_split, body, rows, keys, check)
         await anyio.to_thread.run_sync(body.unlink)
     if not is_inline:
         return Inline(order, None)
@@ -79,9 +83,12 @@ class _Split(NamedTuple):
     sha256: str
 
 
-def _split(body: Path, rows: Path, keys: KeyPath) -> _Split:
+def _split(body: Path, rows: Path, keys: KeyPath, check: Callable[[Sequence[str]], None] | None) -> _Split:
     try:
-        order, array = _cut_out(body.read_bytes(), keys)
+        data = body.read_bytes()
+        if check is not None:
+            check(list(_FIELDS.decode(data)))
+        order, array = _cut_out(data, keys)
         items = None if array is None else _ITEMS.decode(array)
     except msgspec.ValidationError as error:
         raise RefusalError(400, f"The body of the request is not as expected: {error}") from error

@@ -45,6 +45,12 @@ class Arrival:
                 buffer.clear()
         await self._save(bytes(buffer))
 
+    async def take_all(self, request: web.Request) -> None:
+        """Append the body of a request, which somebody may have read before."""
+        await self.take(request.content)
+        if not self.size:
+            await self._save(await request.read())
+
     async def _save(self, data: bytes) -> None:
         self.size += len(data)
         if self._most is not None and self.size > self._most:
@@ -72,12 +78,17 @@ async def _read(source: StreamReader | BodyPartReader) -> bytes:
 
 
 class Multipart(Struct, frozen=True, kw_only=True):
-    """A multipart body: its file, which lies on disk, and its other fields."""
+    """A multipart body: its file, which lies on disk, and its other fields.
+
+    Attributes:
+        late_fields: Those that came after the file.
+    """
 
     fields: Mapping[str, str]
     filename: str
     size: int
     sha256: str
+    late_fields: frozenset[str] = frozenset()
 
 
 @asynccontextmanager
@@ -97,6 +108,7 @@ async def read_multipart(request: web.Request, path: Path, most_bytes: int | Non
         raise RefusalError(400, "Expected a body of type 'multipart/form-data'.")
     fields: dict[str, str] = {}
     filename: str | None = None
+    late = set[str]()
     arrival = Arrival(path, most_bytes)
     try:
         async for part in await request.multipart():
@@ -107,8 +119,15 @@ async def read_multipart(request: web.Request, path: Path, most_bytes: int | Non
                 await arrival.take(part)
             elif part.name is not None:
                 fields[part.name] = (await part.read_chunk(FIELD_BYTES)).decode("utf-8", "replace")
+                late.update((part.name,) if filename is not None else ())
     except (ValueError, HttpProcessingError) as error:
         raise RefusalError(400, "The multipart body is malformed.") from error
     if filename is None:
         raise RefusalError(400, "Missing required parameter: 'file'.", param="file", code="missing_required_parameter")
-    return Multipart(fields=fields, filename=filename, size=arrival.size, sha256=arrival.sha256)
+    return Multipart(
+        fields=fields,
+        filename=filename,
+        size=arrival.size,
+        sha256=arrival.sha256,
+        late_fields=frozenset(late),
+    )

@@ -48,7 +48,7 @@ class Work:
 
     def begin(self, batch: StoredBatch) -> None:
         """Start on a new batch, or go on with one of an earlier life."""
-        if batch.course.is_refused or batch.examined is not None:
+        if batch.course.is_refused or batch.examined is not None or batch.input is None:
             batch.examined_event.set()
             self._begin_asking(batch)
         else:

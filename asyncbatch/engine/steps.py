@@ -14,7 +14,7 @@ from asyncbatch.engine.part import Part
 from asyncbatch.engine.rooms import Room
 from asyncbatch.engine.tools import Tools
 from asyncbatch.enums import BatchStatus
-from asyncbatch.exceptions import JournalError
+from asyncbatch.exceptions import UNCANCELLABLE, JournalError
 from asyncbatch.journal import CancelAsked, Event, JobRecord, SubmissionState
 from asyncbatch.planning.rounds import Wanted
 from asyncbatch.planning.tidying import Cleanup
@@ -131,8 +131,11 @@ class Steps:
         try:
             status = (await self.provider.cancel(batch_id)).status
         except Exception as error:  # noqa: BLE001 whatever it is, the batch is watched on, and the cancel asked for again
+            self.part.is_uncancelled = getattr(error, "code", None) != UNCANCELLABLE
+            if not self.part.is_uncancelled:
+                self._tell("goes on to its end: its provider cancels nothing")
+                return error
             _log.warning("cancelling batch %s: %s; it is asked for again", batch_id, error)
-            self.part.is_uncancelled = True
             return error
         # One that was told that it is too late for that, or whose batch goes on, is asked again at the next reading.
         self.part.is_uncancelled = not (status.is_terminal or status is BatchStatus.CANCELLING)

@@ -4,10 +4,12 @@ The bytes are read and written in `_shapes/openai.py`; here are the calls.
 """
 
 from collections.abc import Collection, Mapping
-from functools import partial
+from contextlib import suppress
+from functools import cached_property, partial
 from typing import Any
 
 from asyncbatch.base_provider import Downloaded, Profile
+from asyncbatch.codec.errors import redact
 from asyncbatch.codec.options import OUTPUT_EXPIRES, WINDOW, check_window, decode_window
 from asyncbatch.codec.slices import LineFrame
 from asyncbatch.codec.times import decode_time
@@ -19,25 +21,36 @@ from asyncbatch.dto import (
     ProviderSubmitResult,
     StatusPage,
 )
-from asyncbatch.exceptions import ELSEWHERE, ConfigError, ProviderPermanentError, ProviderTransientError
+from asyncbatch.exceptions import (
+    ConfigError,
+    ProviderError,
+    ProviderPermanentError,
+    ProviderTransientError,
+)
+from asyncbatch.planning.looking import UPLOAD_PATIENCE_S, next_look
 from asyncbatch.planning.marks import encode_file_name
 from asyncbatch.providers._shapes.openai import (
+    File,
     decode_file,
     decode_files,
     decode_page,
     decode_status,
     encode_create,
+    encode_key,
     encode_line,
     encode_upload,
     frame_of,
     is_address,
     is_created,
     is_early,
+    is_ready,
     match_of,
     places_of,
     unwrapped,
+    why_lost,
 )
 from asyncbatch.providers._shapes.openai_lines import decode_line, decode_lines
+from asyncbatch.spool import SpoolFile
 from asyncbatch.wire_provider import GONE, WireProvider
 
 _TOO_LATE = frozenset({400, 409})
@@ -51,14 +64,22 @@ class OpenAICompatibleProvider(WireProvider):
 
     def encode_line(self, wire_id: bytes, body: bytes, endpoint: str, *, is_inline: bool) -> bytes:
         del is_inline
-        return encode_line(wire_id, body, endpoint, self.facts)
+        return encode_line(wire_id, body, self.endpoint_as_sent(endpoint), self.facts)
 
     def line_frame(self, endpoint: str, *, is_inline: bool) -> LineFrame | None:
         del is_inline
         is_ours = (
             type(self).encode_line is OpenAICompatibleProvider.encode_line
         )  # who remakes bodies there wants to see each
-        return frame_of(endpoint, self.facts) if is_ours else None
+        return frame_of(self.endpoint_as_sent(endpoint), self.facts) if is_ours else None
+
+    def endpoint_as_sent(self, endpoint: str) -> str:
+        """Give an endpoint's path as lines and creates of this account spell it."""
+        return endpoint.removeprefix(self._endpoint_cut)
+
+    @cached_property
+    def _endpoint_cut(self) -> str:
+        return self.facts.endpoint_cut(self.account_options)
 
     def check_options(self, options: Mapping[str, Any]) -> None:
         super().check_options(options)
@@ -95,15 +116,41 @@ class OpenAICompatibleProvider(WireProvider):
             await self.delete_file(file.id)
             message = f"{self.PROVIDER_NAME}: {file.bytes} bytes of {spool.size} arrived"
             raise ProviderTransientError(message, provider=self.PROVIDER_NAME, code="upload_cut")
+        await self._make_sure_of(file)
         return submission.replace(
             input_ref=file.id, input_expires_at=self.input_end(decode_time(file.expires_at), expires_s)
         )
 
+    async def _make_sure_of(self, file: File) -> None:
+        """Wait until a batch can be made of an upload, where the service looks through it first; else delete it."""
+        since, looks, path = self.runtime.now(), 0, self.path("/files/{}", file.id)
+        try:
+            while not is_ready(file, self.facts):
+                if (why := why_lost(file, self.facts)) is not None:
+                    message = redact(f"{self.PROVIDER_NAME}: {why}", self.account.origin.secrets)
+                    raise ProviderPermanentError(message, provider=self.PROVIDER_NAME, code="upload_refused")
+                waited_s = self.runtime.now() - since
+                wait_s = next_look(looks, waited_s, self.runtime.random(), UPLOAD_PATIENCE_S)
+                if wait_s is None:
+                    message = f"{self.PROVIDER_NAME}: after {waited_s:.0f} s no batch can be made of the upload yet"
+                    raise ProviderTransientError(message, provider=self.PROVIDER_NAME, code="upload_not_ready")
+                looks += 1
+                await self.runtime.sleep(wait_s)
+                file = self.read(partial(decode_file, facts=self.facts), await self.transport.get(path), f"GET {path}")
+        except ProviderError:
+            with suppress(ProviderError):  # what is wrong with the upload says more
+                await self.transport.send("DELETE", path, also=GONE, retry=False)
+            raise
+
     async def create(self, submission: PreparedSubmission) -> ProviderSubmitResult:
-        # OpenAI bills each accepted POST and takes no idempotency key: it is sent once and never again by itself.
-        body = encode_create(submission, self.facts)
+        # OpenAI bills each accepted POST and takes no idempotency key: it is sent once and never again by itself. Where a key
+        # is taken, a create that something on the way repeats is one batch all the same.
+        endpoint = self.endpoint_as_sent(submission.endpoint)
+        body = encode_create(submission.replace(endpoint=endpoint), self.facts)
         is_ours = partial(is_created, submission=submission, facts=self.facts)
-        answer = await self.transport.create("/batches", body, is_created=is_ours)
+        answer = await self.transport.create(
+            "/batches", body, is_created=is_ours, headers=encode_key(submission, self.facts)
+        )
         return self.submit_result(decode_status(unwrapped(answer, self.facts.wire.create_key), self.facts))
 
     async def poll_status(self, provider_batch_id: str) -> ProviderStatus:
@@ -163,21 +210,23 @@ class OpenAICompatibleProvider(WireProvider):
     async def download(self, provider_batch_id: str) -> Downloaded:
         """Download every file the batch names, error file too, whatever its end."""
         status = await self.settled_status(partial(self._status, provider_batch_id, Profile.CONTROL))
-        near = [uri for uri in status.result_uris if not is_address(uri)]
-        places = [self.path("/files/{}/content", uri) for uri in near]
+        places = [uri if is_address(uri) else self.path("/files/{}/content", uri) for uri in status.result_uris]
         kind, facts = self.facts.format_of(status.endpoint or ""), self.facts
         decode, decode_all = (
             partial(decode_line, format=kind, facts=facts),
             partial(decode_lines, format=kind, facts=facts),
         )
-        lost = None if len(near) == len(status.result_uris) else self._elsewhere()
-        return await self.download_files(places, decode, decode_all, lost)
+        accept = self.facts.wire.content_accept
+        return await self.download_files(places, decode, decode_all, headers={"Accept": accept} if accept else None)
 
-    def _elsewhere(self) -> ProviderPermanentError:
-        """Say that answers lie where they are not fetched: an address that a server makes up may be anybody's."""
-        message = f"{self.PROVIDER_NAME} names a file of answers by an address of its own, which is not fetched"
-        hint = "the batch itself names it: fetch it by hand"
-        return ProviderPermanentError(message, provider=self.PROVIDER_NAME, code=ELSEWHERE, hint=hint)
+    async def download_into(self, place: str, file: SpoolFile, headers: Mapping[str, str] | None) -> bool:
+        if not is_address(place):
+            return await super().download_into(place, file, headers)
+
+        async def address() -> str:  # the batch has just named it; the next look at the batch may name another
+            return place
+
+        return await self.transport.download_from(address, file)
 
     async def _status(self, provider_batch_id: str, profile: Profile) -> ProviderStatus:
         decode = partial(decode_status, facts=self.facts)

@@ -4,7 +4,6 @@ Source: https://platform.claude.com/docs/en/build-with-claude/batch-processing, 
 `types/messages`, `types/shared`). What is known of it and how surely: `docs/providers/anthropic.md`.
 """
 
-from bisect import bisect_left
 from functools import partial
 from typing import Any, cast
 
@@ -30,6 +29,7 @@ from asyncbatch.dto import (
 from asyncbatch.enums import BatchStatus, ErrorClass, ResultStatus, SubmitSafety
 from asyncbatch.exceptions import ProviderError, ProviderPermanentError
 from asyncbatch.planning.recovery import WINDOWS_S
+from asyncbatch.providers._shapes.unmarked import is_telling, owns
 from asyncbatch.transport import JsonArrayBody
 from asyncbatch.wire_provider import SKEW_S, UNREADABLE, WireProvider
 
@@ -269,23 +269,6 @@ def is_candidate(status: ProviderStatus, submission: PreparedSubmission, back_to
     """Whether a batch of the list may be this submission, by time and number: nothing on it is ours."""
     is_late_enough = status.created_at is None or status.created_at >= back_to
     return is_late_enough and status.progress.total in (0, submission.request_count)
-
-
-def owns(submission: PreparedSubmission, wire_id: str) -> bool:
-    """Whether an id in the answers is one of those that the submission carries. Blocks: the ids may lie on disk."""
-    prefix = submission.wire_prefix
-    if prefix is None:
-        return wire_id in submission.request_ids
-    number = wire_id.removeprefix(prefix)
-    if number == wire_id or not (number.isascii() and number.isdigit()):
-        return False
-    row = int(number) - bisect_left(submission.refused_rows, int(number))
-    return submission.first_row <= row < submission.first_row + (submission.row_span or submission.request_count)
-
-
-def is_telling(submission: PreparedSubmission, wire_id: str) -> bool:
-    """Whether no other submission can carry such an id: one with our nonce, or a caller's own that is more than a number."""
-    return submission.wire_prefix is not None or not wire_id.isdigit()
 
 
 class AnthropicBatchProvider(WireProvider):

@@ -1,9 +1,11 @@
 """Calls to one provider with one account's key: repeated when they may be, a create never."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from functools import partial
 
 from asyncbatch.catalog import ProviderFacts
 from asyncbatch.dto import Blob
+from asyncbatch.exceptions import ProviderPermanentError
 from asyncbatch.planning.retry import Retry
 from asyncbatch.runtime import Runtime
 from asyncbatch.secrecy import OfThisProcess
@@ -16,6 +18,10 @@ from asyncbatch.transport.sessions import Headers, Profile, Sessions
 from asyncbatch.transport.transfers import Sink, Transfer
 
 _JSON = "application/json"
+_TOO_OLD = frozenset({400, 403})
+"""What services of storage answer to an address whose time is over."""
+_ADDRESSES = 3
+"""Of one file, one after the other."""
 
 
 class Transport(OfThisProcess):
@@ -89,7 +95,7 @@ class Transport(OfThisProcess):
         """Read the first bytes of something that may be large, and no more; fewer than asked for are all there is."""
         call = self._call("GET", path, params, {**(headers or {}), "Accept-Encoding": "identity"})
         answer = await self._exchange.repeated(
-            lambda: self._exchange.checked(call, lambda: self._exchange.peek(call, size))
+            lambda: self._exchange.checked(call, lambda signed: self._exchange.peek(signed, size))
         )
         return answer.body
 
@@ -159,6 +165,7 @@ class Transport(OfThisProcess):
         is_created: Callable[[bytes], bool],
         params: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
+        refusals: Collection[str] = (),
     ) -> bytes:
         """Send the one call that spends money, exactly once.
 
@@ -171,6 +178,7 @@ class Transport(OfThisProcess):
             is_created: Whether an answer's body is that of a created batch: readable, with an id.
             params: The query.
             headers: Headers of this call.
+            refusals: Codes by which the provider says that this call has created nothing, whatever the status.
 
         Raises:
             SubmissionUnknownError: The batch may or may not have been created.
@@ -179,7 +187,7 @@ class Transport(OfThisProcess):
             StorageError: It was not: the streamed body cannot be read to its end.
         """
         call = self._call("POST", path, params, {"Content-Type": _JSON, **(headers or {})})
-        return await send_create(self._exchange, call, body, is_created)
+        return await send_create(self._exchange, call, body, is_created, refusals)
 
     async def upload(self, path: str, blob: Blob, *, filename: str, fields: Mapping[str, str]) -> bytes:
         """Send a body as the one file of a multipart form; an upload costs no tokens and may be repeated."""
@@ -204,6 +212,31 @@ class Transport(OfThisProcess):
         """
         call, transfer = self._call("GET", path, params, headers), Transfer(sink, is_lines=True)
         await self._exchange.repeated(lambda: self._exchange.pour(call, transfer, profile=Profile.BULK))
+        return transfer.is_verified
+
+    async def download_from(self, address: Callable[[], Awaitable[str]], sink: Sink) -> bool:
+        """Fetch a file of lines from an address that the server gave, as `download` fetches one; the address is the credential.
+
+        One that is refused as too old is asked for anew, and what has come so far is kept where the server can go on. Nothing
+        of the account travels there, and from a public base URL none leads to an address that is not public.
+
+        Args:
+            address: Asks the server for the address.
+            sink: Where the file goes.
+
+        Raises:
+            ProviderPermanentError: With code `answers_elsewhere`: the address is none that is called.
+        """
+        transfer = Transfer(sink, is_lines=True)
+        for left in reversed(range(_ADDRESSES)):
+            call = self._exchange.call_for_answers(_Unshown(await address()))
+            try:
+                await self._exchange.repeated(partial(self._exchange.pour, call, transfer, profile=Profile.BULK))
+            except ProviderPermanentError as error:
+                if error.status not in _TOO_OLD or not left:
+                    raise
+            else:
+                break
         return transfer.is_verified
 
     async def fetch(

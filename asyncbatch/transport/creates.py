@@ -1,11 +1,11 @@
 """The one call that spends money: sent exactly once, and what comes back, or does not, judged."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import anyio
 
 from asyncbatch.codec.errors import decode_error
-from asyncbatch.exceptions import AsyncBatchError, SubmissionUnknownError
+from asyncbatch.exceptions import AsyncBatchError, ProviderTransientError, SubmissionUnknownError
 from asyncbatch.planning.create import CreateProof, judge_create
 from asyncbatch.transport.bodies import Streamed, StreamedPayload
 from asyncbatch.transport.downloads import Answer
@@ -15,9 +15,14 @@ from asyncbatch.transport.origin import Call
 
 
 async def send_create(
-    exchange: Exchange, call: Call, body: bytes | Streamed, is_created: Callable[[bytes], bool]
+    exchange: Exchange,
+    call: Call,
+    body: bytes | Streamed,
+    is_created: Callable[[bytes], bool],
+    refusals: Collection[str] = (),
 ) -> bytes:
     """Send a create and give the body of the answer that accepts it; raises as `Transport.create` says."""
+    call = await exchange.signed(call)
     data = _payload(exchange, call, body)
     is_large = not isinstance(body, bytes)
     try:
@@ -28,7 +33,7 @@ async def send_create(
     except WIRE_ERRORS as error:
         failure = _failure(exchange, call, error, is_whole=_is_whole(data))
     else:
-        return _judged(exchange, call, answer, is_created, is_whole=_is_whole(data))
+        return _judged(exchange, call, answer, is_created, refusals, is_whole=_is_whole(data))
     # Raised out here, for then nothing of the wire's own error, which knows every header, hangs on ours.
     raise failure
 
@@ -68,12 +73,21 @@ def _failure(exchange: Exchange, call: Call, error: BaseException, *, is_whole: 
 
 
 def _judged(
-    exchange: Exchange, call: Call, answer: Answer, is_created: Callable[[bytes], bool], *, is_whole: bool
+    exchange: Exchange,
+    call: Call,
+    answer: Answer,
+    is_created: Callable[[bytes], bool],
+    refusals: Collection[str],
+    *,
+    is_whole: bool,
 ) -> bytes:
     is_success = 200 <= answer.status < 300
     own = is_created(answer.body) if is_success else decode_error(answer.body).is_own_shape
+    if not is_success and _is_refusal(answer.body, refusals):
+        raise exchange.from_answer(call, answer)
     proof = judge_create(answer.status, is_own_shape=own)
     if proof is CreateProof.ACCEPTED:
+        exchange.can_renew(call, answer)
         return answer.body
     if is_success:
         why = f"{exchange.facts.name}: {call.what} was answered {answer.status} without a batch id"
@@ -81,7 +95,15 @@ def _judged(
     error = exchange.from_answer(call, answer)
     if proof is CreateProof.UNKNOWN and is_whole:  # an answer to half a body is a refusal, whoever wrote it
         raise _unknown(exchange, call, error.message, answer)
+    if exchange.can_renew(call, answer):  # nothing was accepted, and whoever sends it again has another token
+        why, code = f"{error.message}; the next attempt has another token", error.code
+        error = ProviderTransientError(why, provider=error.provider, status=answer.status, code=code, is_auth=False)
     raise error
+
+
+def _is_refusal(body: bytes, codes: Collection[str]) -> bool:
+    """Whether the provider says by one of these codes that it has created nothing."""
+    return bool(codes) and decode_error(body).code in codes
 
 
 def _unknown(exchange: Exchange, call: Call, why: str, answer: Answer | None = None) -> SubmissionUnknownError:

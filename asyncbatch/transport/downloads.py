@@ -64,20 +64,19 @@ async def download(sessions: Sessions, runtime: Runtime, call: Call, transfer: T
 async def _read_once(
     sessions: Sessions, runtime: Runtime, call: Call, transfer: Transfer, profile: Profile
 ) -> tuple[Answer, bool]:
-    http, session = sessions.http, sessions.get(profile)
+    http, home = sessions.http, call.home or call.url
     asked = Headers.merged({"Accept": "*/*"}, call.headers, {"Accept-Encoding": "identity"}, transfer.headers())
     hop = msgspec.structs.replace(call, headers=asked)  # an address that a redirect names may be a secret, too
     for _ in range(http.redirects + 1):
+        session = sessions.get(profile) if hop.url.origin() == home.origin() else sessions.abroad(home, hop.url)
         options = _options(sessions, profile, hop.url)
         with anyio.fail_after(http.header_limit_s(profile)):  # early hints without end are no silence
             opened = Opened(await session.get(hop.url, headers=hop.headers, **options))
         async with opened:
             status = opened.response.status
             if status in _REDIRECTS:
-                is_inside = http.allow_private or not is_public(call.url.host or "")
+                is_inside = http.allow_private or not is_public(home.host or "")
                 hop = _next_hop(hop, opened, is_inside=is_inside)
-                is_home = hop.url.origin() == call.url.origin()
-                session = sessions.get(profile) if is_home else sessions.abroad(call.url, hop.url)
                 continue
             if status == _NO_SUCH_RANGE and transfer.forget():
                 raise UnfitAnswerError("the rest of the file cannot be had alone")

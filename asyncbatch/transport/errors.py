@@ -113,7 +113,7 @@ def from_answer(
     """Make an HTTP answer that is no success an error, by the provider's own table."""
     report = decode_error(body, secrets)
     retry = wants_retry(headers)
-    kind = facts.classify(status, report.code, report.kind)
+    kind = facts.classify(status, report.code, report.kind, report.message)
     is_transient = kind is not ErrorClass.PERMANENT if retry is None else retry
     cls = ProviderTransientError if is_transient else ProviderPermanentError
     code = report.code or report.kind
@@ -125,13 +125,13 @@ def from_answer(
         request_id=request_id_of(headers, secrets),
         retry_after=_wait(decode_retry_after(headers, now), report.retry_after),
         hint=_hint(status, report, facts),
-        is_auth=facts.is_auth_error(status, report.code, report.kind),
+        is_auth=facts.is_auth_error(status, report.code, report.kind, report.message),
     )
 
 
 def request_id_of(headers: Mapping[str, str], secrets: tuple[str, ...] = ()) -> str | None:
     """Give the provider's own name for a call, which its support asks for."""
-    found = headers.get("x-request-id") or headers.get("request-id")
+    found = headers.get("x-request-id") or headers.get("request-id") or headers.get("apim-request-id")
     return without(found, secrets)[:200] if found else None
 
 
@@ -148,7 +148,7 @@ def _wait(header_s: float | None, body_s: float | None) -> float | None:
 
 
 def _hint(status: int, report: ErrorReport, facts: ProviderFacts) -> str | None:
-    if facts.is_auth_error(status, report.code, report.kind):
+    if facts.is_auth_error(status, report.code, report.kind, report.message):
         names = " or ".join(facts.credentials.env) or "api_key"
         return f"check the key: {names}"
     if 300 <= status < 400:

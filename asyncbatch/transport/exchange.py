@@ -7,18 +7,21 @@ from typing import TypeVar
 
 import aiohttp
 import anyio
+from msgspec import structs
+from yarl import URL
 
 from asyncbatch.catalog import ProviderFacts
-from asyncbatch.exceptions import ProviderError, ProviderPermanentError, ProviderTransientError
+from asyncbatch.exceptions import ELSEWHERE, ProviderError, ProviderPermanentError, ProviderTransientError
 from asyncbatch.planning.quota import decode_rest
 from asyncbatch.planning.retry import Retry, RetryBudget, decode_lag, decode_lead, decode_retry_after, next_delay
 from asyncbatch.runtime import Runtime
 from asyncbatch.secrecy import OfThisProcess, Unseen
+from asyncbatch.transport.addresses import is_public
 from asyncbatch.transport.bodies import StreamedPayload
 from asyncbatch.transport.downloads import Answer, download
 from asyncbatch.transport.errors import WIRE_ERRORS, UnfitAnswerError, from_answer, from_wire, ours_behind
 from asyncbatch.transport.origin import Call, Origin, call_to_server_url
-from asyncbatch.transport.sessions import Http, Opened, Profile, Sessions
+from asyncbatch.transport.sessions import Headers, Http, Opened, Profile, Sessions
 from asyncbatch.transport.transfers import Transfer
 
 T = TypeVar("T")
@@ -27,6 +30,7 @@ ONCE = Retry(attempts=1)
 """For calls that somebody else repeats: the poller decides when to ask again, and one layer is enough."""
 
 _THROTTLED = 429
+_NOT_KNOWN = 401
 
 
 class _UnderWay:
@@ -141,8 +145,8 @@ class Exchange(OfThisProcess):
     ) -> Answer:
         """Send a call that may be repeated until its answer is a success, or one of the statuses in `also`."""
 
-        async def send() -> Answer:
-            return await self.once(call, body, profile=profile)
+        async def send(signed: Call) -> Answer:
+            return await self.once(signed, body, profile=profile)
 
         if retry:
             return await self.repeated(lambda: self.checked(call, send, also))
@@ -150,10 +154,37 @@ class Exchange(OfThisProcess):
         self._budget.give(0)
         return answer
 
-    async def checked(self, call: Call, send: Callable[[], Awaitable[Answer]], also: Collection[int] = ()) -> Answer:
-        """Send, and make an error of whatever is no success; the statuses in `also` are answers like any."""
+    async def signed(self, call: Call) -> Call:
+        """Give a call with a token of this moment, where the account has no key that is the same for ever."""
+        tokens = self._origin.tokens
+        if tokens is None or not call.has_key:
+            return call
+        return structs.replace(call, headers=Headers.merged(call.headers, await tokens.headers(self._runtime.now())))
+
+    def can_renew(self, signed: Call, answer: Answer) -> bool:
+        """Whether a call was refused for its token, and may go with another one; that one will be fetched."""
+        tokens = self._origin.tokens
+        if tokens is None or not signed.has_key:
+            return False
+        if answer.status == _NOT_KNOWN:
+            return tokens.renew(signed.headers)
+        tokens.note_taken()
+        return False
+
+    async def checked(
+        self, call: Call, send: Callable[[Call], Awaitable[Answer]], also: Collection[int] = ()
+    ) -> Answer:
+        """Send, and make an error of whatever is no success; the statuses in `also` are answers like any.
+
+        A call whose token is refused is sent once more, with another one.
+        """
+        signed = await self.signed(call)
         try:
-            answer = await send()
+            answer = await send(signed)
+            if self.can_renew(signed, answer):
+                signed = await self.signed(call)
+                answer = await send(signed)
+                self.can_renew(signed, answer)
         except WIRE_ERRORS as error:
             failure = ours_behind(error) or self.from_wire(call, error)
         else:
@@ -197,9 +228,9 @@ class Exchange(OfThisProcess):
     async def pour(self, call: Call, transfer: Transfer, *, profile: Profile) -> Answer:
         """Fetch a body into its sink: from its start, or the rest of what broke off."""
 
-        async def send() -> Answer:
+        async def send(signed: Call) -> Answer:
             async with self._place(profile, call):
-                answer = await download(self._sessions, self._runtime, call, transfer, profile=profile)
+                answer = await download(self._sessions, self._runtime, signed, transfer, profile=profile)
             if not transfer.is_lines:  # a file may come from elsewhere, by a redirect
                 self._set_clock(call, answer.headers)
             return answer
@@ -214,6 +245,20 @@ class Exchange(OfThisProcess):
             message = f"{self.facts.name}: the server names an upload address that is not taken: {error}"
         raise ProviderPermanentError(message, provider=self.facts.name, code="bad_upload_url")
 
+    def call_for_answers(self, url: str) -> Call:
+        """Make a call to an address that the server gave for a file of answers."""
+        home = URL(self._origin.base_url)
+        try:
+            call = call_to_server_url(self._origin, "GET", url)
+        except ValueError as error:
+            why = str(error)
+        else:
+            if self.http.allow_private or not is_public(home.host or "") or is_public(call.url.host or ""):
+                return structs.replace(call, home=home)
+            why = "it is no public address"
+        message = f"{self.facts.name}: the server names an address of answers that is not called: {why}"
+        raise ProviderPermanentError(message, provider=self.facts.name, code=ELSEWHERE)
+
     def from_wire(self, call: Call, error: BaseException) -> ProviderError:
         secrets = self.secrets_of(call)
         return from_wire(error, provider=self.facts.name, what=call.what, origin=call.where, secrets=secrets)
@@ -221,12 +266,15 @@ class Exchange(OfThisProcess):
     def from_answer(self, call: Call, answer: Answer) -> ProviderError:
         now, secrets = self._runtime.now(), self.secrets_of(call)
         error = from_answer(*answer, facts=self.facts, what=call.what, now=now, secrets=secrets)
+        if error.is_auth and self._origin.tokens is not None:
+            error.hint = "look at where its tokens come from, and at what they are allowed"
         if not call.has_key:
             error.hint = None  # which would speak of the key or of the base URL, and neither is at fault
         return error
 
     def secrets_of(self, call: Call) -> tuple[str, ...]:
-        return *call.secrets, *self._sessions.secrets
+        tokens = self._origin.tokens
+        return *call.secrets, *(tokens.secrets if tokens else ()), *self._sessions.secrets
 
     def is_tunnelled(self, call: Call) -> bool:
         """Whether a call goes through a proxy that has to make way first."""

@@ -11,6 +11,7 @@ from asyncbatch.secrecy import Secret
 from asyncbatch.transport.addresses import is_loopback
 from asyncbatch.transport.proxies import SECRET_CHARS
 from asyncbatch.transport.sessions import USER_AGENT, Headers
+from asyncbatch.transport.tokens import Tokens
 
 _PRINTABLE = re.compile(r"[!-~]+")
 
@@ -22,11 +23,15 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True):
         base_url: The API's root, without a slash at its end.
         headers: Harmless headers for every call.
         secret_headers: Credentials; they leave for this origin only.
+        params: The query of every call, before its own.
+        tokens: What gives the credential, where it is not the same for ever.
     """
 
     base_url: str
     headers: Mapping[str, str] = {}
     secret_headers: Mapping[str, str] = {}
+    params: Mapping[str, str] = {}
+    tokens: Tokens | None = None
 
     def __repr__(self) -> str:
         return f"Origin({self.base_url!r})"
@@ -38,7 +43,7 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True):
     def secrets(self) -> tuple[str, ...]:
         """Every value that must not appear anywhere, with and without its scheme; longest first, whole values before parts."""
         values = [*self.secret_headers.values(), *(value.rpartition(" ")[2] for value in self.secret_headers.values())]
-        return _longest_first(values)
+        return _longest_first([*values, *(self.tokens.secrets if self.tokens else ())])
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,6 +54,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
         where: The host that errors show.
         secrets: What must not appear in an error, whatever the server says.
         has_key: Whether it carries the account's credentials.
+        home: Where the server is that gave its address; None where we made it.
     """
 
     method: str
@@ -58,6 +64,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     where: str
     secrets: tuple[str, ...] = ()
     has_key: bool = True
+    home: URL | None = None
 
     def __repr__(self) -> str:
         return f"Call({self.what!r})"
@@ -82,6 +89,8 @@ class Outset:
     ) -> Call:
         """Make a call to a path below the account's base URL, with its credentials; no header of the call replaces those."""
         url = URL(self._origin.base_url + path, encoded=True)
+        if self._origin.params:
+            params = {**self._origin.params, **(params or {})}
         return Call(
             method=method,
             url=url.with_query(dict(params)) if params else url,

@@ -22,6 +22,7 @@ MODELS = {
     "anthropic": "anthropic/claude-sonnet-4-5",
     "gemini": "gemini/gemini-2.5-flash",
     "mistral": "mistral/mistral-small-latest",
+    "xai": "xai/grok-4.3",
 }
 PROMPTS = ("hello 0", "hello 1", "hello 2")
 AT_ONCE = {"validating_s": 0, "row_s": 0, "finalizing_s": 0, "cancelling_s": 0}

@@ -11,7 +11,7 @@ from tests.cancel.scene import MODELS, PROMPTS
 from tests.cancel.test_jobs import IN_PART
 from tests.cancel.turns import cancelled_at, run_counted, sweep
 
-WAYS = {"openai": "file", "anthropic": "inline", "gemini": "inline", "mistral": "file"}
+WAYS = {"openai": "file", "anthropic": "inline", "gemini": "inline", "mistral": "file", "xai": "file"}
 
 
 class Desk:

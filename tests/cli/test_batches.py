@@ -205,6 +205,21 @@ def test_cancel_asks_the_provider_and_shows_what_it_answers(leave, cli):
     assert "status        cancelling" in done.out
 
 
+def test_a_cancel_at_a_provider_that_has_none_says_what_happens_instead(run, write, cli):
+    write("slow [[stall]]")
+    done = run(
+        *("requests.jsonl", "--timeout", "0.3", "-o", "out.jsonl", "--json", "--home", "memory"),
+        model="openrouter/openai/gpt-4.1-mini",
+    )
+    name = done.document["commands"][0].split()[-1]
+
+    done = cli("cancel", name, "--yes")
+
+    assert done.code == 1
+    assert f"cannot cancel batch {name.partition('/')[2]}: it goes on to its end, and is paid for" in done.err
+    assert "hint: wait for it, or leave it" in done.err
+
+
 def test_cancel_without_anybody_to_ask_needs_a_yes(leave, cli, asyncbatch_emulator):
     name, _ = leave("slow [[stall]]")
 

@@ -14,10 +14,11 @@ MODELS = {
     "openai": "gpt-4.1-mini",
 }
 NAMES = {
-    name: MODELS.get(name) or load_dialects()[name].protocol["listed"][0]
+    name: model
     for name in BatchProviderRegistry().available()
+    if (model := MODELS.get(name) or next(iter(load_dialects()[name].protocol["listed"]), None))
 }
-"""A model of each, which its service lists."""
+"""A model of each whose service lists any."""
 
 
 @pytest.fixture
@@ -40,6 +41,24 @@ def test_nothing_is_wrong_with_an_account_that_is_well(doctor, name):
     assert {item["verdict"] for item in found.values()} == {"ok"}
     assert found["models"]["says"] == f"{NAMES[name]} is listed"
     assert {"model", "key", "batches", "models", "clock"} <= set(found)
+
+
+@pytest.mark.parametrize("name", set(BatchProviderRegistry().available()) - set(NAMES))
+def test_a_service_that_lists_no_models_has_an_account_that_is_well_all_the_same(doctor, name):
+    code, found = doctor(f"{name}/my-deployment")
+
+    assert code == 0
+    assert {check for check, item in found.items() if item["verdict"] != "ok"} == {"models"}
+    assert found["models"]["says"] == f"{name} has no list of them"
+
+
+def test_an_account_without_an_address_is_said_with_the_variable_to_set(doctor, monkeypatch):
+    monkeypatch.delenv("AZURE_OPENAI_ENDPOINT")
+    code, found = doctor("azure/my-deployment")
+
+    assert code == 1
+    assert "AZURE_OPENAI_ENDPOINT is not set" in found["settings"]["says"]
+    assert "export AZURE_OPENAI_ENDPOINT=" in found["settings"]["hint"]
 
 
 def test_it_says_so_line_by_line(cli):
@@ -66,6 +85,23 @@ def test_without_a_key_there_is_nothing_to_ask(doctor, monkeypatch, asyncbatch_e
     assert list(found) == ["model", "key"]
     assert "OPENAI_API_KEY is not set" in found["key"]["says"]
     assert asyncbatch_emulator.history == []
+
+
+def test_a_key_that_is_refused_with_a_word_for_it_is_no_key_that_may_not_list(doctor, monkeypatch):
+    monkeypatch.setenv("FIREWORKS_API_KEY", "invalid-key-0123456789")
+    code, found = doctor("fireworks")
+
+    assert (code, found["key"]["verdict"]) == (4, "wrong")
+    assert "FIREWORKS_API_KEY" in found["key"]["hint"]
+    assert "batches" not in found
+
+
+def test_an_option_that_is_needed_and_not_set_is_said_with_its_variable(doctor, monkeypatch):
+    monkeypatch.delenv("FIREWORKS_ACCOUNT_ID")
+    code, found = doctor("fireworks")
+
+    assert (code, list(found)) == (4, ["key"])
+    assert "FIREWORKS_ACCOUNT_ID is not set" in found["key"]["says"]
 
 
 def test_a_key_that_is_refused_is_said_with_the_variable_to_look_at(doctor, monkeypatch):

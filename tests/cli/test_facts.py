@@ -66,6 +66,15 @@ def test_providers_are_shown_with_their_key_and_limits(cli, asyncbatch_emulator)
     assert asyncbatch_emulator.base_url("openai") in line
 
 
+def test_what_an_account_needs_beside_its_key_is_told(cli):
+    shown, others = cli("providers", "fireworks").out, cli("providers", "openai").out
+    (row,) = cli("providers", "fireworks", "--json").document["providers"]
+
+    assert row["needs"] == ["FIREWORKS_ACCOUNT_ID"]
+    assert "FIREWORKS_ACCOUNT_ID" in shown
+    assert " needs " not in others
+
+
 def test_a_key_that_is_missing_is_told_and_a_key_never_shown(cli, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "sk-very-secret-0123456789")
     document = cli("providers", "--json").document

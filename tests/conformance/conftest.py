@@ -15,10 +15,18 @@ def is_there(name: str) -> bool:
         return False
 
 
-if not all(
-    is_there(name)
-    for name in ("openai", "anthropic", "google.genai", "groq", "mistralai", "jsonschema", "standardwebhooks")
-):
+NEEDED = (
+    "openai",
+    "anthropic",
+    "google.genai",
+    "groq",
+    "fireworks",
+    "together",
+    "mistralai",
+    "jsonschema",
+    "standardwebhooks",
+)
+if not all(map(is_there, NEEDED)):
     # The group `conformance` is not installed, so these tests cannot be read; `python3 dev.py check` installs it.
     collect_ignore_glob = ["test_*.py"]
 

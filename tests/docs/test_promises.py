@@ -40,7 +40,7 @@ def test_every_promise_names_a_test():
 
 
 def test_how_surely_a_create_is_found_stands_there_as_the_catalog_has_it():
-    lines = [line for line in read(PROMISES).splitlines() if re.search("`(TAGGED|INFERRED)", line)]
+    lines = [line for line in read(PROMISES).splitlines() if re.search("`(NAMED|TAGGED|INFERRED)", line)]
     rows = [[cell.strip(" `") for cell in line.split("|")[1:4]] for line in lines]
     told = {name: (file, inline) for names, file, inline in rows for name in names.split(", ")}
     catalog = load_catalog()

@@ -181,7 +181,7 @@ async def test_a_batch_that_failed_says_why_although_the_files_that_it_names_are
 
 
 async def test_answers_that_lie_where_they_are_not_fetched_are_paid_for_once(client, emulator):
-    emulator.add(naming(output_file_id="https://files.example/out.jsonl?sig=SIGNED"))
+    emulator.add(naming(output_file_id="ftp://files.example/out.jsonl?sig=SIGNED"))
     job = await client.submit(["a"], model=CHAT, retry="transient", max_attempts=3)
 
     (row,) = await job.results()

@@ -17,8 +17,8 @@ from tests.fuzz.mutations import bent, bent_bytes
 from tests.providers.world import CHAT, JOB, MODEL, small_catalog
 from tests.transport.wire import listen, read_request
 
-PROVIDERS = ("anthropic", "gemini", "mistral", "openai")
-WAYS = ("anthropic", "gemini", "gemini file", "mistral", "mistral inline", "openai")
+PROVIDERS = ("anthropic", "gemini", "mistral", "openai", "xai")
+WAYS = ("anthropic", "gemini", "gemini file", "mistral", "mistral inline", "openai", "xai", "xai inline")
 """A provider, with the way that requests travel where that is not the usual one."""
 HOPS = {"connection", "transfer-encoding", "content-length", "content-encoding", "keep-alive", "date", "host"}
 AT_PROXY = "{here}"

@@ -18,13 +18,13 @@ from asyncbatch.codec.rpc import Fault, decode_count
 from asyncbatch.codec.times import decode_time
 from asyncbatch.dto import FilePage, ProviderResultRow, ProviderStatus, StatusPage
 from asyncbatch.providers import anthropic_provider as anthropic
-from asyncbatch.providers._shapes import gemini, mistral, openai, openai_lines
+from asyncbatch.providers._shapes import gemini, mistral, openai, openai_lines, xai
 from asyncbatch.wire_provider import UNREADABLE
 from tests.fuzz.budget import SIZES, fuzz, run
 from tests.fuzz.mutations import BENT, ODD, any_text, bent, bent_bytes
 from tests.fuzz.recordings import recording
 
-FACTS = {name: load_catalog().provider(name) for name in ("anthropic", "gemini", "mistral", "openai")}
+FACTS = {name: load_catalog().provider(name) for name in ("anthropic", "gemini", "mistral", "openai", "xai")}
 FORMATS = (
     *(
         "openai.chat",
@@ -92,6 +92,7 @@ def samples(*calls):
         "gemini": ["gemini", "gemini file"],
         "mistral": ["mistral"],
         "openai": ["openai"],
+        "xai": ["xai"],
     }
     return {name: [body for way in ways[name] for body in recording(way)[0].bodies(*calls)] for name in FACTS}
 
@@ -101,19 +102,24 @@ STATUS = {
     "gemini": gemini.decode_status,
     "mistral": mistral.decode_status,
     "openai": openai.decode_status,
+    "xai": partial(xai.decode_status, now=0.0),
 }
 PAGES = {
     "anthropic": anthropic.decode_page,
     "mistral": partial(mistral.decode_page, page=0, size=2),
     "openai": openai.decode_page,
+    "xai": partial(xai.decode_page, now=0.0),
 }
 FILES = {
     "mistral": partial(mistral.decode_files, page=0, size=2),
     "openai": partial(openai.decode_files, facts=FACTS["openai"]),
+    "xai": xai.decode_files,
 }
 SINGLE = {
     "mistral job": mistral.decode_job,
     "mistral file": mistral.decode_file,
+    "xai file": xai.decode_file,
+    "xai page": xai.decode_next,
     "openai file": partial(openai.decode_file, facts=FACTS["openai"]),
 }
 LINES = {
@@ -121,6 +127,7 @@ LINES = {
     "gemini": partial(gemini.decode_line, format="gemini.generate"),
     "mistral": partial(mistral.decode_line, format="mistral.chat"),
     "openai": partial(openai_lines.decode_line, format="openai.chat"),
+    "xai": xai.decode_line,
 }
 
 

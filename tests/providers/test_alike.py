@@ -13,11 +13,23 @@ from asyncbatch.registry import BatchProviderRegistry
 from asyncbatch.testing.runtime import VirtualClock, virtual_runtime
 from tests.providers.world import MODEL
 
-NAMES = [
-    name
-    for name in BatchProviderRegistry().available()
-    if any(item.mode is BatchMode.CHAT for item in load_catalog().provider(name).endpoints)
-]
+FEWER_WORDS = {"responses.agent", "responses.chat"}
+"""Formats that have no word for some of it; what they have words for reads alike."""
+
+
+def formats_of(name):
+    return {item.format for item in load_catalog().provider(name).endpoints if item.mode is BatchMode.CHAT}
+
+
+KNOWN = [name for name in BatchProviderRegistry().available() if formats_of(name)]
+NAMES = [name for name in KNOWN if not formats_of(name) & FEWER_WORDS]
+"""Providers that express all of it."""
+RESPONSES = {
+    "like": "openai",
+    "base_url": "https://llm.example/v1",
+    "endpoints": [{"path": "/v1/responses", "mode": "CHAT", "format": "responses.chat"}],
+}
+"""A gateway that only a user's file knows, whose chat is Responses."""
 PIXEL = "data:image/png;base64," + base64.b64encode(b"\x89PNG\r\n\x1a\n").decode()
 PAPER = "data:application/pdf;base64," + base64.b64encode(b"%PDF-1.7").decode()
 WEATHER = {
@@ -141,17 +153,20 @@ def without_reasoning(said):
 
 def small_catalog():
     section = {"models": [{"match": "echo-*", "modes": ["CHAT"], "max_tokens": 1000}]}
-    return load_catalog({"providers": dict.fromkeys(NAMES, section)})
+    return load_catalog({"providers": dict.fromkeys(KNOWN, section) | {"gateway": {**section, **RESPONSES}}})
 
 
-async def answers_of(name, way):
+async def answers_of(name, way, on_unsupported="error"):
     clock = VirtualClock()
     with Emulator(clock=clock.now, models=["echo-*"]) as emulator:
-        account = {"api_key": "emulator-key", "base_url": emulator.base_url(name)}
+        dialect = "openai" if name == "gateway" else name
+        account = {"api_key": "emulator-key", "base_url": emulator.base_url(dialect)}
         async with BatchClient(
             catalog=small_catalog(), runtime=virtual_runtime(clock), accounts={"here": account}
         ) as client:
-            job = await client.submit(requests(), model=f"{name}/{MODEL}", account="here", input_mode=way)
+            job = await client.submit(
+                requests(), model=f"{name}/{MODEL}", account="here", input_mode=way, on_unsupported=on_unsupported
+            )
             return {row.request_id: row async for row in job.results()}
 
 
@@ -170,6 +185,34 @@ async def test_a_thousand_requests_of_every_kind_read_alike_whoever_answers():
             ours = {key: without_reasoning(row) for key, row in ours.items()}
         differing = {key: (ours[key], theirs[key]) for key in ours if ours[key] != theirs[key]}
         assert differing == {}, name
+
+
+LOST = {
+    "responses.agent": {
+        tool_request: lambda n: n % 4 < 2,  # which tool, and whether any
+        picture_request: lambda n: n % 2 == 1,  # papers
+    },
+    "responses.chat": {text_request: lambda n: n % 7 == 0},  # so short an answer
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("gateway", "responses.chat"),
+        *((name, "responses.agent") for name in KNOWN if "responses.agent" in formats_of(name)),
+    ],
+)
+async def test_what_a_format_with_fewer_words_can_say_reads_alike_too(name, kind):
+    first, theirs = await answers_of("openai", "auto"), await answers_of(name, "auto", "drop")
+    lost = {f"r-{number}" for number in range(1000) if LOST[kind].get(MAKERS[number % 4], lambda _: False)(number // 4)}
+    ours, theirs = ({key: read(row) for key, row in rows.items() if key not in lost} for rows in (first, theirs))
+    if kind == "responses.agent":  # whose usage has no word for it
+        ours = {key: without_reasoning(row) for key, row in ours.items()}
+
+    assert {status for status, *_ in theirs.values()} == {ResultStatus.SUCCEEDED}
+    assert {key: (ours[key], theirs[key]) for key in ours if ours[key] != theirs[key]} == {}
+    assert len(ours) > 600
 
 
 async def test_what_was_asked_is_among_the_answers():

@@ -18,8 +18,8 @@ from asyncbatch.providers.siliconflow_provider import SiliconFlowBatchProvider
 from asyncbatch.registry import BatchProviderRegistry
 from asyncbatch.testing.runtime import VirtualClock, virtual_runtime
 from tests.providers.contract import gather
-from tests.providers.world import JOB, world
-from tests.transport.wire import answer, serve
+from tests.providers.world import JOB, statuses, world
+from tests.transport.wire import answer, closing, serve
 
 FACTS = load_catalog().provider("siliconflow")
 BASE = "https://api.siliconflow.cn/v1"
@@ -167,22 +167,43 @@ async def test_an_error_is_a_number_with_words_or_words_alone(status, body, kind
     assert (caught.value.status, caught.value.code) == (status, code)
 
 
-ADDRESS = "https://files.example/answers.jsonl?sig=SIGNED"
+LINE = b'{"custom_id":"0000001","response":{"status_code":400,"body":{"error":{"message":"no"}}}}\n'
 
 
-async def test_answers_at_an_address_are_not_fetched_and_the_others_are(caplog):
-    named = faults.Rewrite(fields={"error_file_id": ADDRESS})
-    async with world("siliconflow", faults=[Fault(effect=named, operation="poll", times=None)]) as here:
+def naming(address):
+    return Fault(effect=faults.Rewrite(fields={"error_file_id": address}), operation="poll", times=None)
+
+
+async def test_answers_at_an_address_are_fetched_there_and_the_key_stays_at_home(caplog):
+    answers = closing(
+        b"HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\n\r\n" + LINE
+    )  # nothing proves that it is whole: it is asked for twice, and somebody is told
+    async with serve(answers, answers) as storage:
+        async with world("siliconflow", faults=[naming(f"{storage.url}/answers.jsonl?sig=SIGNED")]) as here:
+            batch = await here.start(["a", "[[error:400]]"])
+            await here.end(batch.provider_batch_id)
+            rows = await here.rows(batch.provider_batch_id)
+            deleted = await here.provider.delete_artifacts(batch.provider_batch_id)
+
+    assert statuses(rows) == {"0000000": "succeeded", "0000001": "errored"}
+    assert [asked.target for asked in storage.asked] == ["/answers.jsonl?sig=SIGNED"] * 2
+    assert not [name for asked in storage.asked for name in asked.headers if name.lower() == "authorization"]
+    assert deleted == 2, "what lies at an address is not ours to delete"
+    assert "an address of its own" in caplog.text
+    assert "SIGNED" not in caplog.text
+
+
+@pytest.mark.parametrize("address", ["ftp://files.example/answers.jsonl?sig=SIGNED", "https://?sig=SIGNED"])
+async def test_an_address_that_is_not_called_takes_no_other_answers_with_it(address, caplog):
+    async with world("siliconflow", faults=[naming(address)]) as here:
         batch = await here.start(["a", "[[error:400]]"])
         await here.end(batch.provider_batch_id)
         rows = []
-        with pytest.raises(ProviderPermanentError, match="by an address of its own") as caught:
+        with pytest.raises(ProviderPermanentError, match="an address of answers that is not called") as caught:
             await gather(here.provider.fetch_results(batch.provider_batch_id), rows)
-        deleted = await here.provider.delete_artifacts(batch.provider_batch_id)
 
     assert caught.value.code == "answers_elsewhere"
     assert [row.request_id for row in rows] == ["0000000"]
-    assert deleted == 2
     assert "SIGNED" not in f"{caught.value!r} {caught.value} {caplog.text}"
 
 

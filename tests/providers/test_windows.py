@@ -8,6 +8,7 @@ from tests.providers.world import facts_of, world
 
 HOUR_S = 3600
 TAKEN = {
+    "azure": {"24h": 24},
     "dashscope": {"24h": 24, "336h": 336, "14d": 336},
     "deepinfra": {"24h": 24},
     "doubleword": {"1h": 1, "24h": 24},
@@ -15,10 +16,13 @@ TAKEN = {
     "moonshot": {"12h": 12, "1d": 24, "3d": 72, "7d": 168},
     "nebius": {"24h": 24},
     "openai": {"24h": 24},
+    "openrouter": {"24h": 24},
     "parasail": {"24h": 24},
+    "perplexity": {"24h": 24},
     "siliconflow": {"24h": 24, "336h": 336},
 }
 REFUSED = {
+    "azure": ("1h", "48h", "1d"),
     "dashscope": ("23h", "337h", "15d", "1.5d", "20160m"),
     "deepinfra": ("48h", "1d"),
     "doubleword": ("30m", "25h", "7d", "12h", "1d"),
@@ -26,7 +30,9 @@ REFUSED = {
     "moonshot": ("11h", "169h", "8d"),
     "nebius": ("1h", "25h", "48h", "7d", "1d", "24", 86_400),
     "openai": ("1h", "48h", "1d", "soon", 86_400),
+    "openrouter": ("1h", "48h", "1d", "soon", 86_400),
     "parasail": ("1h", "1d"),
+    "perplexity": ("1h", "25h", "1d", 86_400),
     "siliconflow": ("23h", "337h", "15d", "2d", "week"),
 }
 BOUNDS = {

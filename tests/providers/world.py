@@ -1,15 +1,18 @@
 """One provider against its dialect of the emulator, on a virtual clock: a day passes in a moment and nothing sleeps."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, NamedTuple
 from uuid import UUID
+
+import pytest
 
 from asyncbatch import BatchMode, InputMode
 from asyncbatch.base_provider import BaseBatchProvider
 from asyncbatch.catalog import EndpointFacts, ProviderFacts, load_catalog
 from asyncbatch.dto import PreparedSubmission, ProviderResultRow, ProviderStatus, ProviderSubmitResult
 from asyncbatch.emulator import Emulator
+from asyncbatch.emulator.dialect import load_dialects
 from asyncbatch.registry import BatchProviderRegistry, RegistryScope
 from asyncbatch.testing.runtime import VirtualClock, virtual_runtime
 
@@ -41,6 +44,7 @@ BODIES = {
     "openai.embedding": {"input": "hello"},
     "openai.responses": {"input": "hello"},
     "openai.moderation": {"input": "hello"},
+    "responses.agent": {"input": "hello"},
     "openai.image": {"prompt": "a lighthouse"},
     "openai.video": {"prompt": "a lighthouse"},
     "anthropic.messages": {**CHAT, "max_tokens": 100},
@@ -167,13 +171,27 @@ async def world(
     """Open a provider, whose requests travel as `way` says, or as they usually do."""
     clock = VirtualClock()
     catalog = small_catalog(name, rows, **(facts or {}))
-    with Emulator(
-        clock=lambda: clock.now() - behind_s, models=["echo-*"], faults=faults, **emulator_options
-    ) as emulator:
+    with (
+        needed_options(name),
+        Emulator(
+            clock=lambda: clock.now() - behind_s, models=["echo-*"], faults=faults, **emulator_options
+        ) as emulator,
+    ):
         registry = BatchProviderRegistry()
         async with registry.open(catalog=catalog, runtime=virtual_runtime(clock), http=http) as scope:
             provider = scope.create(name, {"api_key": key, "base_url": emulator.base_url(dialect_of(name))})
             yield World(name, way or provider.facts.inputs[0], clock, emulator, scope, provider)
+
+
+@contextmanager
+def needed_options(name: str) -> Iterator[None]:
+    """Set what an account has to say besides its key, as the emulator's dialect has it, where the provider needs anything."""
+    variables = load_dialects()[dialect_of(name)].environment
+    needed = [option.env for option in facts_of(name).options.values() if option.is_needed]
+    with pytest.MonkeyPatch.context() as environment:
+        for variable in needed:
+            environment.setenv(variable, variables[variable])
+        yield
 
 
 def statuses(rows: Sequence[ProviderResultRow]) -> dict[str, str]:

@@ -17,12 +17,12 @@ from asyncbatch import AsyncBatchError, BatchMode, Http, Retry
 from asyncbatch.dto import PreparedSubmission
 from asyncbatch.registry import BatchProviderRegistry
 from asyncbatch.testing.runtime import VirtualClock, virtual_runtime
-from tests.providers.world import CHAT, JOB, MODEL, small_catalog
+from tests.providers.world import CHAT, JOB, MODEL, needed_options, small_catalog
 from tests.secrets.canaries import PRODUCT, canary, everything_about, leaks
 from tests.secrets.test_mistakes import MISTAKES
 from tests.transport.wire import answer, closing, hang_up, reset, serve, silence
 
-PROVIDERS = ("anthropic", "gemini", "mistral", "openai")
+PROVIDERS = ("anthropic", "fireworks", "gemini", "mistral", "openai")
 KEY, GATEWAY, ENV = canary("sk-"), canary("gw:"), canary("sk-env-")
 CANARIES = (KEY, GATEWAY, ENV)
 
@@ -72,7 +72,7 @@ CALLS = (
     *("poll_status", "poll_page", "list_statuses", "cancel", "fetch_results", "find_submissions"),
     *("submit", "upload", "create", "fence", "delete_artifacts", "delete_file", "list_files"),
 )
-NAMES = {"anthropic": "msgbatch_1", "gemini": "batches/b1", "mistral": "b-1", "openai": "batch_1"}
+NAMES = {"anthropic": "msgbatch_1", "fireworks": "b-1", "gemini": "batches/b1", "mistral": "b-1", "openai": "batch_1"}
 FILES = {"gemini": "files/f1"}
 METADATA = {name: {"metadata": {"a": "b"}} for name in ("mistral", "openai")}
 LEAST_FAILURES = 300
@@ -108,18 +108,18 @@ async def opened(name, url, **options):
     http = Http(**{**dict.fromkeys(("control_total_s", "create_answer_s", "poll_total_s", "read_s"), 5.0), **options})
     http = Http(**{**{key: getattr(http, key) for key in http.__struct_fields__}, "answer_bytes": 20_000})
     registry, clock = BatchProviderRegistry(), VirtualClock()
-    async with registry.open(
-        runtime=virtual_runtime(clock), http=http, retry=Retry(attempts=1), catalog=small_catalog(name)
-    ) as scope:
-        provider = scope.create(name, {"api_key": KEY, "base_url": url, "headers": {"X-Gateway": GATEWAY}})
-        (submission,) = await provider.prepare_payloads(
-            batch_id=JOB,
-            model=MODEL,
-            mode=BatchMode.CHAT,
-            requests=[CHAT],
-            options=METADATA.get(name),
-        )
-        yield provider, submission
+    lent = {"runtime": virtual_runtime(clock), "http": http, "retry": Retry(attempts=1), "catalog": small_catalog(name)}
+    with needed_options(name):
+        async with registry.open(**lent) as scope:
+            provider = scope.create(name, {"api_key": KEY, "base_url": url, "headers": {"X-Gateway": GATEWAY}})
+            (submission,) = await provider.prepare_payloads(
+                batch_id=JOB,
+                model=MODEL,
+                mode=BatchMode.CHAT,
+                requests=[CHAT],
+                options=METADATA.get(name),
+            )
+            yield provider, submission
 
 
 async def failures_of(name, fault, limit_s):

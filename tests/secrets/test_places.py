@@ -27,7 +27,7 @@ from tests.transport.wire import answer, closing, hang_up, reset, serve, silence
 KEY, GATEWAY, ENV = canary("sk-"), canary("gw-"), canary("sk-env-")
 SIGNING = "whsec_" + base64.b64encode(canary().encode()).decode()
 CANARIES = (KEY, GATEWAY, ENV, SIGNING)
-PROVIDERS = ("anthropic", "gemini", "mistral", "openai")
+PROVIDERS = ("anthropic", "gemini", "mistral", "openai", "xai")
 ROWS = [CHAT, *({"messages": [{"role": "user", "content": f"[[error:400]] {number}"}]} for number in range(3))]
 
 

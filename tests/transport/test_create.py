@@ -389,3 +389,27 @@ async def test_a_create_says_what_openai_documents():
     assert asked.headers["user-agent"].startswith("asyncbatch/")
     assert "cookie" not in asked.headers
     assert "expect" not in asked.headers
+
+
+ABORTED = b'{"code":10,"message":"aborted","details":[]}'
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "refusals", "error"),
+    [
+        (409, ABORTED, ("6", "10"), ProviderTransientError),
+        (503, ABORTED, ("6", "10"), ProviderTransientError),
+        (409, ABORTED, ("6",), SubmissionUnknownError),
+        (409, ABORTED, (), SubmissionUnknownError),
+        (409, PORTAL, ("6", "10"), SubmissionUnknownError),
+        (200, ABORTED, ("10",), SubmissionUnknownError),
+    ],
+)
+async def test_a_code_by_which_a_provider_says_that_nothing_was_created_proves_it_whatever_the_status(
+    status, body, refusals, error
+):
+    async with serve(answer(body, status)) as server, here(server.url) as client:
+        with pytest.raises(error):
+            await client.transport.create("/batches", b"{}", is_created=lambda _: False, refusals=refusals)
+
+    assert len(server.asked) == 1

@@ -254,3 +254,40 @@ def test_nor_are_keys_that_vouch_for_webhooks_fetched_in_clear(given):
     allowed = public_origin(FACTS, ProviderSettings(base_url=file.base_url, allow_http=True), env=env)
     assert allowed.base_url.lower().startswith("http://")
     assert public_origin(FACTS, NOTHING, env={}).base_url == "https://api.openai.com/v1"
+
+
+FIREWORKS = load_catalog().provider("fireworks")
+
+
+def with_option(config, *, file: ProviderSettings = NOTHING, env=None) -> Account:
+    return resolve_account(FIREWORKS, file, settings_from_config(config, FIREWORKS), env=env or {})
+
+
+@pytest.mark.parametrize(
+    ("config", "file", "env"),
+    [
+        ({"account_id": "acme"}, NOTHING, {}),
+        ({}, ProviderSettings(options={"account_id": "acme"}), {}),
+        ({}, NOTHING, {"FIREWORKS_ACCOUNT_ID": "acme"}),
+    ],
+    ids=["argument", "file", "environment"],
+)
+def test_an_option_that_is_needed_may_come_from_anywhere(config, file, env):
+    found = with_option({"api_key": KEY, **config}, file=file, env=env)
+
+    assert found.options == {"account_id": "acme"}
+    assert "acme" not in str(found.origin.headers)
+
+
+def test_without_an_option_that_is_needed_the_message_names_the_variable_to_set():
+    with pytest.raises(MissingCredentialsError, match="there is no account_id for fireworks") as caught:
+        with_option({"api_key": KEY})
+
+    assert caught.value.code == "auth.missing"
+    assert "FIREWORKS_ACCOUNT_ID" in caught.value.hint
+    assert KEY not in str(caught.value)
+
+
+def test_a_missing_key_is_told_before_a_missing_option():
+    with pytest.raises(MissingCredentialsError, match="FIREWORKS_API_KEY"):
+        with_option({})

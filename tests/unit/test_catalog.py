@@ -293,6 +293,17 @@ def test_an_http_answer_is_classed_by_the_table_and_else_by_its_status(status, c
     assert OPENAI.classify(status, code, kind) is expected
 
 
+def test_a_rule_may_want_words_of_the_message_in_letters_of_any_size():
+    rules = "errors:\n  - {status: 400, says: api key, class: permanent, auth: true}\n  - {status: 400, class: later}\n"
+    acme = load_facts(ACME + rules, file="acme.yaml")
+
+    assert acme.classify(400, message="Incorrect API key provided") is ErrorClass.PERMANENT
+    assert acme.is_auth_error(400, message="Incorrect API key provided")
+    assert acme.classify(400, message="a bad apikey") is ErrorClass.LATER
+    assert not acme.is_auth_error(400, "api key", "api key", "a bad word"), "it is the message that has to say it"
+    assert acme.classify(400) is ErrorClass.LATER
+
+
 def test_without_a_table_the_status_alone_decides():
     acme = load_facts(ACME, file="acme.yaml")
 
@@ -602,7 +613,13 @@ def test_the_second_variable_is_read_where_the_first_is_not_set():
         ),
         ("wire: {lines: short}", "3: wire.lines: expected one of whole, bare, got 'short'"),
         ("wire: {lines: bar}", "3: wire.lines: expected one of whole, bare, got 'bar'; did you mean 'bare'?"),
+        (
+            "wire: {idempotency_header: 'Idempotency Key'}",
+            "3: wire.idempotency_header: expected str matching regex '^[A-Za-z0-9-]{1,64}$', got 'Idempotency Key'",
+        ),
         ("wire: {first_line: 2}", "3: wire.first_line: expected one of 0, 1, got 2"),
+        ("wire: {expiry: dot}", "3: wire.expiry: expected one of brackets, dots, got 'dot'; did you mean 'dots'?"),
+        ("wire: {ready_states: {processed: 1}}", "3: wire.ready_states: expected str, got a mapping"),
         (f"window_s: {'x' * 80}", f"3: window_s: expected int, got '{'x' * 56}…"),
     ],
 )
@@ -729,6 +746,8 @@ def test_what_the_users_file_says_wrongly_about_a_provider_from_elsewhere_is_fou
         ("name: acme\n", "", "acme.yaml:1: the key 'name' is missing"),
         ("checked: 2026-11-20", "checked: now", "acme.yaml:3: checked: expected str matching regex"),
         ("https://api.acme.example/v1", "api.acme.example", "acme.yaml:5: base_url: expected http:// or https://"),
+        ("https://api.acme.example/v1", "null", "acme.yaml:5: base_url: expected http:// or https:// and a host"),
+        ("base_url: https://api.acme.example/v1\n", "", "acme.yaml:1: the key 'base_url' is missing"),
         ("window_s: 3600", "window_s: 0", "acme.yaml:8: window_s: expected int >= 1, got 0"),
         ("  - {match", "  - {mach", "acme.yaml:16: models[0].mach: unknown key; did you mean 'match'?"),
         ("env: [ACME_API_KEY, ACME_TOKEN]", "env: 5", "acme.yaml:6: credentials.env: expected str, got 5"),
@@ -739,6 +758,64 @@ def test_a_mistake_in_a_providers_yaml_names_line_and_path(old, new, expected):
         load_facts(ACME.replace(old, new), file="acme.yaml")
 
     assert expected in str(caught.value)
+
+
+OF_ONES_OWN = (
+    ACME.replace("https://api.acme.example/v1", "null")
+    + """\
+base_url_env: ACME_ENDPOINT
+base_url_env_path: /api/v2
+options:
+  old: {env: ACME_OLD, query: version, env_path: /api, endpoint_cut: /v1, usual: [newest]}
+  older: {env: ACME_OLDER}
+"""
+)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [f"https://h.example{path}" for path in ("", "/api", "/api/v2")],
+)
+def test_an_address_of_ones_own_has_below_it_what_the_way_of_its_calls_wants(address):
+    facts = load_facts(OF_ONES_OWN, file="acme.yaml")
+    base = facts.below(address)
+
+    assert facts.base_url is None
+    assert base == "https://h.example/api/v2"
+    assert facts.base_url_for(base, {}) == base
+    assert facts.base_url_for(base, {"old": "newest", "older": "x"}) == base
+    assert facts.base_url_for(base, {"old": "1"}) == "https://h.example/api"
+    assert facts.base_url_for("https://gate.example", {"old": "1"}) == "https://gate.example"
+
+
+def test_an_address_of_ones_own_is_shown_as_not_set_until_it_is():
+    def shown(env):
+        catalog = load_catalog(env=env).with_facts(OF_ONES_OWN, file="acme.yaml")
+        return [origin[1:] for origin in catalog.origins("acme") if origin.path == "base_url"]
+
+    assert shown({}) == [("", "not set; ACME_ENDPOINT would be read")]
+    assert shown({"ACME_ENDPOINT": "https://h.example"}) == [("https://h.example", "variable ACME_ENDPOINT")]
+
+
+def test_a_token_of_the_environment_goes_before_a_key_and_neither_is_shown():
+    text = ACME.replace("header: x-api-key", "header: x-api-key, token_env: ACME_AD_TOKEN")
+    catalog = load_catalog(env={"ACME_AD_TOKEN": "t-0123456789abcdef", "ACME_API_KEY": "k-0123456789abcdef"})
+    catalog = catalog.with_facts(text, file="acme.yaml")
+    settings = catalog.settings("acme").with_environment(catalog.provider("acme"), catalog._env)
+
+    assert (settings.token, settings.api_key) == ("t-0123456789abcdef", "k-0123456789abcdef")
+    assert "0123456789" not in repr(settings)
+    assert [origin[1:] for origin in catalog.origins("acme") if origin.path == "api_key"] == [
+        ("t-0…cdef", "variable ACME_AD_TOKEN")
+    ]
+
+
+def test_an_endpoint_may_be_spelled_shorter_by_one_way_and_is_known_by_either_name():
+    facts = load_facts(OF_ONES_OWN, file="acme.yaml")
+
+    assert [facts.endpoint_cut(options) for options in ({}, {"old": "newest"}, {"old": "1"})] == ["", "", "/v1"]
+    found = [facts.endpoint_from_wire(path) for path in ("/complete", "/v1/complete", "/v1/v1/complete", None)]
+    assert found == ["/v1/complete", "/v1/complete", "/v1/v1/complete", None]
 
 
 @pytest.mark.parametrize("text", ["", "[]", "models:\n", "models: 5\n", "5"])

@@ -33,9 +33,10 @@ def test_what_belongs_to_the_protocol_is_shared(like):
     assert ours.endpoints == theirs.endpoints
     assert ours.errors == theirs.errors
     assert (ours.inputs, ours.answers_after, ours.window_s) == (theirs.inputs, theirs.answers_after, theirs.window_s)
+    assert (ours.takes_metadata, ours.cancels) == (theirs.takes_metadata, theirs.cancels)
     assert (ours.limits.requests, ours.limits.file_bytes) == (theirs.limits.requests, theirs.limits.file_bytes)
     assert ours.headers == theirs.headers
-    assert {name for name, option in theirs.options.items() if option.default} == set(ours.options)
+    assert {name for name, option in theirs.options.items() if option.default or option.is_needed} == set(ours.options)
 
 
 @pytest.mark.parametrize("like", builtin_names())
@@ -45,6 +46,8 @@ def test_what_belongs_to_the_others_service_is_not(like):
     assert (ours.name, ours.title, ours.base_url) == ("acme", "acme", URL)
     assert (ours.credentials.env, ours.base_url_env) == (("ACME_API_KEY",), "ACME_BASE_URL")
     assert (ours.credentials.header, ours.credentials.scheme) == (theirs.credentials.header, theirs.credentials.scheme)
+    others = ("token_env", "token_scope", "token_class")
+    assert [getattr(ours.credentials, name) for name in others] == [(), None, None], "a token is for nobody else"
     assert (ours.discount, ours.webhooks, ours.retention.input_expiry) == (None, None, None)
     assert (ours.limits.creates_per_hour, ours.limits.open_requests) == (None, None)
     assert [model.match for model in ours.models] == ["*"]

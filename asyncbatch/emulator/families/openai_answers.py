@@ -115,6 +115,34 @@ def encode_response(ask: Ask, answer: Answer) -> dict[str, Any]:
     }
 
 
+def encode_agent(ask: Ask, answer: Answer) -> dict[str, Any]:
+    """Give the answer of an agent. Source: perplexityai 0.46.1, types/response_create_response.py and output_item.py."""
+    whole = encode_response(ask, answer)
+    return {
+        **{name: whole[name] for name in ("id", "object", "created_at", "model", "error", "previous_response_id")},
+        "status": "completed",  # there is no word for an answer that was cut
+        "background": False,
+        "output": [_agent_item(item) for item in whole["output"]],
+        "usage": {
+            "input_tokens": answer.input_tokens,
+            "input_tokens_details": {"cache_creation_input_tokens": 0, "cache_read_input_tokens": answer.cached_tokens},
+            "output_tokens": answer.output_tokens,
+            "total_tokens": answer.input_tokens + answer.output_tokens,
+            "cost": {"currency": "USD", "input_cost": 0.0, "output_cost": 0.0, "total_cost": 0.0},
+        },
+    }
+
+
+def _agent_item(item: dict[str, Any]) -> dict[str, Any]:
+    content = {"content": [_agent_part(part) for part in item["content"]]} if "content" in item else {}
+    return {**item, "status": "completed", **content}
+
+
+def _agent_part(part: dict[str, Any]) -> dict[str, Any]:
+    """Give words; a refusal is in words too."""
+    return {"type": "output_text", "text": part.get("text", part.get("refusal")), "annotations": []}
+
+
 def _response_items(ask: Ask, answer: Answer) -> list[dict[str, Any]]:
     calls = [_response_call(ask, index, call) for index, call in enumerate(answer.tool_calls)]
     return calls if answer.text is None and answer.refusal is None else [_response_message(ask, answer), *calls]
@@ -149,4 +177,5 @@ BODIES: dict[str, Callable[[Ask, Answer], dict[str, Any]]] = {
     "completion": encode_completion,
     "embedding": encode_embedding,
     "response": encode_response,
+    "agent": encode_agent,
 }

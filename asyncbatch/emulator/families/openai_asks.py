@@ -3,6 +3,8 @@
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
+from msgspec.structs import replace
+
 from asyncbatch.emulator.families.openai_checks import texts_in, whole_number
 from asyncbatch.emulator.json_values import is_array, is_object, objects_in
 from asyncbatch.emulator.model import Ask, Message, Tool, ToolCall
@@ -50,6 +52,14 @@ def ask_response(body: dict[str, Any]) -> Ask:
         settings=_read_settings(body),
         body=body,
     )
+
+
+def ask_agent(body: dict[str, Any]) -> Ask:
+    """Read what an agent is asked: as a response, but for the wanted format, and perhaps no one model."""
+    models, wanted = body.get("models"), body.get("response_format")
+    name = body.get("model") or (models[0] if is_array(models) and models else body.get("preset"))
+    ask = ask_response({**body, "model": name})
+    return replace(ask, schema=_schema(wanted, "json_schema"), json_object=_is_json_object(wanted), body=body)
 
 
 def ask_completion(body: dict[str, Any]) -> Ask:
@@ -186,5 +196,6 @@ ASKS: dict[str, Callable[[dict[str, Any]], Ask]] = {
     "completion": ask_completion,
     "embedding": ask_embedding,
     "response": ask_response,
+    "agent": ask_agent,
 }
 """By kind of endpoint, as the dialect has it; the other kinds are answered in OpenAI's shapes alone."""

@@ -123,10 +123,78 @@ def _check_image(body: dict[str, Any]) -> None:
     whole_number(body, "n", most=MOST_IMAGES)
 
 
+# Agents. Source: perplexityai 0.46.1, types/response_create_params.py and input_item_param.py
+
+_ITEMS = {
+    "message": {"role", "content"},
+    "function_call": {"call_id", "name", "arguments"},
+    "function_call_output": {"call_id", "output"},
+}
+_OPTIONAL = {"type", "name", "thought_signature"}
+_PARTS = {"input_text": "text", "input_image": "image_url"}
+_TOOLS = {"web_search", "fetch_url", "people_search", "finance_search", "sandbox", "mcp", "function"}
+_EFFORTS = {"minimal", "low", "medium", "high", "xhigh"}
+_OF_AN_AGENT = {"tools": list, "models": list, "reasoning": dict, "response_format": dict}
+MOST_STEPS = 100
+MOST_MODELS = 5
+
+
+def _check_agent(body: dict[str, Any]) -> None:
+    given = body["input"]
+    if not given or not isinstance(given, str | list):
+        raise RowError("Invalid 'input': expected text, or items.", param="input", code="invalid_type")
+    for number, item in enumerate(given if is_array(given) else []):
+        _check_item(item, f"input[{number}]")
+    for name, kinds in _OF_AN_AGENT.items():
+        if not isinstance(body.get(name), kinds | None):
+            raise RowError(f"Invalid '{name}'.", param=name, code="invalid_type")
+    for number, tool in enumerate(body.get("tools") or []):
+        kind = str(tool.get("type")) if is_object(tool) else None
+        if kind not in _TOOLS or (kind == "function" and not isinstance(tool.get("name"), str)):
+            raise RowError("Invalid tool.", param=f"tools[{number}]", code="invalid_value")
+    reasoning = body.get("reasoning")
+    effort = reasoning.get("effort", "low") if is_object(reasoning) else "low"
+    if not isinstance(effort, str) or effort not in _EFFORTS:
+        raise RowError(f"Invalid effort: {effort!r}.", param="reasoning.effort", code="invalid_value")
+    wanted = body.get("response_format")
+    schema = wanted.get("json_schema") if is_object(wanted) and wanted.get("type") == "json_schema" else None
+    if wanted is not None and not (is_object(schema) and schema.get("name") and is_object(schema.get("schema"))):
+        raise RowError("Expected a named json_schema.", param="response_format", code="invalid_value")
+    whole_number(body, "max_output_tokens")
+    whole_number(body, "max_steps", most=MOST_STEPS)
+    if len(body.get("models") or []) > MOST_MODELS:
+        raise RowError(f"At most {MOST_MODELS} models.", param="models", code="invalid_value")
+
+
+def _check_item(item: Any, where: str) -> None:
+    kind = item.get("type") if is_object(item) else None
+    needed = _ITEMS.get(kind) if isinstance(kind, str) else None
+    if needed is None or not needed <= item.keys() <= needed | _OPTIONAL:
+        raise RowError(f"Invalid item of type {kind!r}.", param=where, code="invalid_value")
+    texts = [item[name] for name in needed if name != "content"]
+    if not all(isinstance(text, str) for text in texts):
+        raise RowError("Invalid item: expected texts.", param=where, code="invalid_type")
+    if kind == "message":
+        _check_agent_message(item, where)
+
+
+def _check_agent_message(item: dict[str, Any], where: str) -> None:
+    if str(item["role"]) not in {"user", "assistant", "system", "developer"}:
+        raise RowError(f"Invalid role: {item['role']!r}.", param=f"{where}.role", code="invalid_value")
+    content = item["content"]
+    for part in content if is_array(content) else []:
+        field = _PARTS.get(str(part.get("type"))) if is_object(part) else None
+        if field is None or part.keys() != {"type", field}:
+            raise RowError("Invalid part.", param=f"{where}.content", code="invalid_value")
+    if not content or not isinstance(content, str | list):
+        raise RowError("Invalid content: expected text or parts.", param=f"{where}.content", code="invalid_type")
+
+
 _CHECKS: dict[str, Callable[[dict[str, Any]], None]] = {
     "chat": _check_chat,
     "completion": _check_completion,
     "embedding": _check_embedding,
     "response": _check_response,
     "image": _check_image,
+    "agent": _check_agent,
 }

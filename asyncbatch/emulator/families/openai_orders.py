@@ -30,6 +30,9 @@ class Order(Struct, frozen=True, kw_only=True):
     flags: dict[str, bool] = {}
     metadata: dict[str, str] | None = None
     output_lifetime_s: int | None = None
+    url: str | None = None
+    """What its rows have to name, where that is something else than its endpoint."""
+    idempotency_key: str | None = None
 
 
 def read_order(body: bytes, protocol: Mapping[str, Any], manners: Manners) -> Order:
@@ -68,7 +71,7 @@ def _window(document: Mapping[str, Any], known: Any, manners: Manners) -> str | 
     if not is_object(known):
         return _choice(document, "completion_window", known, manners.refused_word)
     if document.get("completion_window") is None and not known.get("required", True):
-        return None
+        return known.get("default")
     value = _text(document, "completion_window")
     found = _WINDOW.fullmatch(value)
     if (

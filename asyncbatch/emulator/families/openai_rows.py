@@ -9,6 +9,7 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
+from asyncbatch.emulator.desk import RefusalError
 from asyncbatch.emulator.families.openai_answers import BODIES
 from asyncbatch.emulator.families.openai_asks import ASKS
 from asyncbatch.emulator.families.openai_checks import Endpoint, check_body, texts_in
@@ -17,11 +18,13 @@ from asyncbatch.emulator.families.openai_media import MEDIA, count_image
 from asyncbatch.emulator.json_values import is_object
 from asyncbatch.emulator.model import Answer, Ask
 from asyncbatch.emulator.rows import InvalidError, Reason, Row, RowError, RowKind
+from asyncbatch.emulator.store import Problem
 
 _UNFINISHED = {
     "cancelled": ("batch_cancelled", "This request was cancelled."),
     "expired": ("batch_expired", "This request could not be executed before the completion window expired."),
 }
+_FILTERED = "[[filter]]"
 _ENCODERS = {**BODIES, **MEDIA}
 
 
@@ -51,7 +54,8 @@ class Rows(RowKind):
             self._check_target(line)
         if not is_object(body):
             raise _missing("body")
-        self._check_model(body.get("model"))
+        if self._rules.endpoint.answer != "agent" or "model" in body or not _names_models(body):
+            self._check_model(body.get("model"))
         if body.get("stream"):
             raise InvalidError("streaming_unsupported", "Streaming is not supported in a batch.", param="body.stream")
         self._count_inputs(body)
@@ -85,6 +89,8 @@ class Rows(RowKind):
             raise InvalidError("too_many_tasks", f"The input file has more than {most} embedding inputs.")
 
     def check(self, row: Row) -> None:
+        if self._rules.manners.filters and _FILTERED in str(row.body):
+            raise RowError("The response was filtered.", param="prompt", code="content_filter")
         check_body(self._rules.endpoint, row.body)
 
     def ask(self, row: Row) -> Ask:
@@ -100,7 +106,13 @@ class Rows(RowKind):
     def encode_answer(self, row: Row, ask: Ask, answer: Answer) -> Any:
         whole = _ENCODERS[self._rules.endpoint.answer](ask, answer)
         body = {name: value for name, value in whole.items() if name not in self._rules.manners.omits_in_answers}
-        return _line(row, ask.mark, {"status_code": 200, "request_id": f"req_{ask.mark}", "body": body}, None)
+        if self._rules.manners.filters:
+            body = _with_filters(body)
+        response = {"status_code": 200, "request_id": f"req_{ask.mark}", "body": body}
+        return self._named(_line(row, ask.mark, response, None))
+
+    def _named(self, line: dict[str, Any]) -> dict[str, Any]:
+        return line if self._rules.manners.names_lines else {name: line[name] for name in line if name != "id"}
 
     def encode_error(self, row: Row, mark: str, error: RowError) -> Any:
         if self._rules.manners.row_errors == "code":
@@ -111,16 +123,50 @@ class Rows(RowKind):
             return {"id": f"br_{mark}", "custom_id": row.id, "error": {"code": word, "message": error.message}}
         kind = {429: "requests", 401: "authentication_error"}.get(error.status)
         kind = kind or ("server_error" if error.status >= 500 else "invalid_request_error")
-        body = {"error": {"message": error.message, "type": kind, "param": error.param, "code": error.code}}
-        return _line(row, mark, {"status_code": error.status, "request_id": f"req_{mark}", "body": body}, None)
+        refusal: dict[str, Any] = {"message": error.message, "type": kind, "param": error.param, "code": error.code}
+        body = {"error": refusal}
+        if self._rules.manners.filters:
+            body["error"] |= {"type": None, "status": error.status}
+        response = {"status_code": error.status, "request_id": f"req_{mark}", "body": body}
+        return self._named(_line(row, mark, response, None))
 
     def encode_unfinished(self, row: Row, mark: str, reason: Reason) -> Any:
         code, message = _UNFINISHED[reason]
-        return _line(row, mark, None, {"code": code, "message": message})
+        return self._named(_line(row, mark, None, {"code": code, "message": message}))
+
+
+class StrictRows(Rows):
+    """The rows of a file that is looked at when it comes: a body that its endpoint would refuse is refused with all others."""
+
+    def check(self, row: Row) -> None:
+        try:
+            super().check(row)
+        except RowError as error:
+            raise InvalidError(error.code or "invalid_request", error.message, param=error.param) from error
+
+
+def at_line(problem: Problem) -> RefusalError:
+    """Say at once what is wrong with a file, and where."""
+    where = f"Line {problem.line}: " if problem.line else ""
+    return RefusalError(400, f"{where}{problem.message}", code=problem.code, param=problem.param)
+
+
+def _names_models(body: dict[str, Any]) -> bool:
+    """Say whether a body for an agent says in another way than by one model who is to answer."""
+    return bool(body.get("preset") or body.get("models"))
 
 
 def _missing(name: str) -> InvalidError:
     return InvalidError("missing_required_parameter", f"Missing required parameter: '{name}'.", param=name)
+
+
+def _with_filters(body: dict[str, Any]) -> dict[str, Any]:
+    """Give an answer with what was found when it was looked through."""
+    if "choices" not in body:
+        return body
+    found = {"hate": {"filtered": False, "severity": "safe"}}
+    choices = [{**choice, "content_filter_results": found} for choice in body["choices"]]
+    return {**body, "choices": choices, "prompt_filter_results": [{"prompt_index": 0, "content_filter_results": {}}]}
 
 
 def _line(row: Row, mark: str, response: dict[str, Any] | None, error: dict[str, Any] | None) -> dict[str, Any]:

@@ -28,14 +28,14 @@ _TIMES = {  # field of a batch -> the phase whose beginning it tells
 _Item = TypeVar("_Item", StoredFile, StoredBatch)
 
 
-def encode_error(error: RefusalError, manners: Manners) -> bytes:
+def encode_error(error: RefusalError, manners: Manners, *, is_older: bool = False) -> bytes:
     """Give the body of a refusal, in the shape that the service has for it."""
     if manners.refuses_keys_in_words and error.status == 401:
         return b"Unauthorized. Invalid token format."
-    return msgspec.json.encode(_refusal(error, manners))
+    return msgspec.json.encode(_refusal(error, manners, is_older=is_older))
 
 
-def _refusal(error: RefusalError, manners: Manners) -> dict[str, Any]:
+def _refusal(error: RefusalError, manners: Manners, *, is_older: bool) -> dict[str, Any]:
     match manners.refusals:
         case "number":
             return {"code": 20_000 + error.status % 100, "message": error.message, "data": ""}
@@ -46,6 +46,10 @@ def _refusal(error: RefusalError, manners: Manners) -> dict[str, Any]:
             return {"message": error.message, **(wait if error.status == 429 else {})}
         case "word":
             return {"error": error.message, "request_id": error.request_id}
+        case "target":
+            said = {"code": error.code or str(error.status), "message": error.message}
+            older: dict[str, Any] = {"target": error.param, "details": [], "innererror": {}}
+            return {"error": {**said, **(older if is_older else {"param": error.param, "type": None})}}
         case "openai":
             kind = "server_error" if error.status >= 500 else "invalid_request_error"
             kind = "requests" if error.status == 429 else kind
@@ -63,7 +67,7 @@ def encode_model(name: str) -> dict[str, Any]:
     return {"id": name, "object": "model", "created": 1_700_000_000, "owned_by": "system"}
 
 
-def encode_file(file: StoredFile, manners: Manners) -> dict[str, Any]:
+def encode_file(file: StoredFile, manners: Manners, *, is_processed: bool = True) -> dict[str, Any]:
     expires_at = None if file.expires_at is None else int(file.expires_at)
     return {
         "id": file.id,
@@ -73,7 +77,12 @@ def encode_file(file: StoredFile, manners: Manners) -> dict[str, Any]:
         **({"expires_at": expires_at} if manners.takes_expiry or expires_at else {}),
         "filename": file.filename,
         "purpose": file.purpose,
-        **({"status": "processed", "status_details": None} if manners.takes_expiry else {}),
+        **(
+            {"status": "processed" if is_processed else "pending", "status_details": None}
+            if manners.takes_expiry
+            else {}
+        ),
+        **manners.file_fields,
     }
 
 
@@ -92,10 +101,16 @@ def encode_batch(batch: StoredBatch, words: Mapping[Phase, str], now: float, man
     if stand.phase is Phase.VALIDATING and not manners.counts_at_once:
         document["request_counts"] = None
     if batch.problem and stand.phase is Phase.FAILED:
-        document["errors"] = _encode_problem(batch.problem, manners.first_line)
+        document["errors"] = _encode_problem(batch.problem, manners)
     if manners.errors != "list":
         document["errors"] = _other_errors(batch.problem if stand.phase is Phase.FAILED else None, manners)
-    document |= dict.fromkeys(manners.nulls)
+    document |= dict.fromkeys(manners.nulls) | dict.fromkeys(manners.blank, "")
+    if manners.promised_s is not None:
+        document["expires_at"] = document["created_at"] + manners.promised_s
+    if manners.blanks_failed and stand.phase is Phase.FAILED:
+        counts = dict.fromkeys(("total", "completed", "failed"))
+        at = document["failed_at"]
+        document |= {"output_file_id": "", "error_file_id": "", "request_counts": counts, "completed_at": at}
     if manners.shape == "flat":
         document = _flat(document)
     if manners.shape == "job":
@@ -107,7 +122,7 @@ def encode_batch(batch: StoredBatch, words: Mapping[Phase, str], now: float, man
 def _other_errors(problem: Problem | None, manners: Manners) -> Any:
     if manners.errors == "text":
         return problem.message if problem else ""
-    return _encode_problem(problem, manners.first_line)["data"] if problem else []
+    return _encode_problem(problem, manners)["data"] if problem else []
 
 
 def _flat(document: dict[str, Any]) -> dict[str, Any]:
@@ -172,9 +187,14 @@ def _whole_batch(
     }
 
 
-def _encode_problem(problem: Problem, first_line: int) -> dict[str, Any]:
-    line = problem.line and problem.line - 1 + first_line
-    item = {"code": problem.code, "message": problem.message, "param": problem.param, "line": line}
+def _encode_problem(problem: Problem, manners: Manners) -> dict[str, Any]:
+    line = problem.line and problem.line - 1 + manners.first_line
+    item = {
+        "code": manners.codes.get(problem.code, problem.code),
+        "message": problem.message,
+        "param": problem.param,
+        "line": line,
+    }
     return {"object": "list", "data": [item]}
 
 

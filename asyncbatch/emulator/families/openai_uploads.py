@@ -14,6 +14,11 @@ from asyncbatch.emulator.desk import RefusalError
 from asyncbatch.emulator.families.openai_manners import Manners
 from asyncbatch.emulator.uploads import Multipart, kept, read_multipart
 
+_EXPIRY = {
+    "brackets": ("expires_after[anchor]", "expires_after[seconds]"),
+    "dots": ("expires_after.anchor", "expires_after.seconds"),
+}
+
 
 class Upload(Struct, frozen=True, kw_only=True):
     """A file that has arrived."""
@@ -38,14 +43,16 @@ def _checked(body: Multipart, protocol: Mapping[str, Any], manners: Manners) -> 
     if missing is not None:
         raise RefusalError(400, f"'{missing}' is a required property", param=missing, code="missing_required_parameter")
     known = ("purpose", *manners.upload_fields)
-    if not manners.takes_expiry and (unknown := next((name for name in body.fields if name not in known), None)):
+    foreign = [name for spelling, names in _EXPIRY.items() if spelling != manners.expiry for name in names]
+    refused = foreign if manners.takes_expiry else [name for name in body.fields if name not in known]
+    if unknown := next((name for name in body.fields if name in refused), None):
         raise RefusalError(400, f"Unknown parameter: '{unknown}'.", param=unknown, code="unknown_parameter")
     return Upload(
         purpose=_read_purpose(body.fields, body.filename, protocol["purposes"]),
         filename=body.filename,
         size=body.size,
         sha256=body.sha256,
-        lifetime_s=_read_lifetime(body.fields, protocol.get("expiry_s", (0, 0))),
+        lifetime_s=_read_lifetime(body.fields, protocol.get("expiry_s", (0, 0)), _EXPIRY[manners.expiry]),
     )
 
 
@@ -60,14 +67,14 @@ def _read_purpose(fields: Mapping[str, str], filename: str, purposes: Sequence[s
     return purpose
 
 
-def _read_lifetime(fields: Mapping[str, str], bounds: Sequence[int]) -> int | None:
-    anchor, seconds = fields.get("expires_after[anchor]"), fields.get("expires_after[seconds]")
+def _read_lifetime(fields: Mapping[str, str], bounds: Sequence[int], names: tuple[str, str]) -> int | None:
+    anchor, seconds = (fields.get(name) for name in names)
     if anchor is None and seconds is None:
         return None
     if anchor != "created_at":
         message = "Invalid 'expires_after': the anchor must be 'created_at'."
-        raise RefusalError(400, message, param="expires_after[anchor]", code="invalid_value")
+        raise RefusalError(400, message, param=names[0], code="invalid_value")
     if seconds is None or not seconds.isdigit() or not bounds[0] <= int(seconds) <= bounds[1]:
         message = f"Invalid 'expires_after': expected {bounds[0]} to {bounds[1]} seconds."
-        raise RefusalError(400, message, param="expires_after[seconds]", code="invalid_value")
+        raise RefusalError(400, message, param=names[1], code="invalid_value")
     return int(seconds)

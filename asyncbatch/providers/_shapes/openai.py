@@ -5,7 +5,7 @@ openapi.yaml (Batch, OpenAIFile, BatchRequestOutput), and the behaviour noted in
 """
 
 from functools import cache
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import msgspec
 
@@ -34,6 +34,12 @@ _PURPOSES = ("batch", "batch_output", "batch_error", None)
 """Of the files that batches read and write; members of the family may have no word for it."""
 _NULL = msgspec.Raw(b"null")
 _NO_ENDS = (None, None, None, None)
+_EXPIRY = {
+    "brackets": ("expires_after[anchor]", "expires_after[seconds]"),
+    "dots": ("expires_after.anchor", "expires_after.seconds"),
+}
+
+_T = TypeVar("_T")
 
 
 class Fault(msgspec.Struct, frozen=True, gc=False):
@@ -77,7 +83,8 @@ class _Batch(msgspec.Struct, frozen=True, gc=False):
 
 
 class _Page(msgspec.Struct, frozen=True):
-    data: list[_Batch]
+    data: list[_Batch] | None = None
+    value: list[_Batch] | None = None  # as OData has it
     has_more: bool | None = None
     last_id: str | None = None
 
@@ -90,10 +97,13 @@ class File(msgspec.Struct, frozen=True):
     created_at: Any = None
     camel_created_at: Any = msgspec.field(name="createdAt", default=None)
     expires_at: Any = None
+    status: Any = None
+    status_details: Any = None
 
 
 class _Files(msgspec.Struct, frozen=True):
-    data: list[File]
+    data: list[File] | None = None
+    value: list[File] | None = None
     has_more: bool | None = None
     last_id: str | None = None
 
@@ -131,7 +141,7 @@ def _status_of(batch: _Batch, facts: ProviderFacts) -> ProviderStatus:
         # An empty id means the same as none.
         result_uris=without_empty((batch.output_file_id, batch.error_file_id)),
         usage=_batch_usage(batch.usage) if status.is_terminal else None,
-        endpoint=batch.endpoint,
+        endpoint=facts.endpoint_from_wire(batch.endpoint),
         input_ref=batch.input_file_id or None,
         metadata=batch.metadata or {},
     )
@@ -194,10 +204,32 @@ def unwrapped(body: bytes, key: str | None) -> bytes | msgspec.Raw:
 def decode_files(body: bytes, facts: ProviderFacts) -> FilePage:
     """Read a page of the list of files, without those that are for other things."""
     page = _FILES.decode(_unwrapped(body, facts))
-    purposes = (*_PURPOSES, facts.wire.upload_fields.get("purpose"))
-    files = [_remote(file) for file in page.data if file.purpose in purposes]
-    last = page.last_id or (page.data[-1].id if page.data else None)
+    found, purposes = _listed(page.data, page.value), (*_PURPOSES, facts.wire.upload_fields.get("purpose"))
+    files = [_remote(file) for file in found if file.purpose in purposes]
+    last = page.last_id or (found[-1].id if found else None)
     return FilePage(files=tuple(files), cursor=last if page.has_more else None)
+
+
+def _listed(*lists: list[_T] | None) -> list[_T]:
+    """Give what a list holds, under whichever word. What has none of them is no list: a batch would be taken for none."""
+    found = next((items for items in lists if items is not None), None)
+    if found is None:
+        raise msgspec.ValidationError("Object missing required field `data`")
+    return found
+
+
+def is_ready(file: File, facts: ProviderFacts) -> bool:
+    """Whether a batch can be made of an upload; one that does not say where it stands is taken as it is."""
+    ready, state = facts.wire.ready_states, word(file.status).lower()
+    return not ready or not state or state in ready
+
+
+def why_lost(file: File, facts: ProviderFacts) -> str | None:
+    """Say why no batch will ever be made of an upload; None where one may."""
+    state, why = word(file.status).lower(), word(file.status_details)
+    if state not in facts.wire.lost_states:
+        return None
+    return f"the upload is {state}: {why}" if why else f"the upload is {state}, and nothing says why"
 
 
 def _remote(file: File) -> RemoteFile:
@@ -240,7 +272,9 @@ def is_created(body: bytes, submission: PreparedSubmission, facts: ProviderFacts
         batch = _BATCH.decode(unwrapped(body, facts.wire.create_key))
     except UNREADABLE:
         return False
-    return bool(batch.id) and batch.object in (None, "batch") and batch.input_file_id in (None, submission.input_ref)
+    return (
+        bool(batch.id) and batch.object in (None, "batch") and batch.input_file_id in ("", None, submission.input_ref)
+    )
 
 
 def decode_page(body: bytes, facts: ProviderFacts) -> StatusPage:
@@ -248,7 +282,7 @@ def decode_page(body: bytes, facts: ProviderFacts) -> StatusPage:
     if facts.wire.is_bare_list:
         return StatusPage(statuses=tuple([_status_of(batch, facts) for batch in _BARE_LIST.decode(body)]))
     page = _PAGE.decode(body)
-    statuses = tuple([_status_of(batch, facts) for batch in page.data])
+    statuses = tuple([_status_of(batch, facts) for batch in _listed(page.data, page.value)])
     last = page.last_id or (statuses[-1].provider_batch_id if statuses else None)
     return StatusPage(statuses=statuses, cursor=last if page.has_more else None)
 
@@ -279,7 +313,8 @@ def encode_upload(name: str, expires_s: int | None, facts: ProviderFacts) -> dic
     fields = {key: text.replace("{name}", name) for key, text in facts.wire.upload_fields.items()}
     if expires_s is None:
         return fields
-    return {**fields, "expires_after[anchor]": "created_at", "expires_after[seconds]": str(expires_s)}
+    anchor, seconds = _EXPIRY[facts.wire.expiry]
+    return {**fields, anchor: "created_at", seconds: str(expires_s)}
 
 
 def encode_create(submission: PreparedSubmission, facts: ProviderFacts) -> bytes:
@@ -299,6 +334,12 @@ def encode_create(submission: PreparedSubmission, facts: ProviderFacts) -> bytes
         **options,
     }
     return msgspec.json.encode(body)
+
+
+def encode_key(submission: PreparedSubmission, facts: ProviderFacts) -> dict[str, str] | None:
+    """Give the header of a create by which a repeat of it is known: its tag, which is another one for every attempt."""
+    header = facts.wire.idempotency_header
+    return {header: submission.tag} if header and submission.tag else None
 
 
 def match_of(submission: PreparedSubmission, status: ProviderStatus) -> Match | None:

@@ -37,6 +37,16 @@ class _Refusal(msgspec.Struct, frozen=True, gc=False):
     error: Fault | str | None = None
 
 
+class _Named(msgspec.Struct, frozen=True, gc=False):
+    object: str | None = None
+
+
+_OBJECTS = {
+    "chat.completion": "openai.chat",
+    "response": "openai.responses",
+    "text_completion": "openai.completion",
+}
+_NAMED = msgspec.json.Decoder(_Named)
 _LINE = msgspec.json.Decoder(_Line)
 _REFUSAL = msgspec.json.Decoder(_Refusal, strict=False)
 
@@ -47,14 +57,17 @@ def decode_line(line: bytes, *, format: str, facts: ProviderFacts) -> ProviderRe
         item = _read_line(line)
     except UNREADABLE as error:
         return _undecodable(line, str(error))
+    format = format or _format_of(_body(item))  # noqa: A001
     return _answered(item, answers.usage(format, _body(item)), format) or _unanswered(item, line, format, facts)
 
 
 def decode_lines(lines: Sequence[bytes], *, format: str, facts: ProviderFacts) -> list[ProviderResultRow]:  # noqa: A002
     """Read many lines, each as `decode_line` would; what most of them are is read together."""
     try:
-        items = [_read_line(line) for line in lines]
+        items = [_read_line(line) for line in lines] if format else None
     except UNREADABLE:
+        items = None
+    if items is None:
         return [decode_line(line, format=format, facts=facts) for line in lines]
     usages = answers.usages(format, [_body(item) for item in items])
     return [
@@ -67,6 +80,14 @@ def _read_line(line: bytes) -> _Line:
     if not line.isascii():
         line.decode()  # the answer's own bytes are carried raw, and nobody else looks whether they are UTF-8
     return _LINE.decode(line)
+
+
+def _format_of(body: msgspec.Raw) -> str:
+    """Give the format of an answer whose batch does not tell its endpoint: it says itself what it is."""
+    try:
+        return _OBJECTS.get(_NAMED.decode(body).object or "", "")
+    except UNREADABLE:
+        return ""
 
 
 def _body(item: _Line) -> msgspec.Raw:

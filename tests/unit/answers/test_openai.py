@@ -24,6 +24,7 @@ TOOLS = (
     b'{"id":"call_1","type":"function","function":{"name":"weather","arguments":"{\\"city\\":\\"Oslo\\"}"}},'
     b'{"id":"call_2","type":"custom","custom":{"name":"shell","input":"ls -l"}}]}}]}'
 )
+SAYS = b'{"type":"message","content":[{"type":"output_text","text":"Hello"}]}'
 RESPONSE = (
     b'{"object":"response","output":['
     b'{"type":"reasoning","content":[{"type":"reasoning_text","text":"hmm"}]},'
@@ -52,6 +53,7 @@ RESPONSE = (
         ("responses", RESPONSE, "Hello there"),
         ("responses", b'{"output":[{"type":"message","content":null}]}', None),
         ("responses", b'{"output":null}', None),
+        ("responses", b'{"output":[{"type":"file_read","content":"as it is"},7,%b]}' % SAYS, "Hello"),
         ("responses", b"{}", None),
         ("moderation", b'{"results":[{"flagged":false}]}', None),
     ],

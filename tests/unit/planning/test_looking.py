@@ -18,6 +18,12 @@ def test_patience_ends_after_a_minute(waited_s):
     assert next_look(3, waited_s, 0.5) is None
 
 
+def test_patience_may_be_longer():
+    assert next_look(20, 60.0, 0.5, 900.0) == 15.0
+    assert next_look(20, 895.0, 0.5, 900.0) == 5.0
+    assert next_look(20, 900.0, 0.5, 900.0) is None
+
+
 @given(st.lists(st.floats(0, 1, exclude_max=True), min_size=200, max_size=200))
 def test_the_last_look_is_made_exactly_at_the_end_of_our_patience(dice):
     waited, looks = 0.0, 0

@@ -25,8 +25,17 @@ FORMATS = [
     ("mistral.fim", BatchMode.COMPLETION),
     ("mistral.embedding", BatchMode.EMBEDDING),
     ("mistral.ocr", BatchMode.CUSTOM),
+    ("responses.chat", BatchMode.CHAT),
+    ("responses.agent", BatchMode.CHAT),
+    ("responses.agent", BatchMode.CUSTOM),
 ]
-MODELS = {"openai": "gpt-4.1", "anthropic": "claude-test", "gemini": "gemini-3-flash", "mistral": "mistral-test"}
+MODELS = {
+    "openai": "gpt-4.1",
+    "anthropic": "claude-test",
+    "gemini": "gemini-3-flash",
+    "mistral": "mistral-test",
+    "responses": "openai/gpt-test",
+}
 REFUSES = ("temperature+top_p", "thinking.adaptive", "tool_choice.forced", "prefill")
 
 WORDS = st.sampled_from(
