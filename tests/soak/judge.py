@@ -9,8 +9,8 @@ GROWTH = 1.05
 """Of memory, after the first hours."""
 HANDLES = 256
 """So many may lie around however few are watched."""
-LEFT_OVER = 2000
-"""Pieces of memory that a process keeps of days that are over: what was counted, caches, names."""
+LEFT_OVER, EACH_HOUR = 2000, 8
+"""Pieces of memory that a process keeps of days that are over: caches, names, and what was counted in each hour."""
 
 
 def wrongs_of(days: Days) -> Iterator[str]:
@@ -18,7 +18,7 @@ def wrongs_of(days: Days) -> Iterator[str]:
     yield from _of_lateness(days)
     for hour, stock in enumerate(days.stock[1:]):
         yield from (f"hour {hour}: {wrong}" for wrong in _of_containers(stock, days.stock[0], days.plan.accounts))
-    yield from _of_growth(days.stock[2:])
+    yield from _of_growth(days.stock[max(2, len(days.stock) // 10) :])
     yield from _of_leaving(days)
 
 
@@ -60,7 +60,7 @@ def _of_growth(stock: Sequence[Stock]) -> Iterator[str]:
 def _of_leaving(days: Days) -> Iterator[str]:
     before, after = days.stock[0], days.after
     assert after is not None
-    if after.blocks > before.blocks + LEFT_OVER:
+    if after.blocks > before.blocks + LEFT_OVER + EACH_HOUR * len(days.stock):
         yield f"{after.blocks - before.blocks} pieces of memory are left over"
     same = after._replace(blocks=0, resident_bytes=0), before._replace(blocks=0, resident_bytes=0)
     if same[0] != same[1]:
