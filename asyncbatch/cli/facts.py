@@ -19,6 +19,7 @@ from asyncbatch.exceptions import ConfigError
 _FIELDS = (
     "title",
     "base_url",
+    "base_url_variable",
     "key_variable",
     "has_key",
     "needs",
@@ -69,7 +70,7 @@ def show_providers(config: str | None, talk: Talk) -> int:
             _hours(row),
             f"{row['discount']:.0%}" if row["discount"] else "",
             row["submit_safety"],
-            row["base_url"],
+            row["base_url"] or (f"{row['base_url_variable']} (not set)" if row["base_url_variable"] else ""),
             re.split("[,;]", row["sureness"] or "")[0],
             row["checked"],
         )
@@ -114,6 +115,7 @@ def _provider_row(catalog: Catalog, name: str) -> dict[str, Any]:
     values = (
         facts.title,
         (settings and settings.base_url) or facts.base_url,
+        facts.base_url_env,
         variables[0] if variables else None,
         bool(settings and (settings.api_key or settings.token)),
         [option.env for option in facts.options.values() if option.is_needed],

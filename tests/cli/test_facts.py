@@ -86,6 +86,15 @@ def test_a_key_that_is_missing_is_told_and_a_key_never_shown(cli, monkeypatch):
     assert "secret" not in str(document)
 
 
+def test_a_provider_without_an_address_of_its_own_says_which_variable_has_one(cli, monkeypatch):
+    monkeypatch.delenv("AZURE_OPENAI_ENDPOINT", raising=False)
+    before = cli("providers").out
+    monkeypatch.setenv("AZURE_OPENAI_ENDPOINT", "https://res.openai.azure.com")
+
+    assert "AZURE_OPENAI_ENDPOINT (not set)" in before
+    assert "https://res.openai.azure.com/openai/v1" in cli("providers").out
+
+
 def test_a_provider_from_elsewhere_is_listed_too(cli, stranger):
     names = [row["name"] for row in cli("providers", "--json").document["providers"]]
 
