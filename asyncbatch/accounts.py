@@ -160,7 +160,10 @@ def resolve_account(
     origin = Origin(
         base_url=base_url, headers=headers, secret_headers=secret_headers, params=params, tokens=paid.tokens
     )
-    digest = hashlib.sha256(f"{base_url}\n{paid.name}\n{sorted(options.items())}".encode()).hexdigest()
+    told = sorted(
+        (name, value) for name, value in options.items() if name not in _SOURCES
+    )  # who pays stands in the name
+    digest = hashlib.sha256(f"{base_url}\n{paid.name}\n{told}".encode()).hexdigest()
     return Account(origin=origin, fingerprint=digest[:16], options=options)
 
 

@@ -117,6 +117,13 @@ class ProviderKit(OfThisProcess):
         file = self.catalog.settings(self.PROVIDER_NAME, given=[*given, *argument.options])
         return resolve_account(self.facts, file, argument)
 
+    def take_tokens_of(self, other: "ProviderKit") -> None:
+        """Ask for tokens where the same account says now that they come from; what gave them before may be closed."""
+        mine = self.account.origin.tokens if self.has_facts else None
+        theirs = other.account.origin.tokens if other.has_facts else None
+        if mine is not None and theirs is not None:
+            mine.take_source_of(theirs)
+
     @cached_property
     def account_options(self) -> Mapping[str, str]:
         """The account's further settings, which are known without its key."""

@@ -18,7 +18,7 @@ from asyncbatch.engine.run import JobRun
 from asyncbatch.engine.telling import Tell, Teller
 from asyncbatch.engine.tools import Tools
 from asyncbatch.engine.wishes import Wishes, wake_of
-from asyncbatch.exceptions import AsyncBatchError, ClientClosedError, ConfigError, JournalError
+from asyncbatch.exceptions import AsyncBatchError, ClientClosedError, ConfigError, JournalError, ScopeError
 from asyncbatch.journal import CANCEL, TELL, TIDY, WAKE, Allow, JobRecord, SubmissionState
 from asyncbatch.planning.rounds import RetryRows, Wanted
 from asyncbatch.planning.tidying import Cleanup, Tidied, check_cleanup
@@ -320,10 +320,11 @@ class Desk:
 
     async def _start(self, run: JobRun, drives: Sequence[Callable[[], Awaitable[None]]], name: str) -> None:
         """Let each part have its task; of a thousand that begin at once the event loop would be held."""
-        for index, drive in enumerate(drives, 1):
-            self._owner.spawn(partial(self._driven, run, drive), name=f"{name} part {index - 1}")
-            if index % _TURN == 0:
-                await checkpoint()
+        with contextlib.suppress(ScopeError):  # the client is left: what has not begun is taken up by the next one
+            for index, drive in enumerate(drives, 1):
+                self._owner.spawn(partial(self._driven, run, drive), name=f"{name} part {index - 1}")
+                if index % _TURN == 0:
+                    await checkpoint()
 
     async def _driven(self, run: JobRun, drive: Callable[[], Awaitable[None]]) -> None:
         """Take a part to its end; a job that is settled is anybody's."""

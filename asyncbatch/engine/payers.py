@@ -95,7 +95,10 @@ class Payers:
             config["allow_unknown_model"] = True
         provider = self._scope.create(name, config)
         fingerprint = await self._runtime.offload(_fingerprint, provider, account, config)
-        return self._providers.setdefault((type(provider), fingerprint, allow_unknown_model), provider)
+        known = self._providers.setdefault((type(provider), fingerprint, allow_unknown_model), provider)
+        if known is not provider:
+            known.take_tokens_of(provider)
+        return known
 
     async def of_job(self, record: JobRecord, needs_key: bool) -> BaseBatchProvider:
         """Give the provider that a job was sent with; without a key where none is needed."""

@@ -26,6 +26,8 @@ _MARGIN_S = 300.0
 _UNDATED_S = 60.0
 """So long is a token kept that does not say when it ends; whoever gives it may keep it, too."""
 _FETCH_S = 60.0
+_REST_S = 30.0
+"""So long is a source that failed left alone while the token before it is good."""
 _PRINTABLE = re.compile(r"[!-~]+")
 
 
@@ -52,7 +54,7 @@ class Tokens(OfThisProcess):
     """
 
     def __init__(self, source: TokenSource, *, provider: str, header: str, before: str) -> None:
-        self._source: Callable[[], Any] = source
+        self.source: Callable[[], Any] = source
         self._provider = provider
         self._header = header
         self._before = before
@@ -60,6 +62,7 @@ class Tokens(OfThisProcess):
         self._former: Secret | None = None
         self._replace_at = self._ends_at = 0.0
         self._refused = 0
+        self._failures = 0
         self._lock = anyio.Lock()
 
     @property
@@ -74,10 +77,19 @@ class Tokens(OfThisProcess):
             ProviderTransientError: There is none just now.
             ProviderPermanentError: What is given in its place is none.
         """
+        failures = self._failures
         async with self._lock:
+            if (
+                self._token is None and self._failures > failures
+            ):  # whoever waited for that need not wait for another one
+                raise self._failure("it failed just now")
             if self._token is None or now >= self._replace_at:
                 await self._fetch(now)
             return Headers({self._header: Secret(f"{self._before}{self._token or ''}")})
+
+    def take_source_of(self, other: "Tokens") -> None:
+        """Ask another source from now on; the token that there is stays until its end, or until it is refused."""
+        self.source = other.source
 
     def renew(self, sent: Headers) -> bool:
         """Take back a token with which a call was refused; gives whether another one may be better."""
@@ -98,7 +110,9 @@ class Tokens(OfThisProcess):
             raise
         except Exception as error:  # noqa: BLE001 the source is the caller's, and may raise whatever there is
             if self._token is not None and now < self._ends_at:  # the one that there is, is good for some minutes yet
+                self._replace_at = min(now + _REST_S, self._ends_at)
                 return
+            self._failures += 1
             failure = self._failure(type(error).__name__)
         else:
             if token is not None:
@@ -109,7 +123,7 @@ class Tokens(OfThisProcess):
         raise failure
 
     async def _ask(self) -> tuple[Secret | None, float | None]:
-        asked = self._source()
+        asked = self.source()
         return _read(await asked) if isawaitable(asked) else (None, None)
 
     def _take(self, token: Secret, now: float, ends_at: float) -> None:

@@ -18,7 +18,7 @@ from asyncbatch.watching.telling import tell_account, tell_given_up, tell_overdu
 
 _log = logging.getLogger("asyncbatch.poller")
 
-_THROTTLED = 429
+_THROTTLED, _TIMED_OUT = 429, 408
 
 
 class Reading(Account):
@@ -126,6 +126,8 @@ class Reading(Account):
         if error.status == _THROTTLED:
             self._answered()
             self._throttle(error.retry_after)
+        elif error.status is not None and 400 <= error.status < 500 and error.status != _TIMED_OUT:
+            self._answered()  # about this batch alone, such as one that is not paid for
         else:
             self._failed(watch)
 

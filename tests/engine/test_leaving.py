@@ -6,7 +6,7 @@ import gc
 import anyio
 import pytest
 
-from asyncbatch import BatchClient, ClientClosedError, ConfigError, ResultStatus, ScopeError
+from asyncbatch import BatchClient, ClientClosedError, ConfigError, ResultStatus, ScopeError, load_catalog
 from asyncbatch.emulator import faults
 from tests.engine.waiting import until
 
@@ -62,6 +62,20 @@ async def test_what_was_accepted_and_not_sent_is_named_in_a_warning(emulator, ru
         job = await client.submit(["a", "b"], model=CHAT)
 
     assert f"job {job.id}: the client is closed before 2 requests were sent" in caplog.text
+
+
+@pytest.mark.parametrize("turns", range(4))
+async def test_a_client_that_is_left_while_the_parts_of_a_job_begin_crashes_nothing(emulator, caplog, turns):
+    one_each = load_catalog({"providers": {"openai": {"limits": {"requests": 1}}}})
+    async with BatchClient(catalog=one_each) as client:
+        job = await client.submit([f"hello {number}" for number in range(150)], model=CHAT)
+        for _ in range(turns):
+            await asyncio.sleep(0)
+
+    with pytest.raises(ClientClosedError) as caught:
+        await job.wait()
+    assert caught.value.__cause__ is None
+    assert "crashed" not in caplog.text
 
 
 async def test_a_job_that_was_sent_is_left_without_a_word(emulator, runtime, caplog):

@@ -247,6 +247,22 @@ async def test_one_batch_that_cannot_be_read_does_not_stop_the_others(poller, ru
     assert max(later - earlier for earlier, later in pairwise(provider.times("well"))) <= 451
 
 
+@pytest.mark.parametrize(
+    ("status", "breaker"), [(402, "closed"), (409, "closed"), (408, "open"), (500, "open"), (None, "open")]
+)
+async def test_who_is_answered_about_many_batches_that_they_cannot_be_shown_now_is_answered(
+    poller, runtime, status, breaker
+):
+    lives = {f"due{number}": [transient(status)] for number in range(30)}
+    provider = ScriptedProvider(lives=lives, runtime=runtime)
+    for name in lives:
+        poller.watch(provider, name)
+    await until(lambda: len(provider.asked) >= 2 * TRIP_AFTER)
+    (account,) = poller.statistics().accounts
+
+    assert (account.breaker == "closed") is (breaker == "closed")
+
+
 async def test_a_refused_key_ends_the_watches_of_its_account_and_trips_nothing(poller, runtime):
     refused = ProviderPermanentError("no", provider="scripted", status=401, is_auth=True)
     provider = ScriptedProvider(lives={f"b{number}": [refused] for number in range(20)}, runtime=runtime)

@@ -354,6 +354,91 @@ async def test_a_source_that_hangs_is_given_up(monkeypatch):
         await tokens.headers(0.0)
 
 
+async def asked_by_many(tokens, now):
+    """Ask eight times at once; gives what each of them got."""
+    got = []
+
+    async def ask():
+        try:
+            got.append(dict(await tokens.headers(now)))
+        except ProviderTransientError as error:
+            got.append(error.code)
+
+    async with anyio.create_task_group() as group:
+        for _ in range(8):
+            group.start_soon(ask)
+    return got
+
+
+async def test_whoever_waits_for_a_token_that_does_not_come_waits_once(monkeypatch):
+    monkeypatch.setattr(tokens_module, "_FETCH_S", 0.01)
+    asked = []
+
+    async def hang():
+        asked.append(1)
+        await anyio.sleep_forever()
+
+    tokens = Tokens(hang, provider="azure", header="authorization", before="Bearer ")
+
+    assert await asked_by_many(tokens, 0.0) == ["no_token"] * 8
+    assert len(asked) == 1, "the others take that for their answer"
+    assert await asked_by_many(tokens, 1.0) == ["no_token"] * 8
+    assert len(asked) == 2, "and who comes later asks anew"
+
+
+async def test_a_source_that_hangs_while_the_token_is_good_for_some_minutes_holds_up_one_call_and_no_other(monkeypatch):
+    monkeypatch.setattr(tokens_module, "_FETCH_S", 0.01)
+    asked = []
+
+    async def source():
+        asked.append(1)
+        if len(asked) > 1:
+            await anyio.sleep_forever()
+        return AccessToken("good-token", 3600)
+
+    tokens = Tokens(source, provider="azure", header="authorization", before="Bearer ")
+    await tokens.headers(0.0)
+    good = {"authorization": "Bearer good-token"}
+
+    assert await asked_by_many(tokens, 3500.0) == [good] * 8
+    assert len(asked) == 2
+    assert await asked_by_many(tokens, 3529.0) == [good] * 8
+    assert len(asked) == 2, "it is left alone for half a minute"
+    assert await asked_by_many(tokens, 3530.0) == [good] * 8
+    assert len(asked) == 3
+    assert await asked_by_many(tokens, 3590.0) == [good] * 8
+    assert await asked_by_many(tokens, 3600.0) == ["no_token"] * 8, "and no longer than the token is good"
+
+
+async def test_where_an_account_gets_its_tokens_now_is_asked_for_a_job_that_it_had_before(monkeypatch):
+    """An application makes a new source with each answer, and closes the one before."""
+    clock, given, is_closed = VirtualClock(), [], []
+
+    def accounts(_):
+        number = len(given)
+
+        async def source():
+            if number in is_closed:
+                raise OSError("the client has been closed")
+            return "emulator-key"
+
+        given.append(source)
+        return {"api_key": source, "base_url": emulator.base_url("openai")}
+
+    with Emulator(clock=clock.now) as emulator:
+        async with BatchClient(runtime=virtual_runtime(clock), accounts=accounts) as client:
+            first = await client.submit(["one [[stall]]"], model="openai/gpt-4.1-mini", account="acme")
+            await first.submitted()
+            is_closed.append(0)
+            clock.advance(600)
+            second = await client.submit(["two"], model="openai/gpt-4.1-mini", account="acme")
+            (row,) = await second.results()
+            await first.cancel()
+
+    assert row.status == "succeeded"
+    assert len(given) > 1
+
+
 @pytest.mark.parametrize(
     "given",
     [None, 5, "", "two words", "line\nbreak", b"bytes", SimpleNamespace(token=None), SimpleNamespace(token="é")],
@@ -387,7 +472,11 @@ def test_an_account_stays_the_same_whatever_its_tokens_are():
     elsewhere = account({"credential": Credential(None), "base_url": "https://other.example"}).fingerprint
     keys = [account({"api_key": key}).fingerprint for key in ("one", "two")]
 
-    assert {first, second, *static} == {first}
+    by_itself = [account(env={"AZURE_OPENAI_CREDENTIAL": "default"}), account({"credential": "default"})]
+    beside_a_key = account({"api_key": "one"}, env={"AZURE_OPENAI_CREDENTIAL": "default"})
+
+    assert {first, second, *static, *(item.fingerprint for item in by_itself)} == {first}
+    assert beside_a_key.fingerprint == keys[0]
     assert len({first, elsewhere, *keys}) == 4
 
 
