@@ -7,10 +7,12 @@ import logging
 import re
 from abc import abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Annotated, Any, TypeAlias, TypeVar, cast
 from uuid import UUID
 
+import anyio
 import msgspec
 
 from asyncbatch.base_provider import (
@@ -39,7 +41,7 @@ from asyncbatch.dto import (
     StatusPage,
 )
 from asyncbatch.enums import BatchMode, InputMode, SubmitSafety
-from asyncbatch.exceptions import ConfigError, ProviderPermanentError, ProviderTransientError
+from asyncbatch.exceptions import AsyncBatchError, ConfigError, ProviderPermanentError, ProviderTransientError
 from asyncbatch.planning.chunking import ChunkLimits
 from asyncbatch.planning.looking import next_look
 from asyncbatch.result_stream import DecodeAll
@@ -61,6 +63,8 @@ GONE = frozenset({404, 410})
 
 SKEW_S = 300.0
 """The list is read back to this long before a create, and further where the provider's clock is known to be behind ours."""
+_GIVE_UP_S = 10.0
+"""As long as somebody who has cancelled us waits for a deletion."""
 _PAGES = 10_000
 _MODEL_PAGES = 100
 _AN_ADDRESS = "an address of its own"
@@ -318,6 +322,14 @@ class WireProvider(BaseBatchProvider):
     async def delete_at(self, path: str, gone: Collection[int] = GONE) -> bool:
         """Delete something; gives whether it was still there."""
         return (await self.transport.send("DELETE", path, also=gone)).status not in gone
+
+    async def give_up(self, path: str) -> None:
+        """Delete what nobody will use, whatever cancels us meanwhile; that it stays is no error: why we gave up says more."""
+        await finish(partial(self._give_up, path))
+
+    async def _give_up(self, path: str) -> None:
+        with suppress(AsyncBatchError), anyio.move_on_after(_GIVE_UP_S):
+            await self.transport.send("DELETE", path, also=GONE, retry=False)
 
     # Answers.
 

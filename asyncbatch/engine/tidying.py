@@ -207,4 +207,4 @@ def _is_known(orphan: Orphan, known: Known) -> bool:
         return True
     if orphan.is_file:
         return orphan.ref in known.inputs
-    return orphan.mark in known.tags or orphan.ref in known.batches
+    return orphan.mark in known.tags or known.has_batch(orphan.ref)

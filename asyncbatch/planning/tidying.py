@@ -62,6 +62,10 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
     inputs: frozenset[str] = frozenset()
     open_jobs: frozenset[str] = frozenset()
 
+    def has_batch(self, ref: str) -> bool:
+        """Whether it knows a batch: as one that was taken for ours, or as one that was made for requests to be added to."""
+        return ref in self.batches or ref in self.inputs
+
 
 class Orphan(msgspec.Struct, frozen=True, kw_only=True):
     """A batch or a file that carries our mark and that the journal does not know.
@@ -148,7 +152,7 @@ class Survey:
             if not status.status.is_terminal:
                 self._busy.update(place for place in (status.input_ref, *status.result_uris) if place)
                 self._busy_jobs.update((job,) if job else ())
-            if job and tag not in self._known.tags and status.provider_batch_id not in self._known.batches:
+            if job and tag not in self._known.tags and not self._known.has_batch(status.provider_batch_id):
                 self._batches.append((status, tag, job))
 
     def add_files(self, files: Iterable[RemoteFile]) -> None:

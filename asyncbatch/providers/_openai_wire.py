@@ -4,7 +4,6 @@ The bytes are read and written in `_shapes/openai.py`; here are the calls.
 """
 
 from collections.abc import Collection, Mapping
-from contextlib import suppress
 from functools import cached_property, partial
 from typing import Any
 
@@ -23,7 +22,6 @@ from asyncbatch.dto import (
 )
 from asyncbatch.exceptions import (
     ConfigError,
-    ProviderError,
     ProviderPermanentError,
     ProviderTransientError,
 )
@@ -116,31 +114,30 @@ class OpenAICompatibleProvider(WireProvider):
             await self.delete_file(file.id)
             message = f"{self.PROVIDER_NAME}: {file.bytes} bytes of {spool.size} arrived"
             raise ProviderTransientError(message, provider=self.PROVIDER_NAME, code="upload_cut")
-        await self._make_sure_of(file)
+        try:
+            await self._make_sure_of(file)
+        except BaseException:
+            await self.give_up(self.path("/files/{}", file.id))
+            raise
         return submission.replace(
             input_ref=file.id, input_expires_at=self.input_end(decode_time(file.expires_at), expires_s)
         )
 
     async def _make_sure_of(self, file: File) -> None:
-        """Wait until a batch can be made of an upload, where the service looks through it first; else delete it."""
+        """Wait until a batch can be made of an upload, where the service looks through it first."""
         since, looks, path = self.runtime.now(), 0, self.path("/files/{}", file.id)
-        try:
-            while not is_ready(file, self.facts):
-                if (why := why_lost(file, self.facts)) is not None:
-                    message = redact(f"{self.PROVIDER_NAME}: {why}", self.account.origin.secrets)
-                    raise ProviderPermanentError(message, provider=self.PROVIDER_NAME, code="upload_refused")
-                waited_s = self.runtime.now() - since
-                wait_s = next_look(looks, waited_s, self.runtime.random(), UPLOAD_PATIENCE_S)
-                if wait_s is None:
-                    message = f"{self.PROVIDER_NAME}: after {waited_s:.0f} s no batch can be made of the upload yet"
-                    raise ProviderTransientError(message, provider=self.PROVIDER_NAME, code="upload_not_ready")
-                looks += 1
-                await self.runtime.sleep(wait_s)
-                file = self.read(partial(decode_file, facts=self.facts), await self.transport.get(path), f"GET {path}")
-        except ProviderError:
-            with suppress(ProviderError):  # what is wrong with the upload says more
-                await self.transport.send("DELETE", path, also=GONE, retry=False)
-            raise
+        while not is_ready(file, self.facts):
+            if (why := why_lost(file, self.facts)) is not None:
+                message = redact(f"{self.PROVIDER_NAME}: {why}", self.account.origin.secrets)
+                raise ProviderPermanentError(message, provider=self.PROVIDER_NAME, code="upload_refused")
+            waited_s = self.runtime.now() - since
+            wait_s = next_look(looks, waited_s, self.runtime.random(), UPLOAD_PATIENCE_S)
+            if wait_s is None:
+                message = f"{self.PROVIDER_NAME}: after {waited_s:.0f} s no batch can be made of the upload yet"
+                raise ProviderTransientError(message, provider=self.PROVIDER_NAME, code="upload_not_ready")
+            looks += 1
+            await self.runtime.sleep(wait_s)
+            file = self.read(partial(decode_file, facts=self.facts), await self.transport.get(path), f"GET {path}")
 
     async def create(self, submission: PreparedSubmission) -> ProviderSubmitResult:
         # OpenAI bills each accepted POST and takes no idempotency key: it is sent once and never again by itself. Where a key

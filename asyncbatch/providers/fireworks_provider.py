@@ -42,6 +42,7 @@ from asyncbatch.providers._shapes.fireworks import (
     encode_line,
     gone_status,
     is_created,
+    is_deletion,
     match_of,
     output_of,
 )
@@ -73,7 +74,7 @@ class FireworksBatchProvider(WireProvider):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._deleted: set[str] = set()  # the batches of which we know why they are gone
+        self._deleted: set[str] = set()  # the batches of which we know why they are gone, once they are
 
     def encode_line(self, wire_id: bytes, body: bytes, endpoint: str, *, is_inline: bool) -> bytes:
         del endpoint, is_inline  # there is one of either
@@ -108,18 +109,20 @@ class FireworksBatchProvider(WireProvider):
         dataset = self._fresh_name(submission)
         await self._make_dataset(encode_dataset(dataset, name, submission.request_count))
         most = self.facts.limits.upload_bytes
-        if most is None or spool.size <= most.value:
-            await self._send(dataset, spool, name)
-        else:
-            await self._send_aside(dataset, spool, name)
-        await self._ready(dataset)
+        send = self._send if most is None or spool.size <= most.value else self._send_aside
+        try:
+            await send(dataset, spool, name)
+            await self._ready(dataset)
+        except BaseException:
+            await self.give_up(self._at(_DATASET, dataset))
+            raise
         expires_at = self.input_end(None, self.input_expiry_of(submission))
         return submission.replace(input_ref=dataset, input_expires_at=expires_at)
 
     async def _make_dataset(self, body: bytes) -> None:
         try:
             await self.transport.post(self._at(_DATASETS), body)
-        except ProviderPermanentError as error:
+        except ProviderError as error:  # of either kind: a header may say of any refusal that it passes
             if error.code != _EXISTS:  # nobody else has such a name: it was made, and its answer was lost
                 raise
 
@@ -127,13 +130,12 @@ class FireworksBatchProvider(WireProvider):
         path = self._at(f"{_DATASET}:upload", dataset)
         try:
             answer = await self.transport.upload(path, spool, filename=name, fields={})
-        except ProviderPermanentError as error:
+        except ProviderError as error:
             if error.code not in _HAS_ROWS:  # nobody else fills it: an attempt whose answer was lost has brought them
                 raise
             return
         size = self.read(decode_size, answer, f"POST {path}")
         if size is not None and size != spool.size:
-            await self.delete_file(dataset)
             message = f"{self.PROVIDER_NAME}: {size} bytes of {spool.size} arrived"
             raise ProviderTransientError(message, provider=self.PROVIDER_NAME, code="upload_cut")
 
@@ -176,7 +178,8 @@ class FireworksBatchProvider(WireProvider):
         return self.read(decode_dataset, await self.transport.get(path), f"GET {path}")
 
     async def create(self, submission: PreparedSubmission) -> ProviderSubmitResult:
-        # Sent once, as everywhere. That its name is taken is a good answer: nobody else makes such names.
+        # Sent once, as everywhere. That its name is taken is a good answer, though a header may call it one that passes: nobody
+        # else makes such names.
         name = self._name_of(submission)
         body, is_ours = encode_create(submission, name, self._account), partial(is_created, name=name)
         try:
@@ -187,24 +190,27 @@ class FireworksBatchProvider(WireProvider):
                 is_created=is_ours,
                 refusals=(_EXISTS, _ABORTED),
             )
-        except ProviderPermanentError as error:
+        except ProviderError as error:
             if error.code != _EXISTS:
                 raise
-            return self.submit_result(await self._taken(name, error))
+            return self.submit_result(await self._taken(name, submission, error))
         return self.submit_result(decode_status(answer, self.facts))
 
-    async def _taken(self, name: str, refusal: ProviderError) -> ProviderStatus:
-        """Give the batch that has a name already: an attempt of ours whose answer was lost."""
+    async def _taken(self, name: str, submission: PreparedSubmission, refusal: ProviderError) -> ProviderStatus:
+        """Give the batch that has a name already: an attempt of ours whose answer was lost, and not one of other rows."""
         try:
-            return await self._status(name)
+            status = await self._status(name)
         except ProviderError as error:
-            failure = SubmissionUnknownError(
-                f"{refusal.message}; and what has the name cannot be seen: {error.message}",
-                provider=self.PROVIDER_NAME,
-                code="create_unknown",
-                hint="look for it at the provider before you send it again: `find_submissions`",
-            )
-        raise failure
+            why = f"what has the name cannot be seen: {error.message}"
+            hint = "look for it at the provider before you send it again: `find_submissions`"
+        else:
+            if not status.input_ref or status.input_ref == submission.input_ref:
+                return status
+            why = f"batch {name} reads dataset {status.input_ref}, and not {submission.input_ref}"
+            hint = "look at that batch; other requests need a tag of their own"
+        raise SubmissionUnknownError(
+            f"{refusal.message}; and {why}", provider=self.PROVIDER_NAME, code="create_unknown", hint=hint
+        )
 
     def _name_of(self, submission: PreparedSubmission) -> str:
         """Give the name of a batch: its tag, by which it is found again, or else any that is free."""
@@ -238,14 +244,20 @@ class FireworksBatchProvider(WireProvider):
         return await self._status(provider_batch_id, Profile.POLL)
 
     async def _status(self, name: str, profile: Profile = Profile.CONTROL) -> ProviderStatus:
-        """Ask where a batch stands; one that we have deleted is cancelled, however soon nobody knows it any more."""
+        """Ask where a batch stands; one that was deleted is cancelled, however soon nobody knows it any more."""
         try:
             decode = partial(decode_status, facts=self.facts)
-            return await self.get_status(self._at(_JOB, name), decode, profile=profile, of=name)
+            return self._noted(await self.get_status(self._at(_JOB, name), decode, profile=profile, of=name))
         except ProviderPermanentError as error:
             if error.status not in GONE or name not in self._deleted:
                 raise
         return gone_status(name, self.facts)
+
+    def _noted(self, status: ProviderStatus) -> ProviderStatus:
+        """Remember of a batch that is being deleted, by somebody else too, that it is."""
+        if is_deletion(status):
+            self._deleted.add(status.provider_batch_id)
+        return status
 
     async def cancel(self, provider_batch_id: str) -> ProviderStatus:
         """Delete a batch that is not over. One of ours that is gone was cancelled before, by another process perhaps."""
@@ -257,8 +269,8 @@ class FireworksBatchProvider(WireProvider):
         else:
             if status.status.is_terminal:  # to delete it now would take nothing but the record
                 return status
+        self._deleted.add(provider_batch_id)  # before: the answer may be lost, or not be waited for
         await self.delete_at(self._at(_JOB, provider_batch_id))
-        self._deleted.add(provider_batch_id)
         return await self._status(provider_batch_id)
 
     async def list_statuses(self, *, cursor: str | None = None, limit: int | None = None) -> StatusPage:
@@ -270,7 +282,10 @@ class FireworksBatchProvider(WireProvider):
     async def _page(self, cursor: str | None, limit: int | None, profile: Profile) -> StatusPage:
         path, params = self._at(_JOBS), {**self._part_of_list(limit, cursor), "orderBy": "create_time desc"}
         body = await self.transport.get(path, params=params, profile=profile)
-        return self.read(partial(decode_page, facts=self.facts), body, f"GET {path}")
+        page = self.read(partial(decode_page, facts=self.facts), body, f"GET {path}")
+        for status in page.statuses:
+            self._noted(status)
+        return page
 
     # Answers
 

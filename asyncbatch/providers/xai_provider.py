@@ -20,7 +20,7 @@ from asyncbatch.codec.times import decode_time
 from asyncbatch.dto import FilePage, Match, PreparedSubmission, ProviderStatus, ProviderSubmitResult, StatusPage
 from asyncbatch.enums import BatchStatus
 from asyncbatch.exceptions import ConfigError, ProviderPermanentError, ProviderTransientError
-from asyncbatch.planning.marks import encode_file_name
+from asyncbatch.planning.marks import encode_early_tag, encode_file_name
 from asyncbatch.providers._shapes.openai import line_frame
 from asyncbatch.providers._shapes.xai import (
     DAY_S,
@@ -52,6 +52,7 @@ _TOO_LATE = frozenset({400, 409, 412})
 _FILES_PAGE = 100
 _RESULTS_PAGE = 1000
 _PAGES = 10_000
+_NONCE = 16
 
 
 class XAIBatchProvider(WireProvider):
@@ -110,7 +111,8 @@ class XAIBatchProvider(WireProvider):
     async def _open(self, submission: PreparedSubmission) -> PreparedSubmission:
         """Make a batch without requests: nothing of it runs, so it may be made again where an answer is lost."""
         self.input_of(submission)
-        answer = await self.transport.post(_BATCHES, encode_create(submission))
+        tag = submission.tag or encode_early_tag(submission, self.runtime.nonce(_NONCE))
+        answer = await self.transport.post(_BATCHES, encode_create(submission.replace(tag=tag)))
         status = self.read(self._decode_status, answer.body, f"POST {_BATCHES}")
         return submission.replace(input_ref=status.provider_batch_id, input_expires_at=status.expires_at)
 
@@ -139,14 +141,32 @@ class XAIBatchProvider(WireProvider):
         )
 
     async def fence(self, submission: PreparedSubmission) -> bool:
-        """Cancel the batch that was made for requests: what is added late is refused. What came in a file has no such thing."""
+        """Cancel the batch that was made for requests: what is added late is refused. What came in a file has no such thing.
+
+        One that has its requests after all is the submission itself, and one that cannot be read may be: both are left alone.
+        """
         if not submission.is_inline or submission.input_ref is None:
+            return False
+        status = await self._status(submission.input_ref, Profile.CONTROL)
+        if status.progress.total or status.status is BatchStatus.UNKNOWN:
             return False
         status = await self.cancel(submission.input_ref)
         return status.status in (BatchStatus.CANCELLING, BatchStatus.CANCELLED)
 
     async def find_submissions(self, submission: PreparedSubmission, *, since: float) -> list[Match]:
-        """Walk the list a day further back than where batches tell their moment: here they tell the day, as its beginning."""
+        """Ask for the batch that was made for requests; else walk the list.
+
+        It is read a day further back than where batches tell their moment: here they tell the day, as its beginning.
+        """
+        if submission.is_inline and submission.input_ref is not None:
+            try:
+                status = await self._status(submission.input_ref, Profile.CONTROL)
+            except ProviderPermanentError as error:
+                if error.status not in GONE:
+                    raise
+            else:  # the list may lag behind, and what it does not show yet would be cancelled while it runs
+                match = self.match_of(submission, status)
+                return [] if match is None else [match]
         return await super().find_submissions(submission, since=since - DAY_S)
 
     # Watching

@@ -25,6 +25,10 @@ def is_loopback(host: str) -> bool:
         return host == "localhost" or host.endswith(".localhost")
 
 
+class PrivateAddressError(OSError):
+    """A name leads to an address that is not public; the text is ours, and may be shown."""
+
+
 class PublicResolver(AbstractResolver):
     """Looks names up, and gives none whose addresses are not all public: nobody reaches inside by a name of his own."""
 
@@ -36,7 +40,7 @@ class PublicResolver(AbstractResolver):
     ) -> list[ResolveResult]:
         found = await self._resolver.resolve(host, port, family)
         if not all(is_public(item["host"]) for item in found):
-            raise OSError(f"{host} is not a public address")
+            raise PrivateAddressError(f"{host} is not a public address")
         return found
 
     async def close(self) -> None:

@@ -5,7 +5,7 @@ from functools import partial
 
 from asyncbatch.catalog import ProviderFacts
 from asyncbatch.dto import Blob
-from asyncbatch.exceptions import ProviderPermanentError
+from asyncbatch.exceptions import ELSEWHERE, ProviderPermanentError
 from asyncbatch.planning.retry import Retry
 from asyncbatch.runtime import Runtime
 from asyncbatch.secrecy import OfThisProcess
@@ -21,7 +21,8 @@ _JSON = "application/json"
 _TOO_OLD = frozenset({400, 403})
 """What services of storage answer to an address whose time is over."""
 _ADDRESSES = 3
-"""Of one file, one after the other."""
+"""Of one file, one after the other, by which nothing more of it comes."""
+_GONE = frozenset({404, 410})
 
 
 class Transport(OfThisProcess):
@@ -225,19 +226,23 @@ class Transport(OfThisProcess):
             sink: Where the file goes.
 
         Raises:
-            ProviderPermanentError: With code `answers_elsewhere`: the address is none that is called.
+            ProviderPermanentError: With code `answers_elsewhere`: the address is none that is called, or the file is refused
+                there. One that is gone keeps its own code.
         """
-        transfer = Transfer(sink, is_lines=True)
-        for left in reversed(range(_ADDRESSES)):
+        transfer, furthest, refused = Transfer(sink, is_lines=True), 0, 0
+        while True:
             call = self._exchange.call_for_answers(_Unshown(await address()))
             try:
                 await self._exchange.repeated(partial(self._exchange.pour, call, transfer, profile=Profile.BULK))
             except ProviderPermanentError as error:
-                if error.status not in _TOO_OLD or not left:
-                    raise
-            else:
-                break
-        return transfer.is_verified
+                # Never by less than before: a file that cannot be gone on with is begun anew, and may break off anywhere.
+                furthest, refused = (sink.size, 1) if sink.size > furthest else (furthest, refused + 1)
+                if error.status in _TOO_OLD and refused < _ADDRESSES:
+                    continue
+                if error.status not in _GONE:  # the answers are there, and to send the requests again would cost again
+                    error.code = ELSEWHERE
+                raise
+            return transfer.is_verified
 
     async def fetch(
         self,

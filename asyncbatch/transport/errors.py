@@ -12,8 +12,15 @@ import aiohttp
 from asyncbatch.catalog import ProviderFacts
 from asyncbatch.codec.errors import ErrorReport, decode_error, redact, without
 from asyncbatch.enums import ErrorClass
-from asyncbatch.exceptions import AsyncBatchError, ProviderError, ProviderPermanentError, ProviderTransientError
+from asyncbatch.exceptions import (
+    ELSEWHERE,
+    AsyncBatchError,
+    ProviderError,
+    ProviderPermanentError,
+    ProviderTransientError,
+)
 from asyncbatch.planning.retry import MAX_RETRY_AFTER_S, decode_retry_after, wants_retry
+from asyncbatch.transport.addresses import PrivateAddressError
 
 
 class UnfitAnswerError(aiohttp.ClientPayloadError):
@@ -38,6 +45,7 @@ _NEVER_LEFT = (
 )
 """Raised before the first byte of a request left: refused, no such host, no TLS, no connection in time."""
 
+PRIVATE_HINT = "if it is one of your own, Http(allow_private=True) lets downloads go there"
 _PROXY_HINT = "look at Http(proxy=…), or at HTTPS_PROXY and NO_PROXY with env_proxies=True"
 _CLOCK_HINT = "is the clock of this machine right? Otherwise the server needs a new certificate"
 _HOST_HINT = "the base URL has to name the host that the certificate is for"
@@ -71,7 +79,8 @@ def from_wire(
         return ProviderPermanentError(f"{provider}: {origin!r} is no address", provider=provider, code="bad_url")
     message, code, hint = _describe(error)
     message = without(message, secrets)
-    cls = ProviderPermanentError if isinstance(error, RefusedAnswerError) else ProviderTransientError
+    is_final = isinstance(error, RefusedAnswerError) or code == ELSEWHERE
+    cls = ProviderPermanentError if is_final else ProviderTransientError
     return cls(f"{provider}: {what} failed: {message} ({origin})", provider=provider, code=code, hint=hint)
 
 
@@ -87,6 +96,8 @@ def _describe(error: BaseException) -> tuple[str, str, str | None]:
     cause = getattr(error, "certificate_error", None)
     if isinstance(cause, ssl.SSLCertVerificationError):
         return f"TLS: {cause.verify_message}", "tls", _CERTIFICATE_HINTS.get(cause.verify_code, _AUTHORITY_HINT)
+    if isinstance(error, aiohttp.ClientConnectorError) and isinstance(error.os_error, PrivateAddressError):
+        return str(error.os_error), ELSEWHERE, PRIVATE_HINT  # only answers are looked for at addresses of others
     for kind, message, code, hint in _WORDS:  # the most special kind comes first
         if isinstance(error, kind):
             return message.format(_reason(error)), code, hint

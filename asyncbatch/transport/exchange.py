@@ -19,7 +19,14 @@ from asyncbatch.secrecy import OfThisProcess, Unseen
 from asyncbatch.transport.addresses import is_public
 from asyncbatch.transport.bodies import StreamedPayload
 from asyncbatch.transport.downloads import Answer, download
-from asyncbatch.transport.errors import WIRE_ERRORS, UnfitAnswerError, from_answer, from_wire, ours_behind
+from asyncbatch.transport.errors import (
+    PRIVATE_HINT,
+    WIRE_ERRORS,
+    UnfitAnswerError,
+    from_answer,
+    from_wire,
+    ours_behind,
+)
 from asyncbatch.transport.origin import Call, Origin, call_to_server_url
 from asyncbatch.transport.sessions import Headers, Http, Opened, Profile, Sessions
 from asyncbatch.transport.transfers import Transfer
@@ -247,7 +254,7 @@ class Exchange(OfThisProcess):
 
     def call_for_answers(self, url: str) -> Call:
         """Make a call to an address that the server gave for a file of answers."""
-        home = URL(self._origin.base_url)
+        home, hint = URL(self._origin.base_url), None
         try:
             call = call_to_server_url(self._origin, "GET", url)
         except ValueError as error:
@@ -255,9 +262,9 @@ class Exchange(OfThisProcess):
         else:
             if self.http.allow_private or not is_public(home.host or "") or is_public(call.url.host or ""):
                 return structs.replace(call, home=home)
-            why = "it is no public address"
+            why, hint = "it is no public address", PRIVATE_HINT
         message = f"{self.facts.name}: the server names an address of answers that is not called: {why}"
-        raise ProviderPermanentError(message, provider=self.facts.name, code=ELSEWHERE)
+        raise ProviderPermanentError(message, provider=self.facts.name, code=ELSEWHERE, hint=hint)
 
     def from_wire(self, call: Call, error: BaseException) -> ProviderError:
         secrets = self.secrets_of(call)
@@ -266,10 +273,10 @@ class Exchange(OfThisProcess):
     def from_answer(self, call: Call, answer: Answer) -> ProviderError:
         now, secrets = self._runtime.now(), self.secrets_of(call)
         error = from_answer(*answer, facts=self.facts, what=call.what, now=now, secrets=secrets)
-        if error.is_auth and self._origin.tokens is not None:
+        if not call.has_key:  # neither the key is at fault nor the base URL, of which a hint would speak
+            error.hint, error.is_auth = None, False
+        elif error.is_auth and self._origin.tokens is not None:
             error.hint = "look at where its tokens come from, and at what they are allowed"
-        if not call.has_key:
-            error.hint = None  # which would speak of the key or of the base URL, and neither is at fault
         return error
 
     def secrets_of(self, call: Call) -> tuple[str, ...]:

@@ -4,6 +4,8 @@ The samples are those of the fact sheet: MicrosoftDocs/azure-ai-docs (batch how-
 on 2026-11-22; their values are made up.
 """
 
+import asyncio
+
 import msgspec
 import pytest
 from aioresponses import aioresponses
@@ -476,6 +478,18 @@ async def test_an_upload_that_cannot_be_asked_about_is_not_left_behind():
             assert caught.value.status == 403
             assert len(here.accepted("delete")) == deleted
             assert len(here.calls("delete")) == 1
+
+
+async def test_an_upload_that_is_cancelled_while_it_is_waited_for_is_not_left_behind():
+    loop = asyncio.get_running_loop()
+    async with world("azure") as here:
+        task = asyncio.create_task(here.provider.upload(await here.prepare_one(["a"])))
+        cancel = faults.act(lambda: loop.call_soon_threadsafe(task.cancel), "arrived", operation="file")
+        here.emulator.add(cancel)
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    assert len(here.accepted("delete")) == 1
 
 
 async def test_an_upload_that_does_not_say_where_it_stands_is_taken_as_it_is():

@@ -4,10 +4,12 @@ Source of the samples: the Gateway REST API (docs.fireworks.ai, version 4.259.0)
 third parties reported; ids and times are made up. Compared on 2026-11-26.
 """
 
+import asyncio
 import json
 import traceback
 from urllib.parse import urlsplit
 
+import anyio
 import msgspec
 import pytest
 
@@ -24,6 +26,7 @@ from asyncbatch import (
     SubmissionUnknownError,
     SubmitSafety,
     UsageInfo,
+    wire_provider,
 )
 from asyncbatch.catalog import load_catalog
 from asyncbatch.emulator import Emulator, Fault, faults, paid_twice
@@ -46,6 +49,8 @@ from asyncbatch.providers._shapes.fireworks import (
     match_of,
     model_of,
 )
+from asyncbatch.providers.fireworks_provider import FireworksBatchProvider
+from asyncbatch.testing.runtime import VirtualClock, virtual_runtime
 from tests.providers.world import CHAT, JOB, KEY, statuses, world
 
 FACTS = load_catalog().provider("fireworks")
@@ -585,8 +590,9 @@ async def test_a_dataset_that_never_gets_ready_is_waited_for_six_minutes():
     async with world("fireworks", faults=[stuck]) as here:
         with pytest.raises(ProviderTransientError, match="still not ready: UPLOADING") as caught:
             await here.provider.upload(await here.prepare_one(["a"]))
+        left = (await here.provider.list_files()).files
 
-    assert caught.value.code == "upload_processing"
+    assert (caught.value.code, left) == ("upload_processing", ())
     assert 300 < sum(here.clock.slept_s) < 420
 
 
@@ -596,8 +602,43 @@ async def test_a_dataset_that_cannot_be_used_says_why():
     async with world("fireworks", faults=[bad]) as here:
         with pytest.raises(ProviderPermanentError, match="line 1 is no JSON") as caught:
             await here.provider.upload(await here.prepare_one(["a"]))
+        left = (await here.provider.list_files()).files
 
-    assert caught.value.code == "upload_failed"
+    assert (caught.value.code, left) == ("upload_failed", ())
+
+
+async def test_why_an_upload_failed_is_told_although_its_dataset_cannot_be_deleted():
+    refused = [faults.refuse(400, operation="upload"), faults.refuse(500, operation="delete", times=None)]
+    async with world("fireworks", faults=refused) as here:
+        with pytest.raises(ProviderPermanentError) as caught:
+            await here.provider.upload(await here.prepare_one(["a"]))
+
+    assert caught.value.status == 400
+    assert here.calls("delete") == [500]
+
+
+async def test_a_deletion_that_is_not_answered_keeps_nobody_waiting(monkeypatch):
+    monkeypatch.setattr(wire_provider, "_GIVE_UP_S", 0.05)
+    trouble = [faults.refuse(400, operation="upload"), faults.stall(1, operation="delete")]
+    async with world("fireworks", faults=trouble) as here:
+        with anyio.fail_after(0.9), pytest.raises(ProviderPermanentError) as caught:
+            await here.provider.upload(await here.prepare_one(["a"]))
+
+    assert caught.value.status == 400
+
+
+@pytest.mark.parametrize("operation", ["upload", "file"])
+async def test_an_upload_that_is_cancelled_leaves_no_dataset_behind(operation):
+    async with world("fireworks") as here:
+        prepared = await here.prepare_one(["a"])
+        task = asyncio.create_task(here.provider.upload(prepared))
+        here.emulator.add(faults.act(cancelling(task), "arrived", operation=operation))
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        left = (await here.provider.list_files()).files
+
+    assert left == ()
+    assert len(here.accepted("delete")) == 1
 
 
 # Creates
@@ -644,6 +685,55 @@ async def test_a_name_that_is_taken_by_what_cannot_be_seen_is_looked_for_and_not
 
     assert caught.value.code == "create_unknown"
     assert here.accepted("create") == [TAG]
+
+
+EXISTS = faults.Answer(
+    status=409, when="after", body=b'{"code":6,"message":"it exists","details":[]}', headers={"x-should-retry": "true"}
+)
+"""What says that a name is taken, and that this passes."""
+
+
+async def test_a_name_that_is_taken_is_taken_though_a_header_says_that_this_passes():
+    async with world("fireworks", faults=[Fault(effect=EXISTS, operation="create")]) as here:
+        batch = await here.start(["a"], tag=TAG)
+
+    assert batch.provider_batch_id == TAG
+    assert here.calls("create") == [409]
+
+
+async def test_a_dataset_that_exists_is_there_though_a_header_says_that_this_passes():
+    made = Fault(effect=EXISTS, operation="other", method="POST", path="*/datasets", times=None)
+    filled = Fault(effect=EXISTS, operation="upload", times=None)
+    async with world("fireworks", faults=[made, filled]) as here:
+        status, rows = await here.run(["a"])
+
+    assert (status.status, len(rows)) == (BatchStatus.COMPLETED, 1)
+
+
+async def test_a_tag_that_is_used_twice_does_not_give_the_batch_of_other_rows():
+    async with world("fireworks") as here:
+        first = await here.provider.upload((await here.prepare_one(["a"])).replace(tag=TAG))
+        second = await here.provider.upload((await here.prepare_one(["b"])).replace(tag=TAG))
+        made = await here.provider.create(first)
+        with pytest.raises(SubmissionUnknownError, match=f"reads dataset {first.input_ref}, and not") as caught:
+            await here.provider.create(second)
+        again = await here.provider.create(first)
+
+    assert caught.value.code == "create_unknown"
+    assert "a tag of their own" in caught.value.hint
+    assert made.provider_batch_id == again.provider_batch_id == TAG
+    assert here.accepted("create") == [TAG]
+
+
+async def test_a_batch_that_does_not_say_what_it_reads_is_known_by_its_name():
+    silent = Fault(effect=faults.Rewrite(remove=("inputDatasetId",)), operation="poll")
+    async with world("fireworks") as here:
+        submission = await here.provider.upload((await here.prepare_one(["a"])).replace(tag=TAG))
+        await here.provider.create(submission)
+        here.emulator.add(silent)
+        batch = await here.provider.create(submission)
+
+    assert batch.provider_batch_id == TAG
 
 
 async def test_a_create_that_is_refused_is_refused():
@@ -711,6 +801,57 @@ async def test_another_process_learns_of_a_cancelled_batch_once_it_asks_for_its_
     assert [status.status for status in told] == [BatchStatus.CANCELLED] * 2
 
 
+def cancelling(task):
+    """Give what cancels a task, from the thread of the emulator."""
+    loop = asyncio.get_running_loop()
+    return lambda: loop.call_soon_threadsafe(task.cancel)
+
+
+async def test_a_cancel_that_is_given_up_while_it_is_under_way_may_have_arrived():
+    async with world("fireworks") as here:
+        await here.start(["[[stall]]"], tag=TAG)
+        task = asyncio.create_task(here.provider.cancel(TAG))
+        here.emulator.add(
+            faults.act(cancelling(task), operation="cancel"), faults.stall(5, when="after", operation="cancel")
+        )
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        here.clock.advance(60)
+        status = await here.provider.poll_status(TAG)
+        rows = await here.rows(TAG)
+
+    assert here.accepted("cancel") == [TAG]
+    assert (status.status, rows) == (BatchStatus.CANCELLED, [])
+
+
+@pytest.mark.parametrize("after_s", [1, 6])
+@pytest.mark.parametrize("way", ["poll_status", "poll_page", "list_statuses"])
+async def test_a_batch_that_was_seen_being_deleted_by_somebody_else_is_cancelled_once_it_is_gone(way, after_s):
+    async with world("fireworks", pace={"cancelling_s": 10}) as here:
+        await here.start(["[[stall]]"], tag=TAG)
+        await another(here).cancel(TAG)
+        here.clock.advance(after_s)
+        call = getattr(here.provider, way)
+        await (call(TAG) if way == "poll_status" else call())
+        here.clock.advance(60)
+        gone = await here.provider.poll_status(TAG)
+        rows = await here.rows(TAG)
+
+    assert (gone.status, gone.raw_status, rows) == (BatchStatus.CANCELLED, "JOB_STATE_DELETED", [])
+
+
+async def test_a_batch_that_was_seen_at_work_is_not_cancelled_because_nobody_sees_it():
+    async with world("fireworks") as here:
+        await here.start(["[[stall]]"], tag=TAG)
+        await here.provider.poll_status(TAG)
+        await here.provider.list_statuses()
+        here.emulator.add(faults.refuse(404, operation="poll"))
+        with pytest.raises(ProviderPermanentError) as caught:
+            await here.provider.poll_status(TAG)
+
+    assert caught.value.status == 404
+
+
 async def test_the_end_of_a_batch_that_never_was_cannot_be_asked_for():
     async with world("fireworks") as here:
         with pytest.raises(ProviderPermanentError) as caught:
@@ -739,6 +880,20 @@ async def test_a_cancel_that_is_refused_for_another_reason_is_an_error():
             await here.provider.cancel(TAG)
 
     assert caught.value.status == 403
+
+
+@pytest.fixture
+def clock():
+    return VirtualClock()
+
+
+@pytest.fixture
+def long_service(monkeypatch, clock):
+    """A service on the clock of its client: half an hour passes in a moment."""
+    with Emulator(clock=clock.now, pace={"cancelling_s": 600}) as emulator:
+        for name, value in emulator.env("fireworks").items():
+            monkeypatch.setenv(name, value)
+        yield emulator
 
 
 @pytest.fixture
@@ -810,6 +965,21 @@ async def test_a_job_that_is_cancelled_ends_although_its_batch_is_gone(service):
     assert [row.status for row in rows] == [ResultStatus.CANCELLED] * 2
 
 
+async def test_a_job_whose_batch_somebody_else_deletes_is_cancelled_and_not_paid_for_again(long_service, clock):
+    async with BatchClient(runtime=virtual_runtime(clock)) as client:
+        job = await client.submit(["a", "[[stall]]"], model=MODEL, retry="transient")
+        await job.submitted()
+        clock.advance(30)  # one of them has its answer, so answers are looked for more than once
+        (created,) = [str(item.object_id) for item in long_service.history if item.kind == "create"]
+        async with FireworksBatchProvider() as other:
+            await other.cancel(created.rpartition("/")[2])
+        long_service.add(faults.act(lambda: clock.advance(700), "arrived", operation="file"))
+        rows = [row async for row in job.results()]
+
+    assert [row.status for row in rows] == [ResultStatus.CANCELLED] * 2
+    assert [item.kind for item in long_service.history].count("create") == 1
+
+
 async def test_a_job_that_was_cancelled_by_a_process_that_died_ends_in_the_next_one(service, tmp_path):
     async with BatchClient(polling=Polling(first_s=1000, max_s=1000), journal=tmp_path) as client:
         job = await client.submit(["[[stall]]"], model=MODEL)
@@ -866,6 +1036,21 @@ async def test_a_traceback_that_prints_local_variables_shows_no_address(status):
     assert "download_from" in shown
     assert "send_to" in shown or status == 403
     assert "X-Goog-Signature" not in shown
+
+
+@pytest.mark.parametrize("status", [400, 403])
+async def test_a_file_that_its_storage_refuses_takes_no_other_with_it_and_is_not_paid_for_again(
+    long_service, clock, status
+):
+    long_service.add(faults.refuse(status, operation="results", first=2, times=None))  # from the file of errors on
+    async with BatchClient(runtime=virtual_runtime(clock)) as client:
+        job = await client.submit(["one", "two [[error:400]]"], model=MODEL, retry="transient")
+        rows = {row.request_id: row async for row in job.results()}
+    refused = rows["0000001"]
+
+    assert rows["0000000"].text == "echo: one"
+    assert (refused.status, refused.error.code) == (ResultStatus.MISSING, "answers_elsewhere")
+    assert [item.kind for item in long_service.history].count("create") == 1
 
 
 async def test_a_completed_batch_without_any_file_is_an_error_that_may_pass():

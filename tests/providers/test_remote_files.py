@@ -401,10 +401,12 @@ async def test_what_the_journal_has_come_to_know_meanwhile_stays(name, way):
         inputs = [sent.input_ref, (await here.provider.poll_status(batch.provider_batch_id)).input_ref]
         by_tag = Known(tags=frozenset({TAG}), inputs=frozenset(filter(None, inputs)))
         by_name = Known(batches=frozenset({batch.provider_batch_id}), inputs=by_tag.inputs)
+        by_input = Known(inputs=by_tag.inputs | by_name.batches)  # where requests are added to what was made before
         by_job = Known(open_jobs=frozenset({JOB.hex[:8]}))
-        deleted = [(await delete_orphans(here.provider, found, known)).deleted for known in (by_tag, by_name, by_job)]
+        all_known = (by_tag, by_name, by_input, by_job)
+        deleted = [(await delete_orphans(here.provider, found, known)).deleted for known in all_known]
 
-    assert deleted == [0, 0, 0]
+    assert deleted == [0, 0, 0, 0]
     assert here.accepted("delete") == []
 
 

@@ -7,6 +7,7 @@ saw live; ids and times are made up. Compared on 2026-11-26.
 import datetime as dt
 import json
 
+import msgspec
 import pytest
 
 from asyncbatch import (
@@ -25,6 +26,9 @@ from asyncbatch import (
 from asyncbatch.catalog import load_catalog
 from asyncbatch.dto import Progress
 from asyncbatch.emulator import Emulator, Fault, faults, paid_twice
+from asyncbatch.engine.tidying import delete_orphans, find_orphans
+from asyncbatch.planning.marks import job_of_tag, mark_of_job
+from asyncbatch.planning.tidying import Known
 from asyncbatch.providers._shapes.xai import (
     Counters,
     Mark,
@@ -97,6 +101,16 @@ def result(answer, key="chat_get_completion"):
         ((0, 0), {}, "reading"),
         ((3, 1), {}, "pending"),
         ((3, 0, 3), {}, "done"),
+        # none is said to be pending, and they do not add up
+        ((5,), {"expected": 5}, "growing"),
+        ((5, 0, 4), {"expected": 5}, "growing"),
+        ((5, 0, 2, 1, 1), {"expected": 5}, "growing"),
+        ((5, 0, 2, 1, 2), {"expected": 5}, "done"),
+        ((5, 0, 4, 2), {"expected": 5}, "done"),
+        ((2,), {}, "growing"),
+        ((2,), {"has_file": False, "expected": 2}, "growing"),
+        ((5,), {"expected": 5, "is_past": True}, "expired"),
+        ((5, 0, 3), {"expected": 5, "is_cancelled": True}, "cancelled"),
         # without a file
         ((0, 0), {"has_file": False}, "empty"),
         ((0, 0), {"has_file": False, "expected": 5}, "empty"),
@@ -166,6 +180,15 @@ def test_what_is_pending_two_days_after_its_time_is_expired(day, is_over):
     status = status_of(batch(expire_time=day))
 
     assert status.status is (BatchStatus.EXPIRED if is_over else BatchStatus.IN_PROGRESS)
+
+
+@pytest.mark.parametrize(("made", "is_over"), [("2026-10-25", True), ("2026-10-26", False), (None, False)])
+@pytest.mark.parametrize("day", ["soon", None])
+def test_what_does_not_say_when_it_expires_has_a_month(made, is_over, day):
+    status = status_of(batch(create_time=made, expire_time=day))
+
+    assert status.status is (BatchStatus.EXPIRED if is_over else BatchStatus.IN_PROGRESS)
+    assert status.expires_at is None
 
 
 def test_a_batch_that_xai_has_ended_says_why_and_may_have_answers():
@@ -354,6 +377,19 @@ async def test_what_answers_without_batches_is_not_an_account_without_any():
 # Results
 
 
+@pytest.mark.parametrize("body", [b"{}", b" {}\n", b'{"results":[]}'])
+def test_a_page_of_results_may_have_none(body):
+    assert decode_next(body) is None
+
+
+@pytest.mark.parametrize(
+    "body", [b'{"message":"try again later"}', b'{"results":null,"pagination_token":null}', b'{"results":{}}', b"[]"]
+)
+def test_what_names_no_results_is_no_page_of_them(body):
+    with pytest.raises((ValueError, msgspec.MsgspecError)):
+        decode_next(body)
+
+
 def test_a_result_is_read():
     row = row_of(ANSWER)
 
@@ -369,8 +405,17 @@ def test_reasoning_is_among_the_tokens_of_a_completion_as_elsewhere():
     )
 
     assert (told.completion_tokens, told.reasoning_tokens, told.total_tokens) == (103, 94, 135)
-    assert untold == told
+    assert untold == told == row_of(result({"choices": [], "usage": {**usage, "total_tokens": None}})).usage
     assert row_of(result({"choices": []})).usage is None
+
+
+@pytest.mark.parametrize(("total", "completion"), [(41, 9), (134, 9), (135, 103), (140, 103)])
+def test_reasoning_is_not_counted_twice_where_the_total_says_that_it_is_among_them(total, completion):
+    usage = {"prompt_tokens": 32, "completion_tokens": 9, "total_tokens": total}
+    row = row_of(result({"choices": [], "usage": {**usage, "completion_tokens_details": {"reasoning_tokens": 94}}}))
+
+    assert (row.usage.completion_tokens, row.usage.total_tokens) == (completion, total)
+    assert row.usage.reasoning_tokens == 94
 
 
 @pytest.mark.parametrize(
@@ -399,12 +444,26 @@ def test_reasoning_of_a_response_is_counted_as_it_comes():
     assert row_of(result({"output": [], "usage": usage})).usage.completion_tokens == 5
 
 
+gone, late, plain = ("batch_cancelled", False), ("batch_expired", True), ("error", False)
+unavailable = (ResultStatus.ERRORED, "UNAVAILABLE", True)
+
+
 @pytest.mark.parametrize(
     ("fault", "status", "code", "is_retryable"),
     [
         ({"batch_result": {"error": "Batch cancelled"}}, ResultStatus.CANCELLED, "batch_cancelled", False),
         ({"batch_result": {"error": "The request was canceled."}}, ResultStatus.CANCELLED, "batch_cancelled", False),
         ({"batch_result": {"error": "Batch expired"}}, ResultStatus.EXPIRED, "batch_expired", True),
+        ({"batch_result": {"error": "Your batch batch_4d7f has been cancelled by x"}}, ResultStatus.CANCELLED, *gone),
+        ({"batch_result": {"error": "The batch has already expired: 3 days"}}, ResultStatus.EXPIRED, *late),
+        ({"batch_result": {"error": "Bad: batch norm and the card expired"}}, ResultStatus.ERRORED, *plain),
+        ({"batch_result": {"error": "Request mentions a cancelled order"}}, ResultStatus.ERRORED, *plain),
+        ({"batch_result": {"error": "A batch expired"}}, ResultStatus.ERRORED, *plain),
+        ({"batch_result": {"error": "Request expired card number"}}, ResultStatus.ERRORED, *plain),
+        ({"batch_result": {"error": "Batch expiredness"}}, ResultStatus.ERRORED, *plain),
+        ({"batch_result": {"response": {"error": {"code": 14, "message": "x"}}}}, *unavailable),
+        ({"batch_result": {"response": {"error": "Batch expired"}}}, ResultStatus.EXPIRED, *late),
+        ({"batch_result": {"response": {"error": None}, "error": "x"}}, ResultStatus.ERRORED, *plain),
         ({"batch_result": {"error": "Invalid image."}}, ResultStatus.ERRORED, "error", False),
         ({"batch_result": {"error": "", "response": None}}, ResultStatus.ERRORED, "error", False),
         ({"error_message": "Invalid image."}, ResultStatus.ERRORED, "error", False),
@@ -415,7 +474,7 @@ def test_reasoning_of_a_response_is_counted_as_it_comes():
         ({"batch_result": {"error": 7}}, ResultStatus.ERRORED, "error", False),
     ],
 )
-def test_an_error_is_a_text_or_a_fault_in_one_of_two_places(fault, status, code, is_retryable):
+def test_an_error_is_a_text_or_a_fault_in_one_of_three_places(fault, status, code, is_retryable):
     row = row_of(json.dumps({"batch_request_id": "r2", **fault}).encode())
 
     assert (row.request_id, row.status) == ("r2", status)
@@ -434,8 +493,15 @@ def test_what_an_error_says_is_told_and_kept_as_it_came(error, message):
 def test_an_answer_outranks_an_error_beside_it():
     line = json.loads(ANSWER)
     line["batch_result"]["error"] = "Batch cancelled"
+    line["batch_result"]["response"] = {"error": {"code": 1}, **line["batch_result"]["response"]}
 
     assert row_of(json.dumps(line).encode()).text == "hi"
+
+
+def test_an_error_as_long_as_an_answer_is_read_at_once():
+    text = "batch " + "1_" * 2_000_000
+
+    assert row_of(json.dumps({"batch_request_id": "r", "batch_result": {"error": text}}).encode()).error.code == "error"
 
 
 @pytest.mark.parametrize(
@@ -501,8 +567,9 @@ async def test_a_page_that_is_refused_gives_no_part_for_the_whole_and_the_next_t
     assert (error.status, sizes, len(again)) == (404, {0}, 2500)
 
 
-async def test_a_page_that_is_something_else_is_no_end_of_the_pages():
-    page = Fault(effect=faults.Answer(status=200, body=b"[1"), operation="results", first=3, times=None)
+@pytest.mark.parametrize("body", [b"[1", b'{"message":"try again later"}'])
+async def test_a_page_that_is_something_else_is_no_end_of_the_pages(body):
+    page = Fault(effect=faults.Answer(status=200, body=body), operation="results", first=3, times=None)
     error, sizes, again = await failed_pages(page, ProviderTransientError)
 
     assert (error.code, sizes, len(again)) == ("foreign_answer", {0}, 2500)
@@ -537,6 +604,21 @@ async def test_counters_that_go_back_after_a_cancel_are_waited_for_and_answers_o
     assert sorted(statuses(rows).values()) == ["cancelled"] * 7 + ["succeeded"] * 3
 
 
+async def test_a_cancelled_batch_whose_counters_do_not_add_up_is_looked_at_for_a_minute():
+    some = faults.Rewrite(fields={"state": {"num_requests": 2, "num_success": 1}})
+    async with world("xai", pace={"cancelling_s": 0}) as here:
+        made = await here.start(["a", "b [[stall]]"])
+        here.clock.advance(360)
+        await here.provider.cancel(made.provider_batch_id)
+        here.emulator.add(Fault(effect=some, operation="poll", times=None))
+        status = await here.provider.poll_status(made.provider_batch_id)
+        rows = await here.rows(made.provider_batch_id)
+
+    assert status.status is BatchStatus.CANCELLED
+    assert sum(here.clock.slept_s) == pytest.approx(60)
+    assert statuses(rows) == {"0000000": "succeeded", "0000001": "cancelled"}
+
+
 async def test_a_cancelled_batch_that_runs_again_after_all_is_not_over():
     runs = faults.Rewrite(fields={"state.num_pending": 3})
     async with world("xai", pace={"row_s": 100, "run_cap_s": None, "cancelling_s": 0}) as here:
@@ -559,11 +641,13 @@ def steps(*looks):
 
 def test_counters_that_add_up_are_believed_at_once_and_others_when_they_stay():
     ours, all_there, late = f"{TAG}.n2.responses", {"requests": 2, "success": 2}, {"requests": 2, "success": 1}
-    cancelled = {"cancel_time": "2026-11-23"}
+    few, cancelled = {"requests": 1, "success": 1}, {"cancel_time": "2026-11-23"}
 
     assert steps((0, ours, all_there, {})) == [True]
-    assert steps((0, ours, late, {}), (19, ours, late, {}), (20, ours, late, {})) == [False, False, True]
+    assert steps((0, ours, few, {}), (19, ours, few, {}), (20, ours, few, {})) == [False, False, True]
     assert steps((0, ours, late, {}), (19, ours, all_there, {})) == [False, True]
+    assert steps((0, ours, late, {}), (20, ours, late, {}), (59, ours, late, {})) == [False] * 3, "they do not add up"
+    assert steps((0, ours, late, cancelled), (59, ours, late, cancelled)) == [False, False]
     assert steps((0, "theirs", late, {}), (10, "theirs", all_there, {}), (29, "theirs", all_there, {})) == [False] * 3
     assert steps((0, "theirs", all_there, {}), (20, "theirs", all_there, {})) == [False, True]
     assert steps((0, ours, all_there, cancelled), (20, ours, all_there, cancelled)) == [False, True]
@@ -764,9 +848,10 @@ async def test_a_batch_is_no_match_until_it_has_its_requests():
     async with world("xai", InputMode.INLINE) as here:
         since, sent = here.clock.now(), await inline(here)
         before = await here.provider.find_submissions(sent, since=since)
-        unreadable = Fault(effect=faults.Rewrite(fields={"state": "?"}), operation="list", times=None)
+        unreadable = Fault(effect=faults.Rewrite(fields={"state": "?"}), operation="poll", times=None)
         here.emulator.add(unreadable)
         unclear = await here.provider.find_submissions(sent, since=since)
+        fenced = await here.provider.fence(sent)
         here.emulator.remove(unreadable)
         await here.provider.create(sent)
         by_tag = await here.provider.find_submission(sent, since=since)
@@ -775,7 +860,28 @@ async def test_a_batch_is_no_match_until_it_has_its_requests():
 
     assert before == []
     assert [match.provider_batch_id for match in unclear] == [sent.input_ref], "what may have them is not sent again"
+    assert (fenced, here.calls("cancel")) == (False, []), "nor cancelled"
     assert (by_tag.why, by_id.why, nobodys) == ("tag", "input", None)
+
+
+async def test_a_batch_that_was_made_for_requests_is_asked_itself_and_the_list_only_where_it_is_gone():
+    async with world("xai", InputMode.INLINE, faults=[faults.list_lag(3600)]) as here:
+        since, sent = here.clock.now(), await inline(here)
+        await here.provider.create(sent)
+        found = await here.provider.find_submission(sent, since=since)
+        asked = here.calls("list")
+        gone = faults.refuse(404, operation="poll", times=None)
+        here.emulator.add(gone)
+        hidden = await here.provider.find_submission(sent, since=since)
+        here.clock.advance(4000)
+        listed = await here.provider.find_submission(sent, since=since)
+        here.emulator.remove(gone)
+        here.emulator.add(faults.refuse(403, operation="poll"))
+        with pytest.raises(ProviderPermanentError):
+            await here.provider.find_submissions(sent, since=since)
+
+    assert (found.provider_batch_id, found.is_certain, asked) == (sent.input_ref, True, [])
+    assert (hidden, listed.provider_batch_id, len(here.calls("list"))) == (None, sent.input_ref, 2)
 
 
 async def test_the_same_requests_added_again_change_nothing():
@@ -789,12 +895,13 @@ async def test_the_same_requests_added_again_change_nothing():
     assert created == [sent.input_ref]
 
 
-async def test_a_batch_that_runs_is_fenced_by_its_cancel_and_one_that_is_over_cannot_be():
+async def test_a_batch_without_requests_is_fenced_by_its_cancel_and_one_that_has_them_is_left_alone():
     async with world("xai", InputMode.INLINE) as here:
-        empty, over = await inline(here), await inline(here)
+        empty, over, running = [await inline(here, [text]) for text in ("a", "b", "c [[stall]]")]
         await here.provider.create(over)
         here.clock.advance(DAY_S)
-        fenced = [await here.provider.fence(sent) for sent in (empty, over)]
+        await here.provider.create(running)
+        fenced = [await here.provider.fence(sent) for sent in (empty, over, running)]
         with pytest.raises(ProviderPermanentError, match="was cancelled") as caught:
             await here.provider.create(empty)
         rows = await here.rows(over.input_ref)
@@ -803,7 +910,26 @@ async def test_a_batch_that_runs_is_fenced_by_its_cancel_and_one_that_is_over_ca
         assert await here.provider.fence(filed) is False
         assert here.provider.submit_safety(empty) is SubmitSafety.TAGGED_FENCED
 
-    assert (fenced, caught.value.status, len(rows)) == ([True, False], 403, 1)
+    assert (fenced, caught.value.status, len(rows)) == ([True, False, False], 403, 1)
+    assert (caught.value.is_auth, caught.value.hint) == (False, None), "the key is not at fault"
+    assert here.accepted("cancel") == [empty.input_ref]
+
+
+async def test_a_batch_that_was_made_for_requests_says_whose_it_is_before_there_is_an_attempt():
+    async with world("xai", InputMode.INLINE) as here:
+        sent = [await inline(here, tag=None) for _ in range(2)]
+        marks = [here.provider.tag_of(await here.provider.poll_status(one.input_ref)) for one in sent]
+        now, known = here.clock.now(), Known(inputs=frozenset({sent[0].input_ref}))
+        found = await find_orphans(here.provider, known, now=now, older_than_s=0)
+        tidied = await delete_orphans(here.provider, found, Known())
+
+    assert [job_of_tag(mark) for mark in marks] == [mark_of_job(JOB.hex)] * 2
+    assert marks[0] != marks[1]
+    assert [one.tag for one in sent] == [None, None]
+    assert [(orphan.ref, orphan.mark, orphan.keeps) for orphan in found.batches] == [
+        (sent[1].input_ref, marks[1], "running")
+    ]
+    assert tidied.deleted == 0
 
 
 async def test_a_batch_that_was_made_for_requests_is_no_file_to_be_deleted():
@@ -920,6 +1046,50 @@ async def test_requests_that_are_added_late_to_a_batch_that_was_given_up_are_ref
     assert [row.text for row in rows] == ["echo: one"]
     assert sorted(status for status in late if status) == [200, 403]
     assert (len(paid(service)), paid_twice(service.history)) == (1, {})
+
+
+async def test_requests_whose_batch_the_list_does_not_show_for_long_are_found_and_not_cancelled(clock, monkeypatch):
+    with Emulator(clock=clock.now, pace={"row_s": 1800}) as service:
+        for name, value in service.env("xai").items():
+            monkeypatch.setenv(name, value)
+        service.add(faults.accept_then_drop())
+        service.add(faults.list_lag(DAY_S))
+        async with BatchClient(runtime=virtual_runtime(clock)) as client:
+            job = await client.submit(["one", "two"], model="xai/grok-4.3", input_mode="inline")
+            rows = {row.request_id: row.text async for row in job.results()}
+
+    assert rows == {"0000000": "echo: one", "0000001": "echo: two"}
+    assert not any(record.kind == "cancel" for record in service.history)
+    assert (len(paid(service)), paid_twice(service.history)) == (1, {})
+
+
+@pytest.mark.parametrize("state", [{"num_requests": 2}, {"num_requests": 2, "num_success": 1}])
+async def test_a_batch_whose_counters_do_not_add_up_is_not_over_and_no_answer_is_missed(clock, monkeypatch, state):
+    with Emulator(clock=clock.now, pace={"row_s": 3600}) as service:
+        for name, value in service.env("xai").items():
+            monkeypatch.setenv(name, value)
+        service.add(Fault(effect=faults.Rewrite(fields={"state": state}), operation="poll", times=None, for_s=600))
+        async with BatchClient(runtime=virtual_runtime(clock)) as client:
+            job = await client.submit(["one", "two"], model="xai/grok-4.3", retry="transient")
+            rows = {row.request_id: row.text async for row in job.results()}
+
+    assert rows == {"0000000": "echo: one", "0000001": "echo: two"}
+    assert (len(paid(service)), paid_twice(service.history)) == (1, {})
+
+
+@WAYS
+async def test_a_batch_that_another_directory_has_sent_is_seen_and_its_own_is_not(service, clock, tmp_path, way):
+    async with BatchClient(journal=tmp_path / "theirs", runtime=virtual_runtime(clock)) as client:
+        job = await client.submit(["one [[stall]]"], model="xai/grok-4.3", input_mode=way)
+        await job.submitted()
+        own = await client.orphans("xai")
+    async with BatchClient(journal=tmp_path / "ours", runtime=virtual_runtime(clock)) as client:
+        found = await client.orphans("xai")
+
+    assert (own.batches, own.files) == ((), ())
+    assert [(orphan.ref, orphan.job, orphan.keeps) for orphan in found.batches] == [
+        (paid(service)[0], job.id[:8], "running")
+    ]
 
 
 async def test_a_job_that_is_cancelled_keeps_the_answers_that_there_are(client, service, clock):

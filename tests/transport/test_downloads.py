@@ -475,7 +475,7 @@ async def test_an_id_that_could_steer_the_address_is_refused_before_anything_is_
     ("steering", "words"),
     [
         *((word, "is no id") for word in ("../../v1/models", "file/../x", "file%2e")),
-        *((word, "by an address of its own") for word in ("http://127.0.0.1/x", "file:///etc/passwd")),
+        *((word, "that is not called") for word in ("http://storage.example/x", "file:///etc/passwd")),
     ],
 )
 async def test_a_file_id_of_the_server_that_could_steer_is_refused(steering, words):
@@ -560,9 +560,10 @@ async def test_a_redirect_to_a_name_that_resolves_to_an_address_inside_is_not_fo
     monkeypatch.setattr(aiohttp.ThreadedResolver, "resolve", Names.resolve)
     async with serve(answer(LINES)) as inside, serve(b"") as server:
         server.answers = [answer(b"", 302, f"Location: {inside.url.replace('127.0.0.1', 'files.example')}/x")]
-        async with here(public(server.url), config={"allow_http": True}, retry=ONCE) as client:
-            with pytest.raises(ProviderTransientError, match="failed"):
+        async with here(public(server.url), config={"allow_http": True}) as client:
+            with pytest.raises(ProviderPermanentError, match=r"files\.example is not a public address") as caught:
                 await client.fetch()
 
+    assert (caught.value.code, "allow_private" in caught.value.hint) == ("answers_elsewhere", True)
     assert inside.asked == []
     assert len(server.asked) == 1

@@ -44,6 +44,7 @@ _ANSWERS, _ERRORS = "BIJOutputSet", "error-data"
 """How the names of the two files of answers begin."""
 _OUTPUT = "-out"
 _GONE = "JOB_STATE_DELETED"
+_DELETIONS = frozenset({_GONE, "JOB_STATE_DELETING", "JOB_STATE_DELETING_CLEANING_UP"})
 _FINE, _UNSAID = "OK", "UNKNOWN"
 _MODEL = b',"model":"'
 _REFUSED = 400
@@ -209,6 +210,11 @@ def decode_page(body: bytes, facts: ProviderFacts) -> StatusPage:
     page = _READ_JOBS.decode(body)
     statuses = tuple(_status_of(job, facts) for job in page.batch_inference_jobs or ())
     return StatusPage(statuses=statuses, cursor=page.next_page_token or None)
+
+
+def is_deletion(status: ProviderStatus) -> bool:
+    """Whether a batch is being deleted, by whomever: soon nobody knows it any more."""
+    return status.raw_status in _DELETIONS
 
 
 def gone_status(name: str, facts: ProviderFacts) -> ProviderStatus:

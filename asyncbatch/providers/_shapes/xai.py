@@ -44,9 +44,14 @@ _SHOWN = 80
 _SHOWN_BYTES = 200
 _NAME = re.compile(r"(?P<tag>.+)\.n(?P<count>\d{1,7})\.(?P<endpoint>[a-z0-9-]+)", re.ASCII)
 _NULL = msgspec.Raw(b"null")
+_SAYS = (
+    r"(?:the |this |your )?(?:batch|request)(?: \S*[_\d]\S*)?(?: (?:was|is|has|had|been|already))* {}"
+    r"(?:$|[.,:;!]| (?:after|as|at|because|before|by|due|on|since|while)\b)"
+)
+"""What a text says that tells of the end of a batch: this, and nothing in front of it, for a text may quote anything."""
 _TEXTS = (
-    (re.compile(r"\b(?:batch|request)\b.*\bcancell?ed\b", re.IGNORECASE), "batch_cancelled"),
-    (re.compile(r"\b(?:batch|request)\b.*\bexpired\b", re.IGNORECASE), "batch_expired"),
+    (re.compile(_SAYS.format("cancell?ed"), re.IGNORECASE), "batch_cancelled"),
+    (re.compile(_SAYS.format("expired"), re.IGNORECASE), "batch_expired"),
 )
 _ENDS = {
     "batch_cancelled": ResultStatus.CANCELLED,
@@ -91,8 +96,9 @@ class _Page(msgspec.Struct, frozen=True):
 
 
 class _Results(msgspec.Struct, frozen=True):
-    """What a page of results says beside them."""
+    """What a page of results says beside them, which are cut out of it."""
 
+    results: list[msgspec.Raw] | None = None
     pagination_token: str | None = None
 
 
@@ -125,6 +131,10 @@ class _Shape(msgspec.Struct, frozen=True, gc=False):
     output: msgspec.Raw = msgspec.Raw()
 
 
+class _Totalled(msgspec.Struct, frozen=True, gc=False):
+    usage: dict[str, msgspec.Raw] = {}
+
+
 _READ_BATCH = msgspec.json.Decoder(_Batch)
 _READ_ADDED = msgspec.json.Decoder(_Added)
 _READ_PAGE = msgspec.json.Decoder(_Page)
@@ -135,6 +145,7 @@ _READ_LINE = msgspec.json.Decoder(_Line)
 _READ_RESULT = msgspec.json.Decoder(_Result)
 _READ_PLACES = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _READ_SHAPE = msgspec.json.Decoder(_Shape)
+_READ_TOTAL = msgspec.json.Decoder(_Totalled)
 _READ_FAULT = msgspec.json.Decoder(Fault)
 _READ_TEXT = msgspec.json.Decoder(str)
 
@@ -164,6 +175,10 @@ class Counters(NamedTuple):
     success: int = 0
     error: int = 0
     cancelled: int = 0
+
+    @property
+    def ended(self) -> int:
+        return self.success + self.error + self.cancelled
 
 
 def encode_name(submission: PreparedSubmission) -> str:
@@ -216,7 +231,9 @@ def word_of(
         return "stopped"
     if is_cancelled:
         return "cancelling" if counters.pending else "cancelled"
-    if counters.requests and not counters.pending and counters.requests >= (expected or 0):
+    # Counters that are zero may be left out: that none is pending may be told by saying nothing, so the others have to add up.
+    is_whole = counters.requests >= (expected or 0) and counters.ended >= counters.requests
+    if counters.requests and not counters.pending and is_whole:
         return "done"
     if is_past:
         return "expired"
@@ -230,6 +247,8 @@ def decode_status(body: bytes | msgspec.Raw, facts: ProviderFacts, now: float) -
     batch = _READ_BATCH.decode(body)
     mark, counters = decode_name(batch.name), decode_counters(batch.state)
     why, expires_at = _text(batch.cancel_by_xai_message), decode_time(batch.expire_time)
+    created_at = decode_time(batch.create_time)
+    ends_at = expires_at if expires_at is not None or created_at is None else created_at + facts.window_s
     counted = counters or Counters()
     word = word_of(
         counted,
@@ -237,7 +256,7 @@ def decode_status(body: bytes | msgspec.Raw, facts: ProviderFacts, now: float) -
         has_file=bool(batch.input_file_id),
         is_cancelled=decode_time(batch.cancel_time) is not None,
         is_stopped=bool(why),
-        is_past=expires_at is not None and now >= expires_at + _GRACE_S,
+        is_past=ends_at is not None and now >= ends_at + _GRACE_S,
     )
     # What is no counters is a word that nobody knows, and no end, whatever it looks like.
     status = BatchStatus.UNKNOWN if counters is None else facts.normalize_status(word)
@@ -248,7 +267,7 @@ def decode_status(body: bytes | msgspec.Raw, facts: ProviderFacts, now: float) -
         progress=Progress(total=counted.requests, completed=counted.success, failed=counted.error + counted.cancelled),
         error_message=why or None,
         errors=(BatchErrorItem(code="stopped_by_xai", message=why),) if why else (),
-        created_at=decode_time(batch.create_time),
+        created_at=created_at,
         expires_at=expires_at,
         result_uris=(RESULTS.format(batch.batch_id),) if status.is_terminal else (),
         endpoint=_endpoint_of(mark, facts),
@@ -324,7 +343,10 @@ def is_created(body: bytes, submission: PreparedSubmission) -> bool:
 
 
 class Steadiness:
-    """Whether the counters of a batch that is over are to be believed: those that add up at once, others when they stay."""
+    """Whether the counters of a batch that is over are to be believed: those of what was sent at once, others when they stay.
+
+    Those that do not even add up are not, for as long as anybody looks; but of a batch whose time is over nothing else comes.
+    """
 
     def __init__(self) -> None:
         self._seen: Progress | None = None
@@ -337,7 +359,8 @@ class Steadiness:
             self._seen, self._since = counted, now
         is_known = decode_name(status.metadata.get("name")).expected == counted.total == counted.done
         is_plain = status.status in (BatchStatus.COMPLETED, BatchStatus.FAILED) and is_known
-        return is_plain or status.status is BatchStatus.EXPIRED or now - self._since >= _STEADY_S
+        has_stayed = now - self._since >= _STEADY_S and counted.done >= counted.total
+        return is_plain or status.status is BatchStatus.EXPIRED or has_stayed
 
 
 # Files
@@ -373,8 +396,14 @@ def _remote(file: File) -> RemoteFile:
 
 
 def decode_next(rest: bytes) -> str | None:
-    """Read where the next page of results begins, from a page without them. Raises one of `UNREADABLE` where it is none."""
-    return _READ_RESULTS.decode(rest).pagination_token or None
+    """Read where the next page of results begins, from a page without them. Raises one of `UNREADABLE` where it is none.
+
+    Nothing but an empty one names no results: any other object would pass for the last page.
+    """
+    page = _READ_RESULTS.decode(rest)
+    if page.results is None and rest.strip() != b"{}":
+        raise ValueError("it has no results, and is not empty")
+    return page.pagination_token or None
 
 
 def decode_line(line: bytes, *, facts: ProviderFacts) -> ProviderResultRow:
@@ -387,10 +416,11 @@ def decode_line(line: bytes, *, facts: ProviderFacts) -> ProviderResultRow:
             line.decode()  # the answer's own bytes are carried raw, and nobody else looks whether they are UTF-8
     except UNREADABLE as error:
         return _undecodable(line, str(error))
+    refusal = places.pop("error", msgspec.Raw())  # whose shape is that of an answer
     answer = next(((name, body) for name, body in places.items() if bytes(memoryview(body)[:1]) == b"{"), None)
     if answer is not None:
         return _succeeded(item, *answer)
-    fault = next((given for given in (result.error, item.error_message) if _is_given(given)), None)
+    fault = next((given for given in (result.error, refusal, item.error_message) if _is_given(given)), None)
     return (
         _undecodable(line, "it holds neither a response nor an error") if fault is None else _failed(item, fault, facts)
     )
@@ -431,13 +461,18 @@ def _format_of(name: str, body: msgspec.Raw) -> str:
 
 
 def _usage_of(kind: str, body: msgspec.Raw) -> UsageInfo | None:
-    """Read the tokens; reasoning stands beside those of a completion here, and among them elsewhere."""
+    """Read the tokens; reasoning stands beside those of a completion here, and among them elsewhere.
+
+    Where the total leaves no room for it, it is among them already.
+    """
     usage = answers.usage(kind, body)
-    if usage is None or kind != "openai.chat":
+    if usage is None or kind != "openai.chat" or not usage.reasoning_tokens:
         return usage
     completion = usage.completion_tokens + usage.reasoning_tokens
-    total = max(usage.total_tokens, usage.prompt_tokens + completion)
-    return msgspec.structs.replace(usage, completion_tokens=completion, total_tokens=total)
+    least = usage.prompt_tokens + completion
+    if usage.total_tokens < least and _is_given(_READ_TOTAL.decode(body).usage.get("total_tokens", _NULL)):
+        return usage
+    return msgspec.structs.replace(usage, completion_tokens=completion, total_tokens=max(usage.total_tokens, least))
 
 
 def _failed(item: _Line, fault: msgspec.Raw, facts: ProviderFacts) -> ProviderResultRow:
@@ -462,4 +497,4 @@ def _fault_of(body: bytes) -> tuple[str, str]:
         except UNREADABLE:
             return "error", body[:_SHOWN_BYTES].decode("utf-8", "replace")
         return fault.word, fault.text
-    return next((code for pattern, code in _TEXTS if pattern.search(text)), "error"), text
+    return next((code for pattern, code in _TEXTS if pattern.match(text, 0, _SHOWN_BYTES)), "error"), text

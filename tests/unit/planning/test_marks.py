@@ -6,7 +6,7 @@ import pytest
 
 from asyncbatch import BatchMode, PreparedSubmission
 from asyncbatch.engine.create import make_tag
-from asyncbatch.planning.marks import encode_file_name, job_of_file, job_of_tag, mark_of_job
+from asyncbatch.planning.marks import encode_early_tag, encode_file_name, job_of_file, job_of_tag, mark_of_job
 from asyncbatch.testing.runtime import VirtualClock, virtual_runtime
 
 JOB = UUID("6f1c0c0a-58a3-4b52-9a0c-3a7f6a3a0d11")
@@ -21,6 +21,13 @@ def test_the_tag_of_an_attempt_tells_its_job():
     tag = make_tag(JOB.hex, 3, 12, virtual_runtime(VirtualClock()))
 
     assert job_of_tag(tag) == mark_of_job(JOB.hex) == "6f1c0c0a"
+
+
+def test_what_is_made_before_the_first_attempt_tells_its_job_as_a_tag_of_none_does():
+    tag = encode_early_tag(submission(chunk_index=3), NONCE)
+
+    assert tag == f"ab1-6f1c0c0a-3-0-{NONCE}"
+    assert job_of_tag(tag) == "6f1c0c0a"
 
 
 def test_a_file_is_named_by_its_job_before_there_is_a_tag_and_by_the_tag_after():

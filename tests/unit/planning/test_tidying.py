@@ -111,7 +111,7 @@ def test_a_batch_without_our_mark_is_none_of_our_business(tag):
     assert batches_of(survey([batch("b", tag)])) == {}
 
 
-@pytest.mark.parametrize("known", [{"tags": [TAG]}, {"batches": ["b"]}])
+@pytest.mark.parametrize("known", [{"tags": [TAG]}, {"batches": ["b"]}, {"inputs": ["b"]}])
 def test_what_the_journal_knows_by_tag_or_by_name_is_no_orphan(known):
     assert batches_of(survey([batch("b")], **known)) == {}
 
