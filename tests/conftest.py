@@ -39,7 +39,7 @@ SERVICES = (
     ),
     "AZURE_OPENAI_",
     *("MOONSHOT_", "DOUBLEWORD_", "NEBIUS_", "PARASAIL_", "SILICONFLOW_", "DEEPINFRA_", "NOVITA_", "TOGETHER_"),
-    "XAI_",
+    *("XAI_", "FIREWORKS_", "OPENROUTER_", "PERPLEXITY_"),
 )
 
 # A test must not find the developer's keys, endpoints or proxies; what it needs it sets.
