@@ -105,6 +105,11 @@ class Owned(OfThisProcess):
         self.owner = owner
 
 
+def has_source(config: Mapping[str, Any]) -> bool:
+    """Whether a config has something that gives tokens, in a key's place or as a credential."""
+    return any(config.get(name) and not isinstance(config[name], str) for name in _SOURCES)
+
+
 def _taken_out(given: Hidden, facts: ProviderFacts) -> tuple[TokenSource | None, str]:
     """Take what gives tokens out of a config: an async function in the key's place, or a credential object."""
     owner, found = "", list[tuple[str, TokenSource]]()

@@ -119,8 +119,7 @@ class ProviderKit(OfThisProcess):
 
     def take_tokens_of(self, other: "ProviderKit") -> None:
         """Ask for tokens where the same account says now that they come from; what gave them before may be closed."""
-        mine = self.account.origin.tokens if self.has_facts else None
-        theirs = other.account.origin.tokens if other.has_facts else None
+        mine, theirs = self.account.origin.tokens, other.account.origin.tokens
         if mine is not None and theirs is not None:
             mine.take_source_of(theirs)
 

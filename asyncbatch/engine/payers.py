@@ -8,7 +8,7 @@ from weakref import WeakValueDictionary
 
 import anyio
 
-from asyncbatch.accounts import Accounts, Credentials, credentials_of
+from asyncbatch.accounts import Accounts, Credentials, credentials_of, has_source
 from asyncbatch.base_provider import BaseBatchProvider
 from asyncbatch.exceptions import ConfigError
 from asyncbatch.journal import JobRecord
@@ -96,7 +96,7 @@ class Payers:
         provider = self._scope.create(name, config)
         fingerprint = await self._runtime.offload(_fingerprint, provider, account, config)
         known = self._providers.setdefault((type(provider), fingerprint, allow_unknown_model), provider)
-        if known is not provider:
+        if known is not provider and has_source(config):
             known.take_tokens_of(provider)
         return known
 

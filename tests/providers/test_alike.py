@@ -11,7 +11,7 @@ from asyncbatch import BatchClient, BatchMode, InputMode, ResultStatus, load_cat
 from asyncbatch.emulator import Emulator
 from asyncbatch.registry import BatchProviderRegistry
 from asyncbatch.testing.runtime import VirtualClock, virtual_runtime
-from tests.providers.world import MODEL
+from tests.providers.world import MODEL, needed_options
 
 FEWER_WORDS = {"responses.agent", "responses.chat"}
 """Formats that have no word for some of it; what they have words for reads alike."""
@@ -158,7 +158,7 @@ def small_catalog():
 
 async def answers_of(name, way, on_unsupported="error"):
     clock = VirtualClock()
-    with Emulator(clock=clock.now, models=["echo-*"]) as emulator:
+    with Emulator(clock=clock.now, models=["echo-*"]) as emulator, needed_options(name):
         dialect = "openai" if name == "gateway" else name
         account = {"api_key": "emulator-key", "base_url": emulator.base_url(dialect)}
         async with BatchClient(
