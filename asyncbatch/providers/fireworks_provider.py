@@ -57,6 +57,8 @@ _EXISTS, _ABORTED = "6", "10"
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,57}[a-z0-9])?")
 """Of a batch: as long as a dataset's may be, less the end that the dataset of its answers has."""
 _NONCE = 16
+_REMEMBERED = 10_000
+"""Batches that were deleted; who is asked about beyond that is not found."""
 _LOOKS, _LONGEST_LOOK_S = 40, 10.0
 """At a dataset that is not ready: six minutes in all."""
 _ADDRESSES = 3
@@ -74,7 +76,9 @@ class FireworksBatchProvider(WireProvider):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._deleted: set[str] = set()  # the batches of which we know why they are gone, once they are
+        self._deleted = dict[
+            str, None
+        ]()  # the batches of which we know why they are gone, once they are; the oldest first
 
     def encode_line(self, wire_id: bytes, body: bytes, endpoint: str, *, is_inline: bool) -> bytes:
         del endpoint, is_inline  # there is one of either
@@ -256,8 +260,15 @@ class FireworksBatchProvider(WireProvider):
     def _noted(self, status: ProviderStatus) -> ProviderStatus:
         """Remember of a batch that is being deleted, by somebody else too, that it is."""
         if is_deletion(status):
-            self._deleted.add(status.provider_batch_id)
+            self._remember(status.provider_batch_id)
         return status
+
+    def _remember(self, name: str) -> None:
+        """Remember why a batch is gone, of as many as may be asked about still: an account is watched for months."""
+        self._deleted.pop(name, None)
+        self._deleted[name] = None
+        if len(self._deleted) > _REMEMBERED:
+            del self._deleted[next(iter(self._deleted))]
 
     async def cancel(self, provider_batch_id: str) -> ProviderStatus:
         """Delete a batch that is not over. One of ours that is gone was cancelled before, by another process perhaps."""
@@ -269,8 +280,12 @@ class FireworksBatchProvider(WireProvider):
         else:
             if status.status.is_terminal:  # to delete it now would take nothing but the record
                 return status
-        self._deleted.add(provider_batch_id)  # before: the answer may be lost, or not be waited for
-        await self.delete_at(self._at(_JOB, provider_batch_id))
+        self._remember(provider_batch_id)  # before: the answer may be lost, or not be waited for
+        try:
+            await self.delete_at(self._at(_JOB, provider_batch_id))
+        except ProviderPermanentError:  # refused: it goes on, and whatever is said of it later is not of our making
+            self._deleted.pop(provider_batch_id, None)
+            raise
         return await self._status(provider_batch_id)
 
     async def list_statuses(self, *, cursor: str | None = None, limit: int | None = None) -> StatusPage:

@@ -33,6 +33,7 @@ from asyncbatch.emulator import Emulator, Fault, faults, paid_twice
 from asyncbatch.engine.tidying import delete_orphans, find_orphans
 from asyncbatch.planning.marks import job_of_file
 from asyncbatch.planning.tidying import Known
+from asyncbatch.providers import fireworks_provider
 from asyncbatch.providers._shapes.fireworks import (
     address_of,
     answer_files,
@@ -849,6 +850,35 @@ async def test_a_batch_that_was_seen_at_work_is_not_cancelled_because_nobody_see
         with pytest.raises(ProviderPermanentError) as caught:
             await here.provider.poll_status(TAG)
 
+    assert caught.value.status == 404
+
+
+async def test_a_batch_whose_deletion_was_refused_is_not_cancelled_because_nobody_sees_it():
+    async with world("fireworks") as here:
+        await here.start(["[[stall]]"], tag=TAG)
+        here.emulator.add(faults.refuse(403, operation="cancel"))
+        with pytest.raises(ProviderPermanentError):
+            await here.provider.cancel(TAG)
+        here.emulator.add(faults.refuse(404, operation="poll"))
+        with pytest.raises(ProviderPermanentError) as caught:
+            await here.provider.poll_status(TAG)
+
+    assert caught.value.status == 404
+
+
+async def test_a_process_that_lives_for_months_remembers_the_latest_deletions_and_not_all(monkeypatch):
+    monkeypatch.setattr(fireworks_provider, "_REMEMBERED", 3)
+    tags = [f"{TAG[:-1]}{number}" for number in range(5)]
+    async with world("fireworks") as here:
+        for tag in tags:
+            await here.start(["[[stall]]"], tag=tag)
+            await here.provider.cancel(tag)
+        here.clock.advance(60)
+        ends = [await here.provider.poll_status(tag) for tag in tags[2:]]
+        with pytest.raises(ProviderPermanentError) as caught:
+            await here.provider.poll_status(tags[0])
+
+    assert {status.status for status in ends} == {BatchStatus.CANCELLED}
     assert caught.value.status == 404
 
 
