@@ -22,7 +22,7 @@ from asyncbatch.runtime import Runtime
 from tests.simulation.loop import run
 from tests.simulation.process import now
 from tests.soak.lives import HOUR_S, Life
-from tests.soak.stock import Stock, take_stock
+from tests.soak.stock import Stock, Stocks, take_stock
 from tests.soak.tenants import RATE_PER_S, Closed, ListedTenant, ReservedTenant, Tenant
 
 KINDS = (ListedTenant, ReservedTenant, ListedTenant, Tenant)
@@ -75,7 +75,7 @@ class Days:
         self.dice = random.Random(f"days {plan.seed}")
         self.runtime = Runtime(now=now, sleep=asyncio.sleep, random=random.Random(f"poller {plan.seed}").random)
         self.poller = BatchPoller(plan.polling, runtime=self.runtime)
-        self.stock: list[Stock] = []
+        self.stock = Stocks()
         self.after: Stock | None = None
         self.late_s, self.woken_s = array("d"), array("d")
         self.wrong: list[str] = []

@@ -9,8 +9,8 @@ GROWTH = 1.05
 """Of memory, after the first hours."""
 HANDLES = 256
 """So many may lie around however few are watched."""
-LEFT_OVER, EACH_HOUR = 2000, 8
-"""Pieces of memory that a process keeps of days that are over: caches, names, and what was counted in each hour."""
+LEFT_OVER = 2000
+"""Pieces of memory that a process keeps of days that are over: what was counted, caches, names."""
 
 
 def wrongs_of(days: Days) -> Iterator[str]:
@@ -48,7 +48,10 @@ def _of_containers(stock: Stock, before: Stock, accounts: int) -> Iterator[str]:
 
 
 def _of_growth(stock: Sequence[Stock]) -> Iterator[str]:
-    """Compare the last hours with the first, by what is there in the leanest: what is over is cleared away now and then."""
+    """Compare the last hours with the first, by what is there in the leanest: what is over is cleared away now and then.
+
+    Of a month the first three days are no measure: so long it takes until the machine has given all that is in use at once.
+    """
     first, last = stock[: len(stock) // 3], stock[-(len(stock) // 3) :]
     measures: tuple[Callable[[Stock], int], ...] = (lambda each: each.blocks, lambda each: each.resident_bytes)
     for measure, name in zip(measures, ("pieces of memory", "bytes of the machine"), strict=True):
@@ -60,7 +63,7 @@ def _of_growth(stock: Sequence[Stock]) -> Iterator[str]:
 def _of_leaving(days: Days) -> Iterator[str]:
     before, after = days.stock[0], days.after
     assert after is not None
-    if after.blocks > before.blocks + LEFT_OVER + EACH_HOUR * len(days.stock):
+    if after.blocks > before.blocks + LEFT_OVER:
         yield f"{after.blocks - before.blocks} pieces of memory are left over"
     same = after._replace(blocks=0, resident_bytes=0), before._replace(blocks=0, resident_bytes=0)
     if same[0] != same[1]:

@@ -5,8 +5,9 @@ import gc
 import os
 import sys
 import threading
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from array import array
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple, overload
 
 
 class Stock(NamedTuple):
@@ -32,6 +33,29 @@ class Stock(NamedTuple):
     lanes: int
     places: int
     named: int
+
+
+class Stocks(Sequence[Stock]):
+    """Stocks in one piece of memory, for they count pieces: a month of them would be found among what was left over."""
+
+    def __init__(self) -> None:
+        self._numbers = array("q")
+
+    def append(self, stock: Stock) -> None:
+        self._numbers.extend(stock)
+
+    def __len__(self) -> int:
+        return len(self._numbers) // len(Stock._fields)
+
+    @overload
+    def __getitem__(self, at: int) -> Stock: ...
+    @overload
+    def __getitem__(self, at: slice) -> list[Stock]: ...
+    def __getitem__(self, at: int | slice) -> Stock | list[Stock]:
+        if isinstance(at, slice):
+            return [self[number] for number in range(*at.indices(len(self)))]
+        number, size = range(len(self))[at], len(Stock._fields)
+        return Stock(*self._numbers[number * size : (number + 1) * size])
 
 
 def take_stock(poller: Any) -> Stock:
