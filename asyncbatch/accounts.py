@@ -165,9 +165,8 @@ def resolve_account(
     origin = Origin(
         base_url=base_url, headers=headers, secret_headers=secret_headers, params=params, tokens=paid.tokens
     )
-    told = sorted(
-        (name, value) for name, value in options.items() if name not in _SOURCES
-    )  # who pays stands in the name
+    # Where tokens come from is no matter of whose they are: that stands in the name.
+    told = sorted((name, value) for name, value in options.items() if name not in _SOURCES)
     digest = hashlib.sha256(f"{base_url}\n{paid.name}\n{told}".encode()).hexdigest()
     return Account(origin=origin, fingerprint=digest[:16], options=options)
 

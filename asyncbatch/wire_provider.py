@@ -341,7 +341,6 @@ class WireProvider(BaseBatchProvider):
         places: Sequence[str],
         decode: Callable[[bytes], ProviderResultRow],
         decode_all: DecodeAll | None = None,
-        lost: ProviderPermanentError | None = None,
         *,
         headers: Mapping[str, str] | None = None,
     ) -> Downloaded:
@@ -351,11 +350,10 @@ class WireProvider(BaseBatchProvider):
             places: The paths, or whatever else `download_into` knows.
             decode: Reads a line.
             decode_all: Reads many.
-            lost: Why some answers cannot be had, where that is known before anything is asked for.
             headers: Of each download.
         """
         files: list[SpoolFile] = []
-        is_verified = True
+        is_verified, lost = True, None
         try:
             for place in places:
                 try:
