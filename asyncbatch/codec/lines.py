@@ -1,9 +1,12 @@
-"""What can still be learnt from a result line that cannot be read as a whole: whose it is."""
+"""What can still be learnt from a result line that cannot be read as a whole: whose it is, and the row that it becomes."""
 
 import re
 from functools import cache
 
 import msgspec
+
+from asyncbatch.dto import ProviderResultRow, RowError
+from asyncbatch.enums import ResultStatus
 
 _SEARCHED_BYTES = 64 * 1024
 
@@ -28,3 +31,11 @@ def salvage_id(line: bytes, field: str) -> str:
         return msgspec.json.decode(found[1], type=str)
     except ValueError:  # no text of JSON, or no UTF-8
         return ""
+
+
+def undecodable(line: bytes, why: str, field: str = "custom_id") -> ProviderResultRow:
+    """Give the row of a line that cannot be read: its raw bytes are kept, under its request's id where that can be made out."""
+    error = RowError(code="undecodable", message=f"the answer cannot be read: {why}")
+    return ProviderResultRow(
+        request_id=salvage_id(line, field), status=ResultStatus.UNDECODABLE, body=msgspec.Raw(line), error=error
+    )

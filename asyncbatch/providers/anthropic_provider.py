@@ -13,11 +13,10 @@ from asyncbatch import answers
 from asyncbatch.base_provider import Downloaded, Profile
 from asyncbatch.catalog import ProviderFacts
 from asyncbatch.codec.errors import decode_error
-from asyncbatch.codec.lines import salvage_id
+from asyncbatch.codec.lines import undecodable
 from asyncbatch.codec.options import wire_options
 from asyncbatch.codec.times import decode_time
 from asyncbatch.dto import (
-    Match,
     PreparedSubmission,
     Progress,
     ProviderResultRow,
@@ -26,12 +25,11 @@ from asyncbatch.dto import (
     RowError,
     StatusPage,
 )
-from asyncbatch.enums import BatchStatus, ErrorClass, ResultStatus, SubmitSafety
-from asyncbatch.exceptions import ProviderError, ProviderPermanentError
-from asyncbatch.planning.recovery import WINDOWS_S
-from asyncbatch.providers._shapes.unmarked import is_telling, owns
+from asyncbatch.enums import BatchStatus, ErrorClass, ResultStatus
+from asyncbatch.exceptions import ProviderPermanentError
 from asyncbatch.transport import JsonArrayBody
-from asyncbatch.wire_provider import SKEW_S, UNREADABLE, WireProvider
+from asyncbatch.unmarked_provider import PEEKED_BYTES, UnmarkedProvider
+from asyncbatch.wire_provider import UNREADABLE
 
 _BATCHES = "/v1/messages/batches"
 _BATCH_PATH = f"{_BATCHES}/{{}}"
@@ -41,9 +39,6 @@ _TOO_LATE = frozenset({400, 409})
 """What may answer the cancel of a batch that is ending or over."""
 
 _USUAL_PAGE = 100
-_PEEKED_BYTES = 64 * 1024
-_LATEST_S = WINDOWS_S[SubmitSafety.INFERRED] + SKEW_S
-"""A batch that was created later than this after a create was sent is not of that create."""
 
 
 class _Batch(msgspec.Struct, frozen=True):
@@ -195,7 +190,7 @@ def decode_line(line: bytes, *, facts: ProviderFacts) -> ProviderResultRow:
         if not line.isascii():
             line.decode()  # the answer's own bytes are carried raw, and nobody else looks whether they are UTF-8
     except UNREADABLE as error:
-        return _undecodable(line, str(error))
+        return undecodable(line, str(error))
     match item.result.type:
         case "succeeded" if memoryview(item.result.message)[:1].tobytes() == b"{":
             return _succeeded(item, facts.endpoints[0].format)
@@ -206,14 +201,7 @@ def decode_line(line: bytes, *, facts: ProviderFacts) -> ProviderResultRow:
         case "expired":
             return _never_ran(item, ResultStatus.EXPIRED, "the batch expired before this request ran", facts)
         case other:
-            return _undecodable(line, f"it holds no message, and its type is {other!r}")
-
-
-def _undecodable(line: bytes, why: str) -> ProviderResultRow:
-    error = RowError(code="undecodable", message=f"the answer cannot be read: {why}")
-    return ProviderResultRow(
-        request_id=salvage_id(line, "custom_id"), status=ResultStatus.UNDECODABLE, body=msgspec.Raw(line), error=error
-    )
+            return undecodable(line, f"it holds no message, and its type is {other!r}")
 
 
 def _succeeded(item: _Line, format: str) -> ProviderResultRow:  # noqa: A002 the design's word
@@ -265,13 +253,7 @@ def _never_ran(item: _Line, status: ResultStatus, message: str, facts: ProviderF
 # Whose a batch is
 
 
-def is_candidate(status: ProviderStatus, submission: PreparedSubmission, back_to: float) -> bool:
-    """Whether a batch of the list may be this submission, by time and number: nothing on it is ours."""
-    is_late_enough = status.created_at is None or status.created_at >= back_to
-    return is_late_enough and status.progress.total in (0, submission.request_count)
-
-
-class AnthropicBatchProvider(WireProvider):
+class AnthropicBatchProvider(UnmarkedProvider):
     """Batches of messages on Anthropic's API, and on whatever speaks it under another base URL."""
 
     PROVIDER_NAME = "anthropic"
@@ -316,35 +298,11 @@ class AnthropicBatchProvider(WireProvider):
         decode = partial(decode_page, facts=self.facts)
         return await self.runtime.offload(self.read, decode, body, f"GET {_BATCHES}")
 
-    async def find_submissions(self, submission: PreparedSubmission, *, since: float) -> list[Match]:
-        """Walk the list, then look whose answers those hold that have ended: a batch with foreign ids is no match."""
-        candidates = await super().find_submissions(submission, since=since)
-        latest = since + self.transport.lag_s + _LATEST_S
-        near = [match for match in candidates if (match.status.created_at or since) <= latest]
-        confirmed = [await self._confirmed(match, submission) for match in near]
-        return [match for match in confirmed if match is not None]
-
-    def matches_in(self, page: StatusPage, submission: PreparedSubmission, back_to: float) -> list[Match]:
-        return [
-            Match(provider_batch_id=status.provider_batch_id, why="time_and_count", is_certain=False, status=status)
-            for status in page.statuses
-            if is_candidate(status, submission, back_to)
-        ]
-
-    async def _confirmed(self, match: Match, submission: PreparedSubmission) -> Match | None:
-        """Give a candidate, made certain by the first id in its answers; None where that is somebody else's."""
-        if not match.status.result_uris:
-            return match
-        try:
-            first = await self.transport.peek(self.path(_RESULTS, match.provider_batch_id), _PEEKED_BYTES)
-        except ProviderError:  # it is asked again with the next reading, and until then it may be ours
-            return match
-        wire_id = decode_line(first.partition(b"\n")[0], facts=self.facts).request_id
-        if not wire_id:
-            return match
-        if not await self.runtime.offload(owns, submission, wire_id):
-            return None
-        return msgspec.structs.replace(match, why="ids", is_certain=is_telling(submission, wire_id))
+    async def first_id(self, status: ProviderStatus) -> str:
+        if not status.result_uris:
+            return ""
+        first = await self.transport.peek(self.path(_RESULTS, status.provider_batch_id), PEEKED_BYTES)
+        return decode_line(first.partition(b"\n")[0], facts=self.facts).request_id
 
     async def delete_artifacts(self, provider_batch_id: str) -> int:
         """Delete the batch with its answers, which is all that the provider keeps of it."""

@@ -12,14 +12,12 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
-import msgspec
-
 from asyncbatch.base_provider import Downloaded, Profile
 from asyncbatch.codec.json_items import ItemCutter
 from asyncbatch.codec.lines import salvage_id
 from asyncbatch.codec.options import check_window
-from asyncbatch.dto import Match, PreparedSubmission, ProviderStatus, ProviderSubmitResult, StatusPage
-from asyncbatch.enums import BatchStatus, SubmitSafety
+from asyncbatch.dto import PreparedSubmission, ProviderStatus, ProviderSubmitResult, StatusPage
+from asyncbatch.enums import BatchStatus
 from asyncbatch.exceptions import (
     UNCANCELLABLE,
     ConfigError,
@@ -27,7 +25,6 @@ from asyncbatch.exceptions import (
     ProviderPermanentError,
     ProviderTransientError,
 )
-from asyncbatch.planning.recovery import WINDOWS_S
 from asyncbatch.providers._shapes.openrouter import (
     RESULTS,
     decode_page,
@@ -35,15 +32,14 @@ from asyncbatch.providers._shapes.openrouter import (
     decode_status,
     encode_envelope,
     encode_line,
-    is_candidate,
     is_created,
 )
-from asyncbatch.providers._shapes.unmarked import is_telling, owns
 from asyncbatch.runtime import finish
 from asyncbatch.secrecy import Unseen
 from asyncbatch.spool import PIECE_BYTES, SpoolFile
 from asyncbatch.transport import JsonArrayBody
-from asyncbatch.wire_provider import SKEW_S, UNREADABLE, WireProvider
+from asyncbatch.unmarked_provider import PEEKED_BYTES, UnmarkedProvider
+from asyncbatch.wire_provider import UNREADABLE
 
 _BATCHES, _BATCH = "/batches", "/batches/{}"
 _HELD = [(RESULTS,)]
@@ -53,17 +49,14 @@ _PAYMENT_DUE = 402
 _NEW_S = 60.0
 """So long after its create a batch that is not shown may simply be new; half of it has been seen."""
 _CREATED = re.compile(r"batch-([0-9]{9,11})-", re.ASCII)
-_PEEKED_BYTES = 64 * 1024
 _SMALL_BYTES = 64 * 1024
 """What is read in less time than the way to a thread and back takes."""
-_LATEST_S = WINDOWS_S[SubmitSafety.INFERRED] + SKEW_S
-"""A batch that was created later than this after a create was sent is not of that create."""
 _HAS_ANSWERS = frozenset({BatchStatus.COMPLETED, BatchStatus.EXPIRED, BatchStatus.CANCELLED})
 
 Items = list[tuple[int, bytes]]
 
 
-class OpenRouterBatchProvider(WireProvider):
+class OpenRouterBatchProvider(UnmarkedProvider):
     """Batches on OpenRouter, one model of one maker each."""
 
     PROVIDER_NAME = "openrouter"
@@ -181,35 +174,11 @@ class OpenRouterBatchProvider(WireProvider):
 
     # A create whose answer is lost
 
-    async def find_submissions(self, submission: PreparedSubmission, *, since: float) -> list[Match]:
-        """Walk the list, then look whose answers those hold that have ended: a batch with foreign ids is no match."""
-        candidates = await super().find_submissions(submission, since=since)
-        latest = since + self.transport.lag_s + _LATEST_S
-        near = [match for match in candidates if (match.status.created_at or since) <= latest]
-        confirmed = [await self._confirmed(match, submission) for match in near]
-        return [match for match in confirmed if match is not None]
-
-    def matches_in(self, page: StatusPage, submission: PreparedSubmission, back_to: float) -> list[Match]:
-        return [
-            Match(provider_batch_id=status.provider_batch_id, why="time_and_count", is_certain=False, status=status)
-            for status in page.statuses
-            if is_candidate(status, submission, back_to)
-        ]
-
-    async def _confirmed(self, match: Match, submission: PreparedSubmission) -> Match | None:
-        """Give a candidate, made certain by the first id in its answers; None where that is somebody else's."""
-        if not match.status.status.is_terminal:
-            return match
-        try:
-            first = await self.transport.peek(self.path(_BATCH, match.provider_batch_id), _PEEKED_BYTES)
-        except ProviderError:  # it is asked again with the next reading, and until then it may be ours
-            return match
-        wire_id = salvage_id(first, "custom_id")
-        if not wire_id:
-            return match
-        if not await self.runtime.offload(owns, submission, wire_id):
-            return None
-        return msgspec.structs.replace(match, why="ids", is_certain=is_telling(submission, wire_id))
+    async def first_id(self, status: ProviderStatus) -> str:
+        if not status.status.is_terminal:
+            return ""
+        first = await self.transport.peek(self.path(_BATCH, status.provider_batch_id), PEEKED_BYTES)
+        return salvage_id(first, "custom_id")
 
     # Answers, and what is left
 

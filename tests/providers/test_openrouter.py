@@ -34,12 +34,12 @@ from asyncbatch.providers._shapes.openrouter import (
     decode_status,
     encode_envelope,
     encode_line,
-    is_candidate,
     is_created,
 )
 from asyncbatch.providers.openrouter_provider import OpenRouterBatchProvider, _cut_piece
 from asyncbatch.spool import PIECE_BYTES
 from asyncbatch.testing.runtime import virtual_runtime
+from asyncbatch.unmarked_provider import is_candidate
 from asyncbatch.wire_provider import UNREADABLE
 from tests.engine.waiting import until
 from tests.fuzz.mutations import bent

@@ -14,7 +14,7 @@ import msgspec
 from asyncbatch import answers
 from asyncbatch.catalog import ProviderFacts
 from asyncbatch.codec.errors import decode_error
-from asyncbatch.codec.lines import salvage_id
+from asyncbatch.codec.lines import undecodable
 from asyncbatch.codec.options import wire_options
 from asyncbatch.codec.rpc import Fault, decode_count
 from asyncbatch.codec.times import decode_time
@@ -348,26 +348,19 @@ def decode_line(line: bytes, *, format: str, facts: ProviderFacts) -> ProviderRe
         if not line.isascii():
             line.decode()  # the answer's own bytes are carried raw, and nobody else looks whether they are UTF-8
     except UNREADABLE as error:
-        return _undecodable(line, str(error))
+        return undecodable(line, str(error))
     if _is_given(answer.choices):
         return _succeeded(item.custom_id, item.response.copy(), format)
     if 0 < answer.status_code < _REFUSED and _is_given(answer.body):
         return _succeeded(item.custom_id, answer.body.copy(), format)
     fault = next(filter(_is_given, (item.error, answer.error, answer.body, item.response)), None)
     if fault is None:
-        return _undecodable(line, "it holds neither an answer nor an error")
+        return undecodable(line, "it holds neither an answer nor an error")
     return _errored(item.custom_id, bytes(fault), answer.status_code, line, facts)
 
 
 def _is_given(value: msgspec.Raw) -> bool:
     return value != _NULL
-
-
-def _undecodable(line: bytes, why: str) -> ProviderResultRow:
-    error = RowError(code="undecodable", message=f"the answer cannot be read: {why}")
-    return ProviderResultRow(
-        request_id=salvage_id(line, "custom_id"), status=ResultStatus.UNDECODABLE, body=msgspec.Raw(line), error=error
-    )
 
 
 def _succeeded(request_id: str, body: msgspec.Raw, format: str) -> ProviderResultRow:  # noqa: A002

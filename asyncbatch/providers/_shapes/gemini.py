@@ -14,7 +14,7 @@ import msgspec
 
 from asyncbatch import answers
 from asyncbatch.catalog import ProviderFacts
-from asyncbatch.codec.lines import salvage_id
+from asyncbatch.codec.lines import salvage_id, undecodable
 from asyncbatch.codec.options import encode_webhook, wire_options
 from asyncbatch.codec.rpc import Fault, decode_count
 from asyncbatch.codec.times import decode_time
@@ -225,14 +225,14 @@ def decode_line(line: bytes, *, format: str, facts: ProviderFacts, unkeyed: int 
         if not line.isascii():
             line.decode()  # the answer's own bytes are carried raw, and nobody else looks whether they are UTF-8
     except UNREADABLE as error:
-        return _undecodable(line, str(error))
+        return undecodable(line, str(error), "key")
     has_error = bytes(item.error) not in _NOTHING
     if bytes(item.response) not in _NOTHING and not (has_error and bytes(item.response) == b"{}"):
         row = _answered(item, format or _format_of(item.response))
     elif has_error:
         row = _failed(item, format, facts)
     else:
-        return _undecodable(line, "it holds neither a response nor an error")
+        return undecodable(line, "it holds neither a response nor an error", "key")
     if row.request_id or not isinstance(item.position, int) or not 0 <= item.position < unkeyed:
         return row
     return msgspec.structs.replace(row, metadata={"position": item.position, "positions": unkeyed})
@@ -274,13 +274,6 @@ def _format_of(response: msgspec.Raw) -> str:
     except UNREADABLE:
         return "gemini.generate"
     return "gemini.embed" if shape.embedding or shape.embeddings else "gemini.generate"
-
-
-def _undecodable(line: bytes, why: str) -> ProviderResultRow:
-    error = RowError(code="undecodable", message=f"the answer cannot be read: {why}")
-    return ProviderResultRow(
-        request_id=salvage_id(line, "key"), status=ResultStatus.UNDECODABLE, body=msgspec.Raw(line), error=error
-    )
 
 
 class InlineAnswers:

@@ -12,7 +12,7 @@ import msgspec
 from asyncbatch import answers
 from asyncbatch.catalog import ProviderFacts
 from asyncbatch.codec.errors import decode_error
-from asyncbatch.codec.lines import salvage_id
+from asyncbatch.codec.lines import undecodable
 from asyncbatch.codec.options import wire_options
 from asyncbatch.codec.times import decode_time
 from asyncbatch.dto import (
@@ -248,25 +248,18 @@ def decode_line(line: bytes, *, format: str, facts: ProviderFacts) -> ProviderRe
         if not line.isascii():
             line.decode()  # the answer's own bytes are carried raw, and nobody else looks whether they are UTF-8
     except UNREADABLE as error:
-        return _undecodable(line, str(error))
+        return undecodable(line, str(error))
     if answer.status_code >= _REFUSED:
         return _errored(item, answer.body if _is_given(answer.body) else item.error, answer.status_code, facts)
     if not answer.status_code and _is_given(item.error):
         return _errored(item, item.error, None, facts)
     # The answer itself in place of a response with a status is what some services write; it costs nothing to read it.
     body = answer.body if answer.status_code else item.response if answer.choices or answer.data else _NULL
-    return _succeeded(item, body.copy(), format) if _is_given(body) else _undecodable(line, "it holds no answer")
+    return _succeeded(item, body.copy(), format) if _is_given(body) else undecodable(line, "it holds no answer")
 
 
 def _is_given(value: msgspec.Raw) -> bool:
     return bool(value) and value != _NULL
-
-
-def _undecodable(line: bytes, why: str) -> ProviderResultRow:
-    error = RowError(code="undecodable", message=f"the answer cannot be read: {why}")
-    return ProviderResultRow(
-        request_id=salvage_id(line, "custom_id"), status=ResultStatus.UNDECODABLE, body=msgspec.Raw(line), error=error
-    )
 
 
 def _succeeded(item: _Line, body: msgspec.Raw, format: str) -> ProviderResultRow:  # noqa: A002

@@ -10,7 +10,7 @@ import msgspec
 
 from asyncbatch import answers
 from asyncbatch.catalog import ProviderFacts
-from asyncbatch.codec.lines import salvage_id
+from asyncbatch.codec.lines import undecodable
 from asyncbatch.dto import ProviderResultRow, RowError, UsageInfo
 from asyncbatch.enums import ErrorClass, ResultStatus
 from asyncbatch.providers._shapes.openai import Fault, word
@@ -56,7 +56,7 @@ def decode_line(line: bytes, *, format: str, facts: ProviderFacts) -> ProviderRe
     try:
         item = _read_line(line)
     except UNREADABLE as error:
-        return _undecodable(line, str(error))
+        return undecodable(line, str(error))
     format = format or _format_of(_body(item))  # noqa: A001
     return _answered(item, answers.usage(format, _body(item)), format) or _unanswered(item, line, format, facts)
 
@@ -116,14 +116,7 @@ def _unanswered(item: _Line, line: bytes, format: str, facts: ProviderFacts) -> 
         return _refused(item.custom_id, answer, format, facts)
     if item.error is not None:
         return _never_ran(item.custom_id, _fault(item.error), facts)
-    return _undecodable(line, "it holds neither a response nor an error")
-
-
-def _undecodable(line: bytes, why: str) -> ProviderResultRow:
-    error = RowError(code="undecodable", message=f"the answer cannot be read: {why}")
-    return ProviderResultRow(
-        request_id=salvage_id(line, "custom_id"), status=ResultStatus.UNDECODABLE, body=msgspec.Raw(line), error=error
-    )
+    return undecodable(line, "it holds neither a response nor an error")
 
 
 def _refused(request_id: str, answer: _Answer, format: str, facts: ProviderFacts) -> ProviderResultRow:  # noqa: A002

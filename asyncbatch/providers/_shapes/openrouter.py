@@ -167,13 +167,3 @@ def _words_for(line: bytes) -> tuple[Any, ...]:
     except UNREADABLE:
         return ()
     return (fault.error_type, fault.type, fault.code) if isinstance(fault, _Fault) else ()
-
-
-def is_candidate(status: ProviderStatus, submission: PreparedSubmission, back_to: float) -> bool:
-    """Whether a batch of the list may be this submission, by time, number and path.
-
-    The model says nothing: the service may call it by another name, and to pass ours over would mean to pay twice.
-    """
-    is_late_enough = status.created_at is None or status.created_at >= back_to
-    is_there = status.endpoint in (None, submission.endpoint)
-    return is_late_enough and is_there and status.progress.total in (0, submission.request_count)

@@ -12,7 +12,7 @@ import msgspec
 
 from asyncbatch import answers
 from asyncbatch.catalog import ProviderFacts
-from asyncbatch.codec.lines import salvage_id
+from asyncbatch.codec.lines import undecodable
 from asyncbatch.codec.rpc import Fault, decode_count
 from asyncbatch.codec.slices import LineFrame
 from asyncbatch.codec.times import decode_time
@@ -44,6 +44,7 @@ _SHOWN = 80
 _SHOWN_BYTES = 200
 _NAME = re.compile(r"(?P<tag>.+)\.n(?P<count>\d{1,7})\.(?P<endpoint>[a-z0-9-]+)", re.ASCII)
 _NULL = msgspec.Raw(b"null")
+_ID = "batch_request_id"
 _SAYS = (
     r"(?:the |this |your )?(?:batch|request)(?: \S*[_\d]\S*)?(?: (?:was|is|has|had|been|already))* {}"
     r"(?:$|[.,:;!]| (?:after|as|at|because|before|by|due|on|since|while)\b)"
@@ -415,29 +416,19 @@ def decode_line(line: bytes, *, facts: ProviderFacts) -> ProviderResultRow:
         if not line.isascii():
             line.decode()  # the answer's own bytes are carried raw, and nobody else looks whether they are UTF-8
     except UNREADABLE as error:
-        return _undecodable(line, str(error))
+        return undecodable(line, str(error), _ID)
     refusal = places.pop("error", msgspec.Raw())  # whose shape is that of an answer
     answer = next(((name, body) for name, body in places.items() if bytes(memoryview(body)[:1]) == b"{"), None)
     if answer is not None:
         return _succeeded(item, *answer)
     fault = next((given for given in (result.error, refusal, item.error_message) if _is_given(given)), None)
-    return (
-        _undecodable(line, "it holds neither a response nor an error") if fault is None else _failed(item, fault, facts)
-    )
+    if fault is None:
+        return undecodable(line, "it holds neither a response nor an error", _ID)
+    return _failed(item, fault, facts)
 
 
 def _is_given(value: msgspec.Raw) -> bool:
     return bool(value) and value != _NULL
-
-
-def _undecodable(line: bytes, why: str) -> ProviderResultRow:
-    error = RowError(code="undecodable", message=f"the answer cannot be read: {why}")
-    return ProviderResultRow(
-        request_id=salvage_id(line, "batch_request_id"),
-        status=ResultStatus.UNDECODABLE,
-        body=msgspec.Raw(line),
-        error=error,
-    )
 
 
 def _succeeded(item: _Line, name: str, body: msgspec.Raw) -> ProviderResultRow:

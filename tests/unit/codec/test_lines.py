@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asyncbatch.codec.lines import salvage_id
+from asyncbatch.codec.lines import salvage_id, undecodable
+from asyncbatch.enums import ResultStatus
 
 LINE = b'{"id":"batch_req_68f0c1","custom_id":"row-0001","response":{"status_code":200,"body":{"id":"chatcmpl-9a"}}}'
 
@@ -48,3 +49,12 @@ def test_a_line_cut_anywhere_gives_its_own_id_or_none(end):
 )
 def test_no_bytes_at_all_make_it_raise(line):
     assert isinstance(salvage_id(line, "custom_id"), str)
+
+
+def test_a_line_that_cannot_be_read_is_a_row_with_its_bytes_under_its_own_id():
+    line = b'{"key":"a","answer":broken'
+    row = undecodable(line, "it is broken", "key")
+
+    assert (row.request_id, row.status, bytes(row.body)) == ("a", ResultStatus.UNDECODABLE, line)
+    assert (row.error.code, row.error.message) == ("undecodable", "the answer cannot be read: it is broken")
+    assert undecodable(line, "it is broken").request_id == "", "it has no custom_id"
