@@ -58,9 +58,14 @@ class Family(Looks, ABC):
 
     # Who calls, and what refusals and headers look like
 
-    @abstractmethod
     def read_key(self, request: web.Request) -> str | None:
-        """Give the key that the request carries; None if it has none or a bad one: one that begins with `invalid`."""
+        """Give the key that the request carries; None if it has none or a bad one: one that begins with `invalid`.
+
+        By itself it is a bearer token, as most services have it.
+        """
+        scheme, _, key = request.headers.get("Authorization", "").partition(" ")
+        key = key.strip()
+        return key if scheme.lower() == "bearer" and key and not key.startswith("invalid") else None
 
     def refuse_key(self, request: web.Request) -> RefusalError:  # noqa: ARG002  a family may tell bad keys from none
         """Say what a request without a good key gets."""

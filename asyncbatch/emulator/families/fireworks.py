@@ -52,11 +52,6 @@ class Protocol(DatasetRoutes):
             route("other", web.get(f"{BELOW}/models", self._list_models)),
         ]
 
-    def read_key(self, request: web.Request) -> str | None:
-        scheme, _, key = request.headers.get("Authorization", "").partition(" ")
-        key = key.strip()
-        return key if scheme.lower() == "bearer" and key and not key.startswith("invalid") else None
-
     def refuse_key(self, request: web.Request) -> RefusalError:  # noqa: ARG002  none is refused as a bad one is
         return RefusalError(403, "The API key you provided is invalid.", code="UNAUTHORIZED")
 

@@ -85,11 +85,6 @@ class Protocol(FileRoutes):
     async def _list_models(self, request: web.Request) -> web.Response:  # noqa: ARG002  aiohttp hands it over
         return json_reply({"object": "list", "data": [encode_model(name) for name in self.desk.listed_models()]})
 
-    def read_key(self, request: web.Request) -> str | None:
-        scheme, _, key = request.headers.get("Authorization", "").partition(" ")
-        key = key.strip()
-        return key if scheme.lower() == "bearer" and key and not key.startswith("invalid") else None
-
     def refuse_key(self, request: web.Request) -> RefusalError:
         """Refuse a bad key as the service does, and a request without one as the gateway before it."""
         if "Authorization" in request.headers:

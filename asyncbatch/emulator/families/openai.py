@@ -86,10 +86,8 @@ class Protocol(Family):
         given = request.headers.get(self.manners.key_header) if self.manners.key_header else None
         if given is not None:
             return given if given and not given.startswith("invalid") else None
-        scheme, _, key = request.headers.get("Authorization", "").partition(" ")
-        key = key.strip()
-        is_good = scheme.lower() == "bearer" and key and not key.startswith("invalid")
-        return ("bearer" if self.manners.is_bearer_shared else key) if is_good else None
+        key = super().read_key(request)
+        return "bearer" if key is not None and self.manners.is_bearer_shared else key
 
     def encode_error(self, error: RefusalError) -> bytes:
         return encode_error(error, self.manners, is_older=self._is_older(error.path))

@@ -71,11 +71,6 @@ class Protocol(Family):
             route("other", web.get("/models", self._list_models)),
         ]
 
-    def read_key(self, request: web.Request) -> str | None:
-        scheme, _, key = request.headers.get("Authorization", "").partition(" ")
-        key = key.strip()
-        return key if scheme.lower() == "bearer" and key and not key.startswith("invalid") else None
-
     def encode_error(self, error: RefusalError) -> bytes:
         return msgspec.json.encode({"error": {"code": error.status, "message": error.message}})
 

@@ -96,11 +96,6 @@ class Protocol(Family):
             return route.operation
         return "upload" if _is_bare(body) else "create"
 
-    def read_key(self, request: web.Request) -> str | None:
-        scheme, _, key = request.headers.get("Authorization", "").partition(" ")
-        key = key.strip()
-        return key if scheme.lower() == "bearer" and key and not key.startswith("invalid") else None
-
     def refuse_key(self, request: web.Request) -> RefusalError:
         """Refuse a bad key as an argument like any other, with two letters of it; none at all is another matter."""
         _, _, key = request.headers.get("Authorization", "").partition(" ")
