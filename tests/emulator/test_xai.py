@@ -286,6 +286,14 @@ class TestResults:
         assert usage["total_tokens"] == usage["prompt_tokens"] + usage["completion_tokens"] + thought
         assert usage["cost_in_usd_ticks"] == PROTOCOL["ticks_per_token"] * usage["total_tokens"]
 
+    async def test_a_message_has_no_annotations_which_are_openais(self, api):
+        made = await api.start([row()])
+        api.emulator.advance(DAY_S)
+        (item,) = (await api.results(made))["results"]
+        (choice,) = item["batch_result"]["response"]["chat_get_completion"]["choices"]
+
+        assert choice["message"] == {"role": "assistant", "content": "echo: hi", "refusal": None}
+
     async def test_pages_have_each_row_once_and_the_last_names_no_other(self, api):
         made = await api.start(rows(250))
         api.emulator.advance(DAY_S)
@@ -543,10 +551,20 @@ class TestRefusals:
         assert " " in answer["code"], "a sentence"
         assert "invalid-key" not in answer["error"]
 
-    async def test_a_fault_of_the_service_is_a_sentence_too(self, api, emulator):
-        emulator.add(faults.refuse(503, operation="list"))
+    @pytest.mark.parametrize(
+        ("status", "sentence"),
+        [
+            (401, "The request does not have valid authentication credentials"),
+            (412, "The system is not in a state required for the operation's execution"),
+            (422, "Client specified an invalid argument"),
+            (500, "Internal error"),
+            (503, "The service is currently unavailable"),
+        ],
+    )
+    async def test_the_code_of_an_error_is_what_a_status_of_grpc_is_called(self, api, emulator, status, sentence):
+        emulator.add(faults.refuse(status, operation="list"))
 
-        assert (await api.call("GET", "/batches"))[1]["code"] == "The service is currently unavailable"
+        assert (await api.call("GET", "/batches"))[1]["code"] == sentence
 
 
 async def test_two_batches_over_the_same_rows_are_paid_twice(api, emulator):

@@ -28,7 +28,13 @@ def _cost(answer: Answer, ticks: int) -> dict[str, Any]:
 def _chat(ask: Ask, answer: Answer, ticks: int) -> dict[str, Any]:
     body = encode_chat(ask, answer)
     usage = {**body["usage"], "completion_tokens": answer.output_tokens - answer.reasoning_tokens}
-    return {**body, "usage": usage | _cost(answer, ticks)}
+    choices = [{**choice, "message": _without_annotations(choice["message"])} for choice in body["choices"]]
+    return {**body, "choices": choices, "usage": usage | _cost(answer, ticks)}
+
+
+def _without_annotations(message: dict[str, Any]) -> dict[str, Any]:
+    """Leave out what OpenAI alone has in a message: xAI names the pages it has read beside the choices."""
+    return {name: value for name, value in message.items() if name != "annotations"}
 
 
 def _response(ask: Ask, answer: Answer, ticks: int) -> dict[str, Any]:

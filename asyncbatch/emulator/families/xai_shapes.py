@@ -17,13 +17,16 @@ from asyncbatch.emulator.store import StoredBatch, StoredFile
 _Item = TypeVar("_Item")
 _SENTENCES = {
     400: "Client specified an invalid argument",
-    401: "The request does not have valid authentication credentials for the operation",
+    401: "The request does not have valid authentication credentials",
     403: "The caller does not have permission to execute the specified operation",
     404: "Some requested entity was not found",
-    412: "The operation was rejected because the system is not in a state required for the operation's execution",
+    412: "The system is not in a state required for the operation's execution",
     413: "Client specified an invalid argument",
+    422: "Client specified an invalid argument",
     429: "Some resource has been exhausted",
+    500: "Internal error",
 }
+"""What tonic calls a status of gRPC (https://docs.rs/tonic/latest/tonic/enum.Code.html): 400 and 401 were seen to say it so."""
 _BROKEN = "The service is currently unavailable"
 
 
