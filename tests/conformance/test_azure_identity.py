@@ -4,13 +4,12 @@ import inspect
 import time
 
 import pytest
+from azure.core import credentials as core
+from azure.identity import aio as identity
 
 from asyncbatch import ProviderTransientError, load_catalog
 from asyncbatch.catalog import Credentials
 from tests.providers.world import statuses, world
-
-identity = pytest.importorskip("azure.identity.aio")
-core = pytest.importorskip("azure.core.credentials")
 
 pytestmark = pytest.mark.conformance
 

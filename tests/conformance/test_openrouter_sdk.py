@@ -1,10 +1,10 @@
 """OpenRouter's own SDK goes through the whole life of a batch, and knows every answer and every error."""
 
+import openrouter
 import pytest
 
 from asyncbatch.emulator import faults
 
-openrouter = pytest.importorskip("openrouter", reason="the group `conformance` brings it")
 pytestmark = pytest.mark.conformance
 
 CHAT, MODEL = "/v1/chat/completions", "openai/gpt-4.1-mini:batch"

@@ -2,6 +2,7 @@
 
 import json
 
+import perplexity
 import pytest
 
 from asyncbatch.codec.formats import Wish
@@ -11,7 +12,6 @@ from asyncbatch.emulator import faults
 from asyncbatch.enums import BatchMode
 from tests.conformance.rows import SCHEMA, encode_rows
 
-perplexity = pytest.importorskip("perplexity", reason="the group `conformance` brings it")
 pytestmark = pytest.mark.conformance
 
 RESPONSES, SONAR = "/v1/responses", "perplexity/sonar"
