@@ -1,8 +1,8 @@
 """Every JSON answer is what a description of xAI's REST paths says, and has no field that it does not know.
 
-xAI's published specification leaves batches out, and its SDK speaks gRPC alone: the description was put together from its
-protocol files, its documentation and what third parties saw. It lies beside the repository, in `shared/specs`; where it is not
-at hand, there is nothing to hold answers against.
+xAI's published specification leaves batches out, and its SDK speaks gRPC alone, for which `test_xai_sdk.py` has a door: the
+description was put together from its protocol files, its documentation and what third parties saw. It lies beside the
+repository, in `shared/specs`; where it is not at hand, there is nothing to hold answers against.
 """
 
 import io
