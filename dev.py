@@ -127,7 +127,7 @@ def demo(args: list[str]) -> int:
 def test(args: list[str]) -> int:
     options = [arg for arg in args if arg not in ("--long", "--cov")]
     if not options:  # the whole suite runs in several processes; a chosen part in one, as a debugger likes it
-        options = ["--numprocesses=auto", "--maxprocesses=4"]
+        options = ["--numprocesses=auto", "--maxprocesses=4", "--dist=worksteal"]
     if "--long" in args:
         options += ["-m", "not conformance"]
     return measured(options) if "--cov" in args else call("-m", "pytest", *options)

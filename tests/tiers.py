@@ -103,7 +103,7 @@ def run(tier: Tier, wheel: Path, place: Path) -> bool:
     # anyio's plugin of old warns of the pytest of today, and is not used here.
     command = [python, "-m", "pytest", "-q", "-p", "no:anyio", "-m", "not heavy and not long", *unread]
     # Most of what is left waits for a moment, and for no processor.
-    done = subprocess.run([*command, "-n", "4"], cwd=beside, check=False).returncode
+    done = subprocess.run([*command, "-n", "4", "--dist", "worksteal"], cwd=beside, check=False).returncode
     return not done or (done == 1 and alone(command, beside))
 
 

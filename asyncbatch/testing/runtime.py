@@ -4,6 +4,8 @@ Hand its `now` to the emulator as its clock, and both sides live in the same tim
 """
 
 import random
+import threading
+import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -13,6 +15,9 @@ T = TypeVar("T")
 
 _TURNS = 3
 """Turns of the event loop that a sleeper gives to others before its time has come: woken tasks get to act first."""
+
+_PAUSE_S = 0.0001
+"""Real time that it gives to other threads, where there are any: see `give_way`."""
 
 
 class VirtualClock:
@@ -37,9 +42,20 @@ class VirtualClock:
         """Wait: others run, and the clock then stands at the end of the wait at the earliest."""
         self.slept_s.append(seconds)
         until = self._now + seconds
-        for _ in range(_TURNS):
-            await checkpoint()
+        await give_way(_TURNS)
         self._now = max(self._now, until)
+
+
+async def give_way(turns: int) -> None:
+    """Let others run: the tasks of this event loop for so many turns, and other threads for a moment.
+
+    A loop in which no sleep takes time never waits, and such a thread gets the interpreter once in five milliseconds (Python's
+    switch interval). A server in a thread that is asked something needs it a dozen times, and days would go by meanwhile.
+    """
+    for _ in range(turns):
+        await checkpoint()
+    if threading.active_count() > 1:
+        time.sleep(_PAUSE_S)  # noqa: ASYNC251 the event loop is meant to wait
 
 
 async def run_inline(func: Callable[..., T], /, *args: Any) -> T:

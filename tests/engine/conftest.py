@@ -1,12 +1,11 @@
 """Whole jobs on a virtual clock, which the emulator shares: days pass, and nobody waits."""
 
-import anyio.lowlevel
 import pytest
 from msgspec.structs import replace
 
 from asyncbatch import BatchClient, load_catalog
 from asyncbatch.emulator import Emulator
-from asyncbatch.testing.runtime import VirtualClock, virtual_runtime
+from asyncbatch.testing.runtime import VirtualClock, give_way, virtual_runtime
 from tests.engine.flaky import Flaky
 
 
@@ -24,8 +23,7 @@ def slowed(runtime, clock, most_s):
     """Give a runtime in which each sleep ends after so many seconds at most: a thread that is waited for costs no day."""
 
     async def sleep(seconds):
-        for _ in range(10):
-            await anyio.lowlevel.checkpoint()
+        await give_way(10)
         clock.advance(min(seconds, most_s))
 
     return replace(runtime, sleep=sleep)

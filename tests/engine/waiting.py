@@ -1,7 +1,7 @@
 """Waiting for something that happens in other tasks and threads, without sleeping and not for ever."""
 
 from collections.abc import Iterator
-from time import monotonic
+from time import monotonic, sleep
 
 import anyio.lowlevel
 
@@ -9,6 +9,8 @@ TURNS = 200_000
 """Far more turns of the event loop than any of these tests needs, and over in some seconds …"""
 SECONDS = 30
 """… but on a busy machine a thread may wait so long for a processor: only what has had both will not come to pass."""
+PAUSE_S = 0.0001
+"""In which other threads have the interpreter: a loop that never waits would let them have it once in five milliseconds."""
 
 
 def turns() -> Iterator[int]:
@@ -18,6 +20,8 @@ def turns() -> Iterator[int]:
     while turn < TURNS or monotonic() < given_up_at:
         yield turn
         turn += 1
+        if turn % 10 == 0:
+            sleep(PAUSE_S)
 
 
 async def until(is_so):

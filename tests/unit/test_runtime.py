@@ -133,6 +133,19 @@ async def test_a_sleep_ends_when_its_time_has_come():
     assert clock.slept_s == [3600.0]
 
 
+@pytest.mark.parametrize("others", [0, 1])
+async def test_a_virtual_sleep_gives_other_threads_the_interpreter_where_there_are_any(others, monkeypatch):
+    paused = []
+    monkeypatch.setattr(threading, "active_count", lambda: 1 + others)
+    monkeypatch.setattr(time, "sleep", paused.append)
+    clock = VirtualClock(1_000.0)
+    for _ in range(3):
+        await clock.sleep(60)
+
+    assert clock.now() == 1_180.0
+    assert paused == [0.0001] * 3 * others
+
+
 @pytest.mark.parametrize("is_set_before", [True, False])
 async def test_a_sleep_ends_when_the_event_is_set(is_set_before):
     event = anyio.Event()

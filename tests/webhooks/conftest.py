@@ -1,13 +1,12 @@
 """A client that would ask about its batches only in years, so that what is asked before was woken."""
 
 import anyio
-import anyio.lowlevel
 import pytest
 from msgspec.structs import replace
 
 from asyncbatch import BatchClient, Polling
 from asyncbatch.emulator import Emulator
-from asyncbatch.testing.runtime import VirtualClock, virtual_runtime
+from asyncbatch.testing.runtime import VirtualClock, give_way, virtual_runtime
 from tests.webhooks.signing import SECRET, signed
 
 PATIENT = Polling(first_s=2e9, factor=1, max_s=2e9, jitter=0)  # the first wait is a random part of it
@@ -26,8 +25,7 @@ def runtime(clock):
     async def sleep(seconds):
         if seconds > _LONG_S:
             await anyio.sleep_forever()
-        for _ in range(5):
-            await anyio.lowlevel.checkpoint()
+        await give_way(5)
         clock.advance(min(seconds, 1.0))
 
     return replace(virtual_runtime(clock), sleep=sleep)
