@@ -173,11 +173,9 @@ class Service:
         app.router.add_get("/", self._index)
         app.router.add_get("/history", self._show_history)
         for family, mount in self._mounts():
-            table = RouteTable()
-            guard = make_guard(family, table, lambda: self.script)
-            mounted = web.Application(middlewares=[guard], client_max_size=JSON_BYTES)
-            for item in family.routes():
-                table.register(item, mounted.router)
+            mounted = web.Application(client_max_size=JSON_BYTES)
+            table = RouteTable(mounted.router)
+            table.register(family.routes(), make_guard(family, table.find, lambda: self.script))
             app.add_subapp(mount, mounted)
         return app
 

@@ -8,7 +8,7 @@ from typing import Any
 import anyio
 import msgspec
 from aiohttp import web
-from aiohttp.typedefs import Handler, Middleware
+from aiohttp.typedefs import Handler
 
 from asyncbatch.emulator.clock import Clock
 from asyncbatch.emulator.desk import ACCOUNT, DOOM, Desk, ProblemError, RefusalError, fingerprint
@@ -17,7 +17,7 @@ from asyncbatch.emulator.family import Family
 from asyncbatch.emulator.faults import Call
 from asyncbatch.emulator.history import Record
 from asyncbatch.emulator.replies import cut
-from asyncbatch.emulator.routes import OPERATION, RouteTable
+from asyncbatch.emulator.routes import OPERATION, Guard, Route
 from asyncbatch.emulator.script import ArmedFault, Script, spoil_document
 from asyncbatch.emulator.uploads import Arrival, kept
 from asyncbatch.emulator.wire_steps import act_before, act_when_accepted, act_while_sent
@@ -31,13 +31,12 @@ class _Dropped(web.Response):
     """Stands for no answer at all; the connection is gone by the time it would be sent."""
 
 
-def make_guard(family: Family, table: RouteTable, script: Callable[[], Script]) -> Middleware:
-    """Give the middleware of one dialect."""
+def make_guard(family: Family, find: Callable[[web.Request], Route | None], script: Callable[[], Script]) -> Guard:
+    """Give what stands before all that a dialect answers; `find` says which of its paths a request asks for."""
     desk = family.desk
 
-    @web.middleware
     async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
-        key, route = family.read_key(request), table.find(request)
+        key, route = family.read_key(request), find(request)
         request[ACCOUNT] = fingerprint(key) if key else ""
         request[OPERATION] = await family.operation_of(request, route) if route else "other"
         request[_REQUEST_ID] = family.new_request_id()
