@@ -14,6 +14,7 @@ import urllib.request
 from pathlib import Path
 
 import aiohttp
+import aiohttp.web
 import anyio
 import msgspec
 import pytest
@@ -429,6 +430,22 @@ def test_it_leaves_no_connection_behind():
             get(f"{emulator.base_url('openai')}/batches")
 
     gc.collect()  # an unclosed socket would warn here, and a warning is an error
+
+
+def test_it_is_forgotten_when_it_is_over():
+    """aiohttp keeps an application that has a middleware for as long as it remembers what stands before its handlers."""
+
+    def applications():
+        gc.collect()
+        return sum(isinstance(found, aiohttp.web.Application) for found in gc.get_objects())
+
+    before = applications()
+    for _ in range(2):
+        with Emulator() as emulator:
+            get(f"{emulator.base_url('openai')}/batches")
+            get(f"{emulator.base_url('groq')}/batches")
+
+    assert applications() == before
 
 
 def test_a_stalled_request_does_not_keep_it_from_ending():
