@@ -409,7 +409,13 @@ async def test_a_request_without_a_bearer_token_is_refused(emulator, authorizati
 
 @pytest.mark.parametrize(
     ("method", "path", "status"),
-    [("GET", "/assistants", 404), ("GET", "", 404), ("POST", "/", 404), ("PUT", "/batches", 405), ("PUT", "/files/a", 405)],
+    [
+        ("GET", "/assistants", 404),
+        ("GET", "", 404),
+        ("POST", "/", 404),
+        ("PUT", "/batches", 405),
+        ("PUT", "/files/a", 405),
+    ],
 )
 async def test_an_unknown_path_is_an_error_in_the_documented_shape(api, method, path, status):
     found, answer = await api.call(method, path)
