@@ -271,7 +271,7 @@ class BaseBatchProvider(ProviderKit, ABC):
         """Give the mode: the caller's, else what the endpoint serves, else what the model can do, chat first."""
         if mode is not None:
             try:
-                return BatchMode(mode.lower())
+                return BatchMode(str(mode).lower())
             except ValueError:
                 known = ", ".join(item.value for item in BatchMode)
                 raise ConfigError(f"{mode!r} is no mode", code="mode.unknown", hint=f"there are {known}") from None

@@ -4,6 +4,7 @@ import logging
 import os
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
+from inspect import isawaitable
 from types import TracebackType
 from typing import Any, Literal, Self, TypeAlias
 from uuid import uuid4
@@ -16,7 +17,7 @@ from asyncbatch.accounts import Accounts, WebhookAudiences, WebhookSecrets
 from asyncbatch.base_provider import InputChoice, OnUnsupported, Requests
 from asyncbatch.catalog import Catalog
 from asyncbatch.dto import PreparedSubmission
-from asyncbatch.engine.admission import asked_for, complete, job_record, split_model
+from asyncbatch.engine.admission import asked_for, complete, job_record, split_model, text_of, words_of
 from asyncbatch.engine.budgets import Budgets
 from asyncbatch.engine.create import Grace
 from asyncbatch.engine.desk import Desk
@@ -54,6 +55,9 @@ _log = logging.getLogger("asyncbatch.client")
 __all__ = ["BatchClient", "Job", "JobResults", "JobStatus", "WebhookReceipt"]
 
 Pace: TypeAlias = Literal["full", "gentle"]
+
+Handler: TypeAlias = Callable[[Job], Awaitable[object] | object]
+"""Hears of a job that has ended; what it gives is awaited where it can be."""
 
 BeforeSending: TypeAlias = Callable[[int, int, int], Awaitable[None]]
 """Hears, once all rows were checked and before the job is accepted, of requests, refused ones among them, and batches."""
@@ -128,7 +132,7 @@ class BatchClient(LoopBound):
         self._webhooks = Webhooks(webhook_secrets, webhook_audiences, self._journal, self._scope, self._runtime)
         self._payers = Payers(accounts, self._scope, self._runtime)
         self._limits = OwnLimits(limits, catalog)
-        self._handlers: list[Callable[[Job], Awaitable[object]]] = []
+        self._handlers: list[Handler] = []
         self._grace = Grace()
         self._is_spent = False
         self._owner: Owner | None = None
@@ -289,10 +293,12 @@ class BatchClient(LoopBound):
         if on_bad_row not in ("error", "reject"):
             raise ConfigError(f"on_bad_row is {on_bad_row!r}", code="config.value", hint='it is "error" or "reject"')
         check_retry(retry, max_attempts)
+        key, account = text_of("key", key), text_of("account", account)
         if key == "":
             raise ConfigError(
                 "key is empty", code="config.value", hint="it is a name of your own for the job, or left out"
             )
+        words = words_of(options, metadata)
         cleanup = cleanup if cleanup is not None else self._cleanup
         check_cleanup(cleanup, is_durable=self._journal.is_shared)
         name, model_name = split_model(model)
@@ -300,7 +306,6 @@ class BatchClient(LoopBound):
         job_id = uuid4()
         wanted = provider.mode_for(model_name, mode, endpoint)
         rejects = Rejects(self._scope.context.space) if on_bad_row == "reject" else None
-        words = {**(options or {}), **({"metadata": dict(metadata)} if metadata else {})}
         submissions: list[PreparedSubmission] = []
         try:
             with working_for(account), told_apart(wanted=key is not None):
@@ -345,7 +350,7 @@ class BatchClient(LoopBound):
             await finish(partial(provider.discard, submissions), *([rejects.discard] if rejects is not None else []))
             raise
 
-    def on(self, event: Literal["job_ended"], handler: Callable[[Job], Awaitable[object]]) -> None:
+    def on(self, event: Literal["job_ended"], handler: Handler) -> None:
         """Have a function of yours called when a job ends, at least once, also across restarts.
 
         It hears of the jobs that are submitted while it is registered, whichever process brings them to their end, as soon as a
@@ -354,15 +359,18 @@ class BatchClient(LoopBound):
 
         Args:
             event: `"job_ended"`: every request of the job has its outcome.
-            handler: An async function of the job; it may iterate over the results.
+            handler: A function of the job, as a rule an async one, which may iterate over the results. The event loop waits for
+                one that is not.
         """
         check_event(event, handler)
         self._handlers.append(handler)
         if self._desk is not None:
             self._desk.teller.add(partial(self._tell, handler))
 
-    async def _tell(self, handler: Callable[[Job], Awaitable[object]], run: JobRun) -> None:
-        await handler(Job(run, self._open_desk()))
+    async def _tell(self, handler: Handler, run: JobRun) -> None:
+        told = handler(Job(run, self._open_desk()))
+        if isawaitable(told):
+            await told
 
     async def job(self, job_id: str) -> Job:
         """Give a job by its name, whichever process accepted it, and go on with it as soon as no other process does.
@@ -416,7 +424,7 @@ class BatchClient(LoopBound):
             account: Its name; None for the environment's key.
         """
         self.check("open it first: `async with BatchClient() as client`")
-        return await self._budgets().usage(account)
+        return await self._budgets().usage(text_of("account", account))
 
     async def forget(self, job_id: str) -> None:
         """Drop a job of the journal that is over, its rows and its key too, whether this client has it or not.

@@ -15,7 +15,7 @@
     └── ProviderError                     the wire and the provider
         ├── ProviderTransientError        may be repeated
         ├── ProviderPermanentError        must not be repeated
-        │   ├── ProviderNotRegisteredError
+        │   ├── ProviderNotRegisteredError    you, as well: it is a ConfigError too
         │   └── AmbiguousSubmissionError  several batches look like ours
         └── SubmissionUnknownError        must be reconciled: nobody can say whether the create was accepted
 
@@ -214,8 +214,8 @@ class ProviderPermanentError(ProviderError):
     """The same call will fail again: the provider understood and refuses."""
 
 
-class ProviderNotRegisteredError(ProviderPermanentError):
-    """No provider has this name; the message lists those that exist."""
+class ProviderNotRegisteredError(ProviderPermanentError, ConfigError):
+    """No provider has this name; the message lists those that exist. It is yours to mend, as every `ConfigError` is."""
 
 
 class AmbiguousSubmissionError(ProviderPermanentError):

@@ -61,7 +61,7 @@ def base_for(name: str, base: Node, section: Node) -> Node:
         "limits": _some(facts["limits"], _LIMITS),
         "polling": _some(facts["polling"], ("min_interval_s",)),
         "options": _needed(facts.get("options"), at),
-        "models": Node([_any_model(shared["endpoints"], at)], at),
+        "models": Node([] if "models" in given else [_any_model(shared["endpoints"], at)], at),
     }
     return Node({**shared, **{key: Node(word, at) for key, word in words.items()}, **parts}, at)
 

@@ -117,6 +117,9 @@ def demo(talk: Talk, *, count: int) -> int:
     show_default=True,
     help="Emulated seconds in each real one.",
 )
+@click.option(
+    "--model", "models", multiple=True, metavar="PATTERN", help="Models that there are besides, such as 'acme-*'."
+)
 @click.option("--upstream", metavar="URL", help="An OpenAI-compatible server that answers, with its /v1.")
 @click.option("--upstream-model", metavar="NAME", help="The model to ask there, whatever a request names.")
 @click.option("--data-dir", type=click.Path(), help="Where files, batches and history outlive the command.")

@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Iterator, Sequence
+from difflib import get_close_matches
 from typing import Any
 
 import msgspec
@@ -213,11 +214,14 @@ def check_config(config: str | None, talk: Talk) -> int:
     known = batch_provider_registry.available()
     unused = [name for name in catalog.unused if name not in known]
     mistakes += [mistake for name in catalog.unused for mistake in _mistakes_of_foreign(catalog, name)]
+    for name in unused:
+        near = get_close_matches(name, catalog.names(), n=1)
+        mean = f"; did you mean {near[0]!r}?" if near else ""
+        talk.say(f"warning: {path} speaks of {name}, and no provider of that name is installed{mean}")
+        talk.say("  what it says there is not in force; a gateway of your own names its protocol, as in `like: openai`")
     if mistakes:
         raise CommandError("\n".join(mistakes), code="config.invalid")
-    for name in unused:
-        talk.say(f"warning: {path} speaks of {name}, and no provider of that name is installed")
-    talk.say(f"{path} is in order")
+    talk.say(f"{path} is in order" + (", but for what was warned of" if unused else ""))
     talk.document("config_checked", file=str(path), unused=unused)
     return Exit.OK
 

@@ -5,6 +5,7 @@ import functools
 import os
 import shlex
 import signal
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import anyio
@@ -21,6 +22,7 @@ class ServeOptions(NamedTuple):
     host: str
     port: int
     speed: float
+    models: Sequence[str] = ()
     upstream: str | None = None
     upstream_model: str | None = None
     data_dir: str | None = None
@@ -69,6 +71,7 @@ async def _serve(options: ServeOptions, talk: Talk) -> None:
             host=options.host,
             port=options.port,
             speed=options.speed,
+            models=options.models,
             upstream=options.upstream,
             upstream_key=(os.environ.get(KEY_VARIABLE) or None) if options.upstream else None,
             upstream_model=options.upstream_model,

@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from fnmatch import fnmatchcase
-from typing import Any, Literal, NamedTuple, TypedDict, Unpack
+from typing import Any, Literal, NamedTuple, TypedDict, Unpack, get_args
 
 from msgspec import Struct
 
@@ -34,6 +34,7 @@ from asyncbatch.emulator.effects import (
     Step,
     When,
 )
+from asyncbatch.emulator.routes import Operation
 
 __all__ = [  # of `effects`, so that one import is enough
     "Act",
@@ -52,6 +53,8 @@ __all__ = [  # of `effects`, so that one import is enough
     "ShowStatus",
     "Stall",
 ]
+
+_OPERATIONS = ("*", *get_args(Operation), "webhook")
 
 SIGKILL = 9  # the module `signal` has no name for it on Windows, where the number ends a process as well
 
@@ -97,6 +100,11 @@ class Fault(Struct, frozen=True, kw_only=True):
     completed: bool = False
 
     def __post_init__(self) -> None:
+        if self.operation not in _OPERATIONS:
+            known = ", ".join(_OPERATIONS)
+            raise ValueError(
+                f"no call is for the operation {self.operation!r}, so nothing would go wrong; there are {known}"
+            )
         if self.looks_at_answers and not isinstance(self.effect, Rewrite | Neutral):
             raise ValueError(f"`where` and `completed` choose answers to be changed, and {self.kind!r} changes none")
 

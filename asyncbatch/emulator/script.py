@@ -4,6 +4,7 @@ import random
 from collections.abc import Iterable
 from typing import Any
 
+from asyncbatch.emulator.dialect import load_dialects
 from asyncbatch.emulator.effects import EndlessList, Lag, change_item
 from asyncbatch.emulator.faults import Call, Fault
 from asyncbatch.emulator.json_values import is_array, is_object
@@ -57,6 +58,8 @@ class Script:
         self.add(*faults)
 
     def add(self, *faults: Fault) -> None:
+        for fault in faults:
+            _check(fault)
         self._armed += [ArmedFault(fault, self._dice) for fault in faults]
 
     def remove(self, *faults: Fault) -> None:
@@ -66,6 +69,15 @@ class Script:
         """Give the faults that touch this call; those that look at answers come along, and are counted there."""
         matching = [armed for armed in self._armed if armed.fault.is_for(call)]
         return [armed for armed in matching if armed.fault.looks_at_answers or armed.strikes(now)]
+
+
+def _check(fault: object) -> None:
+    """Refuse what could never strike: a test would pass for nothing."""
+    if not isinstance(fault, Fault):
+        raise TypeError(f"{fault!r} is no fault; the functions of `asyncbatch.emulator.faults` make some")
+    dialects = load_dialects()
+    if fault.dialect != "*" and fault.dialect not in dialects:
+        raise ValueError(f"the emulator has no dialect {fault.dialect!r}; it speaks {', '.join(dialects)}")
 
 
 def spoil_document(document: Any, armed: ArmedFault, now: float, looks: Looks) -> Any:

@@ -3,12 +3,12 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
 from asyncbatch.base_provider import BaseBatchProvider, InputChoice, OnUnsupported
-from asyncbatch.codec.requests import mint_id
+from asyncbatch.codec.requests import mint_id, shown
 from asyncbatch.dto import PreparedSubmission
 from asyncbatch.engine.keeping import input_of
 from asyncbatch.engine.rejects import Rejects
@@ -110,9 +110,54 @@ def split_model(model: Any) -> tuple[str, str]:
     if not isinstance(model, str):
         raise ConfigError(f"model is {model!r}, no text", code="model.no_provider", hint="write provider/model")
     provider, slash, name = model.partition("/")
-    if not slash or not provider or not name:
-        message = f"{model!r} names no provider"
-        raise ConfigError(
-            message, code="model.no_provider", hint=f"write provider/model, such as openai/{model or 'gpt-4.1-mini'}"
-        )
+    if model != model.strip():
+        hint = "write provider/model, and nothing around it"
+        raise ConfigError(f"model is {model!r}, with space around it", code="model.no_provider", hint=hint)
+    if slash and provider and not name:
+        hint = "write provider/model: what stands behind the slash is missing"
+        raise ConfigError(f"{model!r} names no model", code="model.no_provider", hint=hint)
+    if not slash or not provider:
+        hint = f"write provider/model, such as openai/{name or provider or 'gpt-4.1-mini'}"
+        raise ConfigError(f"{model!r} names no provider", code="model.no_provider", hint=hint)
     return provider, name
+
+
+def text_of(name: str, value: Any) -> str | None:
+    """Give a word of the caller's own as the plain text that is written down; None for None.
+
+    Raises:
+        ConfigError: It is no text, or has half of a character, which nobody can write down.
+    """
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise ConfigError(f"{name} is {shown(value)}, no text", code="config.value", hint="make it one, as str() does")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        message = f"{name} is {shown(value)}, and half of a character cannot be written down"
+        raise ConfigError(message, code="config.value", hint="see where it was cut") from None
+    return str.__str__(value)  # of a kind of text of the caller's own, such as an enum's
+
+
+def words_of(options: Any, metadata: Any) -> dict[str, Any]:
+    """Give the further words for a batch, which are written down and sent as JSON.
+
+    Raises:
+        ConfigError: They cannot be.
+    """
+    words, given = dict(_named("options", options)), _named("metadata", metadata)
+    texts = {text_of("a name in metadata", name): text_of(f"metadata[{name!r}]", text) for name, text in given.items()}
+    if texts:
+        words["metadata"] = texts
+    try:
+        msgspec.json.encode(words)
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise ConfigError(f"options cannot be sent as JSON: {error}", code="config.value") from error
+    return words
+
+
+def _named(name: str, given: Any) -> Mapping[str, Any]:
+    if given is not None and not isinstance(given, Mapping):
+        raise ConfigError(f"{name} is {shown(given)}", code="config.value", hint="it is a mapping of names")
+    return cast("Mapping[str, Any]", given or {})

@@ -10,6 +10,7 @@ import anyio
 
 from asyncbatch.accounts import Accounts, Credentials, credentials_of, has_source
 from asyncbatch.base_provider import BaseBatchProvider
+from asyncbatch.engine.admission import text_of
 from asyncbatch.exceptions import ConfigError
 from asyncbatch.journal import JobRecord
 from asyncbatch.registry import RegistryScope
@@ -82,6 +83,7 @@ class Payers:
         Raises:
             ConfigError: The provider or the account is not known, or there is no key.
         """
+        account = text_of("account", account)
         try:
             return await self._of(name, account, allow_unknown_model=allow_unknown_model)
         except ConfigError:

@@ -139,4 +139,4 @@ def check_event(event: Any, handler: Any) -> None:
         raise ConfigError(f"there is no event {event!r}", code="config.value", hint=f'there is "{JOB_ENDED}"')
     if not callable(handler):
         message = f"the handler of {event!r} is {handler!r}"
-        raise ConfigError(message, code="config.value", hint="it is an async function of a job")
+        raise ConfigError(message, code="config.value", hint="it is a function of a job, as a rule an async one")

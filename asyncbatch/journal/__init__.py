@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from asyncbatch.exceptions import ConfigError
 from asyncbatch.journal.interface import (
     CANCEL,
     OPEN_STATES,
@@ -46,10 +47,13 @@ from asyncbatch.runtime import Runtime
 MEMORY = "memory"
 HOME = "ASYNCBATCH_HOME"
 """The environment's word for the directory in which jobs are remembered."""
+_PLACES = 'it is a directory, "memory", or None, which leaves it to the environment'
 
 
 def journal_at(where: Journal | str | os.PathLike[str] | None, runtime: Runtime) -> Journal:
     """Give the journal that is meant: one that exists, the one in a directory, or one in memory; None leaves it to `HOME`."""
+    if where == "":
+        raise ConfigError("journal is empty", code="config.value", hint=_PLACES)
     if where is None:
         where = os.environ.get(HOME) or MEMORY
     if isinstance(where, str | os.PathLike):
@@ -58,6 +62,8 @@ def journal_at(where: Journal | str | os.PathLike[str] | None, runtime: Runtime)
         from asyncbatch.journal.sqlite import SqliteJournal
 
         return SqliteJournal(Path(where), runtime)
+    if not hasattr(where, "accept"):
+        raise ConfigError(f"journal is {where!r}", code="config.value", hint=_PLACES)
     return where
 
 

@@ -12,7 +12,13 @@ from asyncbatch.exceptions import JournalError
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 _NO_ACCESS = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 _NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP})
-_NUMBERS = (("journal.full", _NO_ROOM), ("journal.no_access", _NO_ACCESS), ("journal.unsupported", _NO_LOCKS))
+_NO_PLACE = frozenset({errno.ENOTDIR, errno.EEXIST})
+_NUMBERS = (
+    ("journal.full", _NO_ROOM),
+    ("journal.no_access", _NO_ACCESS),
+    ("journal.unsupported", _NO_LOCKS),
+    ("journal.no_directory", _NO_PLACE),
+)
 _SQLITE = {
     sqlite3.SQLITE_FULL: "journal.full",
     sqlite3.SQLITE_READONLY: "journal.no_access",
@@ -25,6 +31,7 @@ _HINTS = {
     "journal.full": "what was recorded before is intact, and nothing more is sent; make room, then do the same again",
     "journal.no_access": "nothing was changed; see who owns it and that it may be written, or give another directory",
     "journal.io": "what was recorded is intact, and nothing more is sent; see that the disk is well, then open it again",
+    "journal.no_directory": "nothing was changed; a journal is a directory, and that is a file: give another place",
     "journal.unsupported": "nothing was changed; give a directory on a local disk",
 }
 

@@ -218,12 +218,25 @@ def test_config_check_names_variables_that_are_not_set(cli, place, monkeypatch):
 
 
 def test_config_check_warns_of_providers_that_nobody_brings(cli, place):
-    (place / "llm_config.yaml").write_text("providers: {acme: {api_key: x}}\n")
+    (place / "llm_config.yaml").write_text("providers: {acme: {api_key: x}, mistrall-2: {api_key: x}}\n")
 
     done = cli("config", "check", "--json")
 
     assert done.code == 0
-    assert done.document["unused"] == ["acme"]
+    assert done.document["unused"] == ["acme", "mistrall-2"]
+    assert "speaks of acme, and no provider of that name is installed\n" in done.err
+    assert "did you mean 'mistral'?" in done.err
+    assert "as in `like: openai`" in done.err
+    assert "is in order, but for what was warned of" in done.err
+
+
+def test_config_check_warns_beside_mistakes_too(cli, place, monkeypatch):
+    monkeypatch.delenv("OPENAI_API_KEY")
+    (place / "llm_config.yaml").write_text('providers: {acme: {api_key: x}, openai: {api_key: "${NOBODY_SET_THIS}"}}\n')
+
+    done = cli("config", "check")
+
+    assert done.code == 2
     assert "speaks of acme" in done.err
 
 

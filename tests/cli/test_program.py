@@ -326,7 +326,7 @@ def live_server():
             thread.join()
 
 
-def run_one_row(base_url):
+def run_one_row(base_url, model="any-model"):
     """Take one row through a batch, over plain HTTP; gives the text of its answer."""
 
     def call(path, body=None, content_type="application/json"):
@@ -334,7 +334,7 @@ def run_one_row(base_url):
         with urllib.request.urlopen(urllib.request.Request(base_url + path, body, headers), timeout=30) as answer:
             return json.load(answer)
 
-    order = {"model": "any-model", "messages": [{"role": "user", "content": "hi"}]}
+    order = {"model": model, "messages": [{"role": "user", "content": "hi"}]}
     row = json.dumps({"custom_id": "a", "method": "POST", "url": "/v1/chat/completions", "body": order})
     part = '--b\r\nContent-Disposition: form-data; name="{}"{}\r\n\r\n{}\r\n'
     form = part.format("purpose", "", "batch") + part.format("file", '; filename="a.jsonl"', row) + "--b--\r\n"
@@ -419,6 +419,17 @@ class TestEmulator:
 
         assert f"the ends of batches are told to {url}" in err.decode()
         assert "c2VjcmV0" not in err.decode()
+
+    def test_it_knows_models_of_ones_own(self, start):
+        process = start(
+            "emulator", "--port", "0", "--speed", "1000", "--json", "--model", "acme-*", "--model", "llama3.2"
+        )
+        ready = json.loads(process.stdout.readline())
+        text = run_one_row(ready["env"]["OPENAI_BASE_URL"], model="acme-large")
+        process.send_signal(signal.SIGTERM)
+        process.communicate()
+
+        assert text == "echo: hi"
 
     def test_answers_can_come_from_a_live_server_with_its_key(self, start, monkeypatch):
         monkeypatch.setenv("ASYNCBATCH_UPSTREAM_KEY", "secret-of-upstream")

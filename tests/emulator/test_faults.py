@@ -5,7 +5,7 @@ import email.utils
 import aiohttp
 import pytest
 
-from asyncbatch.emulator import Fault, faults, paid_twice
+from asyncbatch.emulator import Emulator, Fault, faults, paid_twice
 from tests.emulator.wire import Api, chat_row, encode_lines
 
 ROWS = [chat_row("a"), chat_row("b")]
@@ -325,9 +325,24 @@ async def test_faults_strike_the_calls_they_are_for(api, emulator):
 
 
 async def test_a_fault_for_another_dialect_does_not_strike(api, emulator):
-    emulator.add(faults.refuse(500, dialect="another"))
+    emulator.add(faults.refuse(500, dialect="groq"))
 
     assert (await api.call("GET", "/batches"))[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "words"),
+    [
+        (lambda: faults.drop(operation="creat"), ValueError, "operation 'creat'.* create, poll"),
+        (lambda: faults.refuse(500, dialect="opnai"), ValueError, "dialect 'opnai'; it speaks .*openai"),
+        (lambda: "drop", TypeError, "'drop' is no fault"),
+    ],
+)
+def test_a_fault_that_could_never_strike_is_refused(emulator, make, error, words):
+    with pytest.raises(error, match=words):
+        emulator.add(make())
+    with pytest.raises(error, match=words), Emulator(faults=[make()]):
+        pass
 
 
 async def test_faults_compose(api, emulator):

@@ -59,6 +59,17 @@ async def test_a_handler_hears_of_each_job_once_and_can_read_its_rows(open_clien
     assert sorted(heard.jobs) == sorted((job.id, 3, True) for job in jobs)
 
 
+async def test_a_handler_may_be_a_plain_function(open_client):
+    heard = []
+    async with open_client() as client:
+        client.on("job_ended", lambda job: heard.append(job.id))
+        job = await client.submit(["a"], model=CHAT)
+        await until(lambda: heard)
+        await nothing_left_to_tell(client)
+
+    assert heard == [job.id]
+
+
 async def test_a_handler_that_fails_is_called_again(open_client, caplog):
     heard = Heard(failures=3)
     async with open_client() as client:

@@ -90,6 +90,17 @@ async def test_a_directory_without_rights_is_refused_and_nothing_is_made(home):
     assert list(home.iterdir()) == []
 
 
+@pytest.mark.parametrize("below", ["", "state"])
+async def test_a_file_is_no_place_for_a_journal_and_stays_as_it_is(tmp_path, below):
+    (tmp_path / "app.py").write_text("print()")
+    with pytest.raises(JournalError, match=r"app\.py.*a journal is a directory") as caught:
+        async with opened(tmp_path / "app.py" / below):
+            pass
+
+    assert caught.value.code == "journal.no_directory"
+    assert (tmp_path / "app.py").read_text() == "print()"
+
+
 async def test_a_file_without_rights_is_refused(home):
     with as_nobody():
         async with opened(home / "state") as journal:

@@ -70,7 +70,9 @@ def test_every_model_is_taken_in_every_mode_of_an_endpoint_unless_the_file_says_
     assert set(facts_of().models[0].modes) == every
     assert facts_of(endpoints=chat).models[0].modes == (BatchMode.CHAT,)
     assert not facts_of(endpoints=[chat]).supports("anything", BatchMode.EMBEDDING)
-    assert facts_of(models=[{"match": "large-*", "modes": ["chat"]}]).model("large-1").match == "large-*"
+    own = facts_of(models=[{"match": "large-*", "modes": ["chat"]}])
+    assert own.model("large-1").match == "large-*"
+    assert own.model("small-1") is None
 
 
 def test_endpoints_of_a_gateway_are_all_there_are_and_everything_else_is_laid_over():

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from asyncbatch.enums import BatchMode, BatchStatus
-from asyncbatch.exceptions import JournalError
+from asyncbatch.exceptions import ConfigError, JournalError
 from asyncbatch.journal import (
     Accepted,
     Confirmed,
@@ -112,6 +112,9 @@ async def test_a_journal_is_meant_by_itself_by_its_directory_or_as_the_one_in_me
     assert isinstance(journal_at("memory", runtime), MemoryJournal)
     assert isinstance(journal_at(tmp_path, runtime), SqliteJournal)
     assert isinstance(journal_at(str(tmp_path), runtime), SqliteJournal)
+    for nowhere in ("", 7, ["here"]):
+        with pytest.raises(ConfigError, match="it is a directory"):
+            journal_at(nowhere, runtime)
 
 
 async def test_a_job_is_claimed_released_and_claimed_again(journal):
