@@ -23,6 +23,9 @@ _PAUSE_S = 0.0001
 class VirtualClock:
     """Seconds since the epoch that pass when somebody sleeps, or when a test says so.
 
+    Args:
+        start: Where it stands at first.
+
     Attributes:
         slept_s: Every wait that was asked for, in order.
     """
@@ -32,10 +35,11 @@ class VirtualClock:
         self.slept_s: list[float] = []
 
     def now(self) -> float:
+        """Give the time; as it is, without a call, the clock of an `Emulator`."""
         return self._now
 
     def advance(self, seconds: float) -> None:
-        """Let time pass."""
+        """Let time pass for everybody who lives by this clock."""
         self._now += seconds
 
     async def sleep(self, seconds: float) -> None:
@@ -65,6 +69,14 @@ async def run_inline(func: Callable[..., T], /, *args: Any) -> T:
 
 
 def virtual_runtime(clock: VirtualClock | None = None, *, seed: int = 0) -> Runtime:
-    """Give a runtime on a virtual clock, with seeded randomness and an `offload` that uses no thread."""
+    """Give a runtime on a virtual clock, with seeded randomness and an `offload` that uses no thread.
+
+    Args:
+        clock: The clock, which an emulator can share; without one, the runtime has its own.
+        seed: Decides the dice: how waits are spread.
+
+    Returns:
+        What `BatchClient`, `BatchPoller` and a registry's `open` take as their `runtime`.
+    """
     clock = clock or VirtualClock()
     return Runtime(now=clock.now, sleep=clock.sleep, random=random.Random(seed).random, offload=run_inline)  # noqa: S311 a test's dice are meant to be known

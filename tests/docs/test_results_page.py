@@ -13,9 +13,11 @@ import pytest
 import uvicorn
 from starlette.testclient import TestClient
 
-from asyncbatch import BatchClient
-from asyncbatch.emulator import faults
-from tests.docs.pages import ROOT, blocks, run_block
+from asyncbatch import BatchClient, BatchView, JobStatus
+from asyncbatch.emulator import Emulator, faults
+from asyncbatch.journal import SubmissionState
+from asyncbatch.testing.runtime import VirtualClock, virtual_runtime
+from tests.docs.pages import ROOT, blocks, read, run_block
 from tests.engine.event_source import EventSource
 
 MODEL = "openai/gpt-4.1-mini"
@@ -101,6 +103,45 @@ def test_the_stream_is_one_that_a_browser_reads(app):
     assert [kind for kind, _, _ in source.seen] == ["status", "ended"]
     assert json.loads(source.seen[-1][1])["outcomes"] == {"succeeded": 2}
     assert [kind for kind, _, _ in again.seen] == ["ended"]
+
+
+def told(heading):
+    """Give the words in code that stand in a table of the page, by its column."""
+    (table,) = re.findall(rf"^\| {heading} \|.*?\n\n", read("docs/results.md"), re.DOTALL | re.MULTILINE)
+    lines = [line.split(" | ") for line in table.strip().splitlines()[2:]]
+    return [set(re.findall(r"`(\w+)`", " ".join(column))) for column in zip(*lines, strict=True)]
+
+
+def test_every_field_of_a_status_is_told_and_none_besides():
+    ours, _ = told("field of the status")
+    batchs, meanings = told("field of each of `batches`")
+
+    assert ours == {*JobStatus.__struct_fields__, "done", "succeeded"}
+    assert batchs == set(BatchView.__struct_fields__)
+    assert set(SubmissionState) <= meanings
+
+
+async def test_the_live_number_grows_before_the_first_outcome_and_ends_with_all(monkeypatch):
+    (block,) = (block for block in blocks("docs/results.md", "python") if "def answered" in block.parsed)
+    namespace = {}
+    run_block(block, namespace)
+    clock = VirtualClock()
+    with Emulator(clock=clock.now, pace={"row_s": 60}) as emulator:
+        for name, value in emulator.env("openai").items():
+            monkeypatch.setenv(name, value)
+        async with BatchClient(runtime=virtual_runtime(clock)) as client:
+            job = await client.submit(["one", "two", "three", 7], model=MODEL, on_bad_row="reject")
+            looks = [(namespace["answered"](now), now.done) async for now in looked(job)]
+
+    assert looks == sorted(looks)
+    assert any(live > done == 1 for live, done in looks)
+    assert looks[-1] == (4, 4)
+
+
+async def looked(job):
+    """Give the job as it stands at each of its events."""
+    async for _ in job.stream_events():
+        yield job.status()
 
 
 def test_the_page_writes_text_and_never_markup():
