@@ -456,7 +456,7 @@ async def test_a_link_of_ours_to_a_directory_of_ours_is_followed(tmp_path):
 async def test_a_file_in_the_place_of_the_directory_is_refused(state):
     state.touch(mode=0o600)
 
-    assert await code_of_opening(state) == "journal.io"
+    assert await code_of_opening(state) == "journal.no_directory"
 
 
 async def test_a_journal_of_a_newer_version_is_left_alone(state):
