@@ -17,7 +17,7 @@ from asyncbatch.accounts import Accounts, WebhookAudiences, WebhookSecrets
 from asyncbatch.base_provider import InputChoice, OnUnsupported, Requests
 from asyncbatch.catalog import Catalog
 from asyncbatch.dto import PreparedSubmission
-from asyncbatch.engine.admission import asked_for, complete, job_record, split_model, text_of, words_of
+from asyncbatch.engine.admission import asked_for, complete, job_record, key_of, split_model, text_of, words_of
 from asyncbatch.engine.budgets import Budgets
 from asyncbatch.engine.create import Grace
 from asyncbatch.engine.desk import Desk
@@ -293,12 +293,7 @@ class BatchClient(LoopBound):
         if on_bad_row not in ("error", "reject"):
             raise ConfigError(f"on_bad_row is {on_bad_row!r}", code="config.value", hint='it is "error" or "reject"')
         check_retry(retry, max_attempts)
-        key, account = text_of("key", key), text_of("account", account)
-        if key == "":
-            raise ConfigError(
-                "key is empty", code="config.value", hint="it is a name of your own for the job, or left out"
-            )
-        words = words_of(options, metadata)
+        key, account, words = key_of(key), text_of("account", account), words_of(options, metadata)
         cleanup = cleanup if cleanup is not None else self._cleanup
         check_cleanup(cleanup, is_durable=self._journal.is_shared)
         name, model_name = split_model(model)

@@ -61,7 +61,7 @@ def base_for(name: str, base: Node, section: Node) -> Node:
         "limits": _some(facts["limits"], _LIMITS),
         "polling": _some(facts["polling"], ("min_interval_s",)),
         "options": _needed(facts.get("options"), at),
-        "models": Node([] if "models" in given else [_any_model(shared["endpoints"], at)], at),
+        "models": Node([] if _has(given, "models") else [_any_model(shared["endpoints"], at)], at),
     }
     return Node({**shared, **{key: Node(word, at) for key, word in words.items()}, **parts}, at)
 
@@ -76,6 +76,11 @@ def note_without_address(name: str, section: Node, mistakes: list[Mistake]) -> N
 
 def _entries(node: Node) -> dict[str, Node]:
     return node.value if isinstance(node.value, dict) else {}
+
+
+def _has(given: dict[str, Node], key: str) -> bool:
+    """Whether anything stands there: an empty section says nothing."""
+    return key in given and bool(given[key].value)
 
 
 def _address(given: dict[str, Node]) -> str:

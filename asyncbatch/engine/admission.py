@@ -140,6 +140,17 @@ def text_of(name: str, value: Any) -> str | None:
     return str.__str__(value)  # of a kind of text of the caller's own, such as an enum's
 
 
+def key_of(value: Any) -> str | None:
+    """Give the caller's own name for a job as the plain text that is written down; None for None.
+
+    Raises:
+        ConfigError: It is none.
+    """
+    if value == "":
+        raise ConfigError("key is empty", code="config.value", hint="it is a name of your own for the job, or left out")
+    return text_of("key", value)
+
+
 def words_of(options: Any, metadata: Any) -> dict[str, Any]:
     """Give the further words for a batch, which are written down and sent as JSON.
 

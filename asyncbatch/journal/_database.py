@@ -37,7 +37,7 @@ _ROUNDS = 3
 """How often others may take the journal from us between its preparation and our share in it."""
 
 
-_LASTING = ("journal.io", "journal.corrupt")
+_LASTING = ("journal.io", "journal.no_directory", "journal.corrupt")
 """Failures of a commit after which no other is believed."""
 
 

@@ -12,7 +12,7 @@ from asyncbatch.exceptions import JournalError
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 _NO_ACCESS = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 _NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP})
-_NO_PLACE = frozenset({errno.ENOTDIR, errno.EEXIST})
+_NO_PLACE = frozenset({errno.ENOTDIR})
 _NUMBERS = (
     ("journal.full", _NO_ROOM),
     ("journal.no_access", _NO_ACCESS),

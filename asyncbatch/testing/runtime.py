@@ -53,8 +53,8 @@ class VirtualClock:
 async def give_way(turns: int) -> None:
     """Let others run: the tasks of this event loop for so many turns, and other threads for a moment.
 
-    A loop in which no sleep takes time never waits, and such a thread gets the interpreter once in five milliseconds (Python's
-    switch interval). A server in a thread that is asked something needs it a dozen times, and days would go by meanwhile.
+    A loop in which no sleep takes time never waits, so another thread would get the interpreter once in five milliseconds
+    (Python's switch interval). A server in such a thread needs it a dozen times for one answer, and days would go by meanwhile.
     """
     for _ in range(turns):
         await checkpoint()

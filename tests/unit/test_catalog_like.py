@@ -70,6 +70,8 @@ def test_every_model_is_taken_in_every_mode_of_an_endpoint_unless_the_file_says_
     assert set(facts_of().models[0].modes) == every
     assert facts_of(endpoints=chat).models[0].modes == (BatchMode.CHAT,)
     assert not facts_of(endpoints=[chat]).supports("anything", BatchMode.EMBEDDING)
+    for nothing in (None, []):
+        assert facts_of(models=nothing).supports("anything", BatchMode.CHAT)
     own = facts_of(models=[{"match": "large-*", "modes": ["chat"]}])
     assert own.model("large-1").match == "large-*"
     assert own.model("small-1") is None
