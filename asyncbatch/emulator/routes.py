@@ -64,7 +64,7 @@ class RouteTable:
         """Say that there is no such path, or none for this method."""
         own = request.match_info.route.resource
         others = [resource for resource in self._router.resources() if resource is not own]
-        allowed = {method for resource in others for method in (await resource.resolve(request))[1]} - {"*"}
+        allowed = {method for resource in others for method in (await resource.resolve(request))[1]}
         raise web.HTTPMethodNotAllowed(request.method, allowed) if allowed else web.HTTPNotFound
 
 
